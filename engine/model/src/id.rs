@@ -1,0 +1,223 @@
+//! Typed ids: the one registry of every name Isobar gives or is given.
+//!
+//! A name that a person writes is a DNS label, so that it can stand in a host name, a cloud tag and a file name on
+//! every provider. Handles that a provider gives are a different type: [`ResourceHandle`].
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Longest name a person may give, in bytes. Leaves room for Isobar's own prefixes inside a 63-byte DNS label.
+pub const NAME_MAX_BYTES: usize = 32;
+
+/// A name that is not a DNS label of at most [`NAME_MAX_BYTES`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a name: use 1 to 32 of a-z, 0-9 and `-`, starting with a letter and not ending with `-`")]
+pub struct NotAName(pub String);
+
+fn is_label(text: &str, max: usize) -> bool {
+    let bytes = text.as_bytes();
+    !bytes.is_empty()
+        && bytes.len() <= max
+        && bytes[0].is_ascii_lowercase()
+        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+        && bytes[bytes.len() - 1] != b'-'
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        crate::quantity::text_schema!($name, r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$");
+
+        impl $name {
+            /// Takes a DNS label of at most [`NAME_MAX_BYTES`].
+            pub fn new(text: impl Into<String>) -> Result<Self, NotAName> {
+                let text = text.into();
+                if is_label(&text, NAME_MAX_BYTES) { Ok(Self(text)) } else { Err(NotAName(text)) }
+            }
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NotAName;
+            fn try_from(text: String) -> Result<Self, NotAName> {
+                Self::new(text)
+            }
+        }
+
+        text_traits!($name);
+    };
+}
+
+macro_rules! opaque {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Wraps text that is opaque to Isobar or already known to be well-formed.
+            pub fn new(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        text_traits!($name);
+    };
+}
+
+macro_rules! text_traits {
+    ($name:ident) => {
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.0)
+            }
+        }
+    };
+}
+
+name!(
+    /// A cluster: what one spec describes.
+    ClusterName
+);
+name!(
+    /// A site: provider + account + region, or a rack.
+    SiteName
+);
+name!(
+    /// A pool: machines of one shape policy.
+    PoolName
+);
+name!(
+    /// A workload: a service, job or daemon.
+    WorkloadName
+);
+name!(
+    /// A kind of provider: `local`, `aws` ... Registered where the binary is wired.
+    ProviderId
+);
+
+opaque!(
+    /// A zone of a site, in the provider's spelling.
+    Zone
+);
+opaque!(
+    /// An offering: instance type x zone x purchase option of one site.
+    OfferingId
+);
+opaque!(
+    /// A node image, in the provider's spelling.
+    ImageId
+);
+opaque!(
+    /// `<pool>-<ordinal>`; an ordinal is never used again within its cluster.
+    MachineId
+);
+opaque!(
+    /// `<workload>-<ordinal>`; an ordinal is never used again within its cluster.
+    ReplicaId
+);
+opaque!(
+    /// `plan-` and the first 16 hex digits of the plan's content hash.
+    PlanId
+);
+opaque!(
+    /// `op-` and 16 hex digits.
+    OperationId
+);
+opaque!(
+    /// What a provider calls a resource. Only that provider reads it.
+    ResourceHandle
+);
+
+impl MachineId {
+    /// The id of the `ordinal`-th machine that `pool` ever had.
+    pub fn of(pool: &PoolName, ordinal: u32) -> Self {
+        Self(format!("{pool}-{ordinal}"))
+    }
+}
+
+impl ReplicaId {
+    /// The id of the `ordinal`-th replica that `workload` ever had.
+    pub fn of(workload: &WorkloadName, ordinal: u32) -> Self {
+        Self(format!("{workload}-{ordinal}"))
+    }
+}
+
+/// A step's place in its plan, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct StepId(pub u32);
+
+/// A try at one step, from 1. A fallback is a new attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct AttemptNo(pub u32);
+
+/// Who may write a shard: grows by one at every take-over, and is compared with every commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+/// How often the spec of a cluster was changed. 0: no spec is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Generation(pub u64);
+
+/// How often an object was changed in a way that a plan cares about. Status reports and metrics do not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Version(pub u64);
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_dns_labels() {
+        for good in ["a", "shop", "aws-fra", "a1"] {
+            assert!(SiteName::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "1a", "a-", "A", "a_b", "a.b", &"a".repeat(33)] {
+            assert!(SiteName::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_bad_name_is_refused_on_reading() {
+        assert!(serde_json::from_str::<ClusterName>(r#""Shop""#).is_err());
+    }
+}

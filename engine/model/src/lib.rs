@@ -1,0 +1,13 @@
+//! The words every part of Isobar shares: ids, spec, catalog, observed state, plans, intents.
+//!
+//! Plain serde data with JSON Schema. No I/O, no async, no clock, no randomness: whoever needs the time or an id is
+//! given it. Knows no cloud's words.
+
+pub mod catalog;
+pub mod id;
+pub mod intent;
+pub mod observed;
+pub mod operation;
+pub mod plan;
+pub mod quantity;
+pub mod spec;

@@ -1,0 +1,62 @@
+//! What the engine asks of a place that rents machines, and what every such place must answer.
+//!
+//! [`Provider`] is the contract; [`error::ProviderError`] says what the caller does next; [`decorate`] adds retries,
+//! rate limits and traces around any provider; [`conformance`] is the suite that every provider passes. Knows no
+//! cloud's words; never reads the store; nothing here blocks until a machine is ready: the engine polls.
+
+pub mod clock;
+pub mod error;
+pub mod resource;
+
+use async_trait::async_trait;
+use isobar_engine_model::catalog::SiteCatalog;
+use isobar_engine_model::id::{ProviderId, ResourceHandle};
+
+pub use clock::{Clock, Entropy};
+pub use error::{ProviderError, Result};
+pub use resource::{
+    Capabilities, ConsoleChunk, CreateResource, Created, Listing, MachineRequest, Owner, OwnerTags, Page, ResourceKind,
+    ResourceSpec, ResourceState, ResourceStatus, Secret, Site, Token,
+};
+
+/// A place that rents or owns machines.
+///
+/// Every call may fail with [`ProviderError::OutcomeUnknown`]: the caller then asks again with the same token or finds
+/// out by `get` and `list`. No call retries by itself; [`decorate`] does.
+#[async_trait]
+pub trait Provider: Send + Sync {
+    /// The name specs use: `local`, `aws` ...
+    fn id(&self) -> &ProviderId;
+
+    /// What a planner or executor branch depends on.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Offerings, images and quota of a site. May be cached; [`SiteCatalog::as_of`] says from when it is.
+    async fn catalog(&self, site: &Site) -> Result<SiteCatalog>;
+
+    /// Makes a resource, tagged with its owner in the same call. Ok means accepted, not ready.
+    ///
+    /// Idempotent by token: the same token with the same request answers with the resource made first, also after a
+    /// crash of the caller or of the provider's own process, for at least [`Capabilities::token_validity_ms`]. The same
+    /// token with another request is [`ProviderError::Conflict`]; so is a name in use under another token.
+    async fn create(&self, request: &CreateResource) -> Result<Created>;
+
+    /// One resource as it is now. `NotFound` may be early: a new resource can be invisible for a while.
+    async fn get(&self, site: &Site, handle: &ResourceHandle) -> Result<ResourceState>;
+
+    /// The resources of one kind that carry the owner's tags, in handle order. May lag behind `create` and `delete`.
+    async fn list(&self, site: &Site, kind: ResourceKind, owner: &Owner, page: Option<Page>) -> Result<Listing>;
+
+    /// Deletes a resource and what was made with it. Ok means accepted, not gone: call until `NotFound`.
+    async fn delete(&self, site: &Site, handle: &ResourceHandle, token: &Token) -> Result<()>;
+
+    /// The console area, where the provider has one.
+    fn console(&self) -> Option<&dyn Console>;
+}
+
+/// A machine's serial console, kept by the provider.
+#[async_trait]
+pub trait Console: Send + Sync {
+    /// What the console printed from byte `offset` on, at most [`resource::CONSOLE_CHUNK_MAX_BYTES`].
+    async fn read(&self, site: &Site, handle: &ResourceHandle, offset: u64) -> Result<ConsoleChunk>;
+}

@@ -1,0 +1,189 @@
+//! What is asked of a provider and what it answers: requests, states, tags, tokens.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use isobar_engine_model::id::{
+    AttemptNo, ClusterName, Epoch, ImageId, MachineId, OfferingId, OperationId, ProviderId, ResourceHandle, SiteName,
+    Zone,
+};
+use isobar_engine_model::quantity::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// At most so many bytes of a console come in one answer.
+pub const CONSOLE_CHUNK_MAX_BYTES: usize = 64 * 1024;
+/// At most so many resources come in one page.
+pub const PAGE_MAX_ITEMS: usize = 1000;
+
+/// A site as a provider needs it: resolved from the spec.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Site {
+    /// The spec's name for it.
+    pub name: SiteName,
+    /// Which provider.
+    pub provider: ProviderId,
+    /// In the provider's spelling.
+    pub region: String,
+    /// What only the provider reads.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// What a branch of the planner or of the executor depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// For how long the same token answers with the same resource, in ms.
+    pub token_validity_ms: u64,
+    /// After so long a created resource is in every list, in ms. "Not found" counts only after it.
+    pub visibility_delay_max_ms: u64,
+    /// Largest identity that a machine can be given, in bytes.
+    pub identity_max_bytes: usize,
+}
+
+/// Kinds of resources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResourceKind {
+    /// A machine with what is deleted with it.
+    Machine,
+}
+
+/// An idempotency token: derived from operation, step and attempt, never random.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Token(pub String);
+
+/// Bytes that are never printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub Vec<u8>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Whose resources: one cluster of one engine. A restored store is another incarnation with the same cluster name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Owner {
+    /// The store's own id.
+    pub store: String,
+    /// The cluster.
+    pub cluster: ClusterName,
+}
+
+/// The tags that every resource of ours carries, put on in the call that makes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerTags {
+    /// Whose.
+    pub owner: Owner,
+    /// Which machine it is or belongs to.
+    pub machine: MachineId,
+    /// By which operation.
+    pub operation: OperationId,
+    /// In which attempt.
+    pub attempt: AttemptNo,
+    /// By which writer.
+    pub epoch: Epoch,
+}
+
+/// A resource to make. Frozen in the journal: a replay sends the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateResource {
+    /// Where.
+    pub site: Site,
+    /// Unique within the site; derived like the token.
+    pub name: String,
+    /// Derived from operation, step and attempt.
+    pub token: Token,
+    /// Whose.
+    pub tags: OwnerTags,
+    /// What.
+    pub spec: ResourceSpec,
+}
+
+/// What is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ResourceSpec {
+    /// A machine with its network card and disk.
+    Machine(MachineRequest),
+}
+
+/// A machine to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineRequest {
+    /// In which zone.
+    pub zone: Zone,
+    /// Which offering.
+    pub offering: OfferingId,
+    /// What it boots.
+    pub image: ImageId,
+    /// What the node reads first: where home is and its one-time token.
+    pub identity: Secret,
+    /// Ports that others must reach, first and last.
+    pub open_ports: (u16, u16),
+}
+
+/// The provider accepted it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Created {
+    /// What the provider calls it.
+    pub handle: ResourceHandle,
+}
+
+/// A resource as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceState {
+    /// What the provider calls it.
+    pub handle: ResourceHandle,
+    /// Its name.
+    pub name: String,
+    /// Its tags; absent where they are not ours.
+    pub tags: Option<OwnerTags>,
+    /// Where it stands.
+    pub status: ResourceStatus,
+    /// Addresses at which others reach its open ports, by port.
+    pub endpoints: BTreeMap<u16, String>,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// Where a resource stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum ResourceStatus {
+    /// Being made.
+    Pending,
+    /// It runs.
+    Running,
+    /// It does not run and will not by itself; it may still be billed.
+    Stopped {
+        /// Why, in words.
+        reason: String,
+    },
+    /// Being deleted.
+    Deleting,
+}
+
+/// Where the next page starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page(pub String);
+
+/// One page of resources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// In handle order.
+    pub items: Vec<ResourceState>,
+    /// Where the next page starts; absent: this was the last.
+    pub next: Option<Page>,
+}
+
+/// A part of a console's output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsoleChunk {
+    /// Bytes, not always UTF-8.
+    pub bytes: Vec<u8>,
+    /// Where the next part starts.
+    pub next_offset: u64,
+}

@@ -1,0 +1,141 @@
+//! Where the engine keeps what must survive it: rows with versions, committed in batches by one writer a shard.
+//!
+//! [`Store`] is the boundary: [`sql`] is the real one (sea-orm on SQLite), [`memory`] the simulated one with crash and
+//! commit faults, [`conformance`] the suite that ties the two together. Knows no record's meaning: bodies are JSON that
+//! `control` writes and reads. Nothing but the Engine writes a store.
+
+use async_trait::async_trait;
+use isobar_engine_model::id::Epoch;
+
+/// A table of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// Clusters with their specs and ordinals.
+    Cluster,
+    /// Machines, tombstones included.
+    Machine,
+    /// Replicas, tombstones included.
+    Replica,
+    /// Plans, never changed.
+    Plan,
+    /// Operations and how far each step is.
+    Operation,
+    /// The journal: one row an attempt at a cloud write.
+    Attempt,
+    /// What nodes identify themselves with: hashes of join tokens, keys bound to them.
+    Credential,
+    /// Who did what, why.
+    Audit,
+}
+
+/// One row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Unique within its table; keys of one cluster share a prefix.
+    pub key: String,
+    /// 1 when inserted, one more with each update.
+    pub revision: u64,
+    /// JSON.
+    pub body: String,
+}
+
+/// One change of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// Adds a row; refused if the key is there.
+    Insert {
+        /// Where.
+        table: Table,
+        /// Its key.
+        key: String,
+        /// JSON.
+        body: String,
+    },
+    /// Replaces a row's body; refused unless it is at `expect`.
+    Update {
+        /// Where.
+        table: Table,
+        /// Its key.
+        key: String,
+        /// The revision that was read.
+        expect: u64,
+        /// JSON.
+        body: String,
+    },
+    /// Removes a row; refused unless it is at `expect`.
+    Delete {
+        /// Where.
+        table: Table,
+        /// Its key.
+        key: String,
+        /// The revision that was read.
+        expect: u64,
+    },
+}
+
+/// Why a store call failed, by what the caller does next.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another writer took the shard over: stop writing.
+    #[error("another engine writes this store since epoch {current:?}")]
+    Fenced {
+        /// Its epoch.
+        current: Epoch,
+    },
+    /// A row is not as it was read: read again. Nothing of the batch was written.
+    #[error("{table:?} `{key}` has changed since it was read")]
+    Stale {
+        /// In which table.
+        table: Table,
+        /// Which row.
+        key: String,
+    },
+    /// The batch may or may not be written: read again before anything else.
+    #[error("the outcome of a commit is not known")]
+    OutcomeUnknown(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// There is no room: free some. Nothing of the batch was written.
+    #[error("no room left for the store")]
+    Full(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Another process has the store open: use that one, or stop it.
+    #[error("{path} is in use by another engine")]
+    InUse {
+        /// The data folder.
+        path: String,
+    },
+    /// The file is damaged: restore a backup.
+    #[error("{path} is damaged: {detail}")]
+    Corrupt {
+        /// Which file.
+        path: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A later version of Isobar wrote it: run that one.
+    #[error("{path} was written by a later version of isobar")]
+    Newer {
+        /// Which file.
+        path: String,
+    },
+    /// The store cannot be read or written now. Nothing was written.
+    #[error("the store does not answer")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Rows with versions, written in atomic batches by whoever holds the epoch.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// The store's own id, made when it was made: the `store` of every owner tag.
+    fn id(&self) -> &str;
+
+    /// Takes the shard over: from here on every earlier epoch's commits are refused.
+    async fn take_over(&self) -> Result<Epoch, StoreError>;
+
+    /// Writes all of `batch` or nothing, if `epoch` is still the current one. Durable when Ok.
+    async fn commit(&self, epoch: Epoch, batch: &[Write]) -> Result<(), StoreError>;
+
+    /// Rows of a table in key order, those after key `after`, at most `limit`.
+    async fn scan(&self, table: Table, after: Option<&str>, limit: u32) -> Result<Vec<Row>, StoreError>;
+
+    /// One row.
+    async fn get(&self, table: Table, key: &str) -> Result<Option<Row>, StoreError>;
+}

@@ -1,0 +1,34 @@
+//! What a machine is given at birth, as JSON: where home is, whom to trust, and a one-time token. Read from the
+//! provider's metadata channel, never from the kernel command line, which every container can read.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A machine's identity before it has joined.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The engine's node endpoint as this machine reaches it: `host:port`.
+    pub engine: String,
+    /// Certificate of the cluster's CA, DER in hex: the engine's certificate must come from it.
+    pub ca_der_hex: String,
+    /// One-time token, in hex.
+    pub token_hex: String,
+    /// The machine's name, for its console only: who it is, the engine decides from the token.
+    pub machine: String,
+    /// Registries that are spoken to over plain HTTP: `host:port`.
+    pub insecure_registries: Vec<String>,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("engine", &self.engine)
+            .field("machine", &self.machine)
+            .field("token_hex", &"***")
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where QEMU shows the identity to the guest, under `/sys/firmware/qemu_fw_cfg/by_name/`.
+pub const FW_CFG_NAME: &str = "opt/isobar/identity";
