@@ -238,7 +238,7 @@ pub fn revision(workload: &WorkloadSpec) -> String {
         &workload.resources,
         &workload.ports,
         &workload.health,
-        &workload.restart,
+        workload.restart_policy(),
         workload.stop_grace_seconds,
         workload.singleton,
     );

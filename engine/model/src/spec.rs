@@ -113,9 +113,10 @@ pub struct WorkloadSpec {
     /// How to tell that a replica is healthy; absent: it is healthy while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthCheck>,
-    /// Whether a replica that ended is started again.
-    #[serde(default)]
-    pub restart: RestartPolicy,
+    /// Whether a replica that ended is started again; absent: `always` for services and daemons, `on_failure` for jobs.
+    /// Read it through [`WorkloadSpec::restart_policy`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<RestartPolicy>,
     /// Where its replicas may be.
     #[serde(default)]
     pub placement: PlacementSpec,
@@ -239,11 +240,10 @@ pub enum Probe {
 }
 
 /// Whether a replica that ended is started again, after a growing pause with a bound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RestartPolicy {
     /// However it ended. Services and daemons only.
-    #[default]
     Always,
     /// When it ended with anything but 0.
     OnFailure,
@@ -279,6 +279,14 @@ pub enum Spread {
 }
 
 impl WorkloadSpec {
+    /// Whether a replica that ended is started again: what the spec says, else what suits the kind.
+    pub fn restart_policy(&self) -> RestartPolicy {
+        self.restart.unwrap_or(match self.kind {
+            WorkloadKind::Service { .. } | WorkloadKind::Daemon {} => RestartPolicy::Always,
+            WorkloadKind::Job { .. } => RestartPolicy::OnFailure,
+        })
+    }
+
     /// How many healthy replicas a change must leave.
     pub fn min_available(&self) -> u32 {
         match self.kind {
