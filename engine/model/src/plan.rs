@@ -212,7 +212,11 @@ impl PlanBody {
     /// Names the body: its hash, and the id from it.
     pub fn seal(self) -> Plan {
         let hash = hash_of(&self);
-        Plan { id: PlanId::new(format!("plan-{}", &hash[..16])), hash, body: self }
+        Plan {
+            id: PlanId::new(format!("plan-{}", &hash[..16])),
+            hash,
+            body: self,
+        }
     }
 }
 

@@ -25,7 +25,11 @@ impl std::iter::Sum for MicroUsdPerHour {
 
 impl fmt::Display for MicroUsdPerHour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (sign, micro) = if self.0 < 0 { ("-", self.0.unsigned_abs()) } else { ("", self.0.unsigned_abs()) };
+        let (sign, micro) = if self.0 < 0 {
+            ("-", self.0.unsigned_abs())
+        } else {
+            ("", self.0.unsigned_abs())
+        };
         write!(f, "{sign}${}.{:04}/h", micro / 1_000_000, micro % 1_000_000 / 100)
     }
 }
@@ -95,7 +99,10 @@ impl TryFrom<String> for Mebibytes {
         };
         match parsed {
             Some(mib) if mib > 0 => Ok(Self(mib)),
-            Some(_) | None => Err(NotAQuantity { text, what: "an amount of memory: write `64MiB` or `2GiB`" }),
+            Some(_) | None => Err(NotAQuantity {
+                text,
+                what: "an amount of memory: write `64MiB` or `2GiB`",
+            }),
         }
     }
 }
@@ -145,7 +152,10 @@ impl TryFrom<CpuText> for MilliCpus {
         };
         match parsed {
             Some(milli) if milli > 0 => Ok(Self(milli)),
-            Some(_) | None => Err(NotAQuantity { text, what: "a processor share: write `250m` or `2`" }),
+            Some(_) | None => Err(NotAQuantity {
+                text,
+                what: "a processor share: write `250m` or `2`",
+            }),
         }
     }
 }
@@ -158,7 +168,11 @@ impl From<MilliCpus> for String {
 
 impl fmt::Display for MilliCpus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_multiple_of(1000) { write!(f, "{}", self.0 / 1000) } else { write!(f, "{}m", self.0) }
+        if self.0.is_multiple_of(1000) {
+            write!(f, "{}", self.0 / 1000)
+        } else {
+            write!(f, "{}m", self.0)
+        }
     }
 }
 

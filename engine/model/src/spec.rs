@@ -13,7 +13,12 @@ use crate::id::{ClusterName, OfferingId, PoolName, ProviderId, SiteName, Workloa
 use crate::quantity::{Mebibytes, MilliCpus, Resources};
 
 pub mod check;
+mod image;
+pub mod nearest;
+pub mod problem;
+mod shape;
 pub mod text;
+mod tree;
 
 /// One cluster: its sites, its pools of machines, and the workloads it runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -287,10 +292,14 @@ impl WorkloadSpec {
         })
     }
 
-    /// How many healthy replicas a change must leave.
+    /// How many healthy replicas a change must leave. None of a singleton: it stops before it starts elsewhere.
     pub fn min_available(&self) -> u32 {
         match self.kind {
-            WorkloadKind::Service { replicas, min_available } => min_available.unwrap_or(replicas),
+            WorkloadKind::Service { .. } if self.singleton => 0,
+            WorkloadKind::Service {
+                replicas,
+                min_available,
+            } => min_available.unwrap_or(replicas),
             WorkloadKind::Job { .. } | WorkloadKind::Daemon {} => 0,
         }
     }

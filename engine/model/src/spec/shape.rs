@@ -1,0 +1,354 @@
+//! Compares a document with the spec's JSON Schema and reports everything that differs, in a person's words.
+//!
+//! Walks the few keywords that the published schema uses; it is no general validator. Never stops at the first
+//! problem: that is why it exists beside serde, which does. Called by [`super::text`].
+
+use serde_json::{Map, Value};
+
+use super::problem::{Pointer, Problem};
+use super::tree::{Entry, Kind, Node};
+use crate::id::SiteName;
+use crate::quantity::{Mebibytes, MilliCpus};
+
+/// How deep a misplaced field is looked for below where it was written.
+const MISPLACED_DEPTH_MAX: usize = 3;
+
+/// Everything about `node` that `schema` does not allow.
+pub(super) fn compare(node: &Node, schema: &Value) -> Vec<Problem> {
+    let mut walk = Walk {
+        root: schema,
+        problems: Vec::new(),
+    };
+    walk.value(node, schema, &Pointer::root());
+    walk.problems
+}
+
+struct Walk<'a> {
+    root: &'a Value,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Walk<'a> {
+    fn value(&mut self, node: &Node, schema: &'a Value, at: &Pointer) {
+        let schema = self.resolve(schema);
+        if let Some(variants) = schema["oneOf"].as_array() {
+            return self.variant(node, variants, at);
+        }
+        if let Some(forms) = schema["anyOf"].as_array() {
+            return self.one_of_forms(node, forms, at);
+        }
+        if !takes(schema, &node.kind) {
+            return self.problems.push(wrong_type(node, &[schema], at));
+        }
+        match &node.kind {
+            Kind::Nothing | Kind::Bool(_) => {}
+            Kind::Number(number) => self.problems.extend(out_of_range(number, schema, at)),
+            Kind::Text(text) => self.problems.extend(malformed(text, schema, at)),
+            Kind::List(items) => {
+                for (i, item) in items.iter().enumerate() {
+                    self.value(item, &schema["items"], &at.to(i));
+                }
+            }
+            Kind::Map(entries) => self.map(entries, schema, at),
+        }
+    }
+
+    fn map(&mut self, entries: &[Entry], schema: &'a Value, at: &Pointer) {
+        let fields = schema["properties"].as_object();
+        let mut unknown = Vec::new();
+        for entry in entries {
+            let here = at.to(&entry.name);
+            if let Some(field) = fields.and_then(|fields| fields.get(&entry.name)) {
+                self.value(&entry.node, field, &here);
+            } else if let Some((pattern, named)) = schema["patternProperties"].as_object().and_then(|p| p.iter().next())
+            {
+                if let Some(message) = pattern_problem(&entry.name, pattern) {
+                    self.problems.push(Problem::name(here.clone(), message));
+                }
+                self.value(&entry.node, named, &here);
+            } else if schema["additionalProperties"].is_object() {
+                self.value(&entry.node, &schema["additionalProperties"], &here);
+            } else {
+                let problem = self.unknown_field(&entry.name, schema, here);
+                unknown.push(problem);
+            }
+        }
+        for name in strings(&schema["required"]) {
+            let mistyped = unknown.iter().any(|p| p.hint.as_deref() == Some(&did_you_mean(name)));
+            if !mistyped && !entries.iter().any(|e| e.name == name) {
+                let about = fields.and_then(|fields| fields[name]["description"].as_str());
+                let problem = Problem::value(at.clone(), format!("missing field `{name}`"));
+                self.problems.push(match about {
+                    Some(about) => problem.hint(format!("`{name}` is: {}", first_sentence(about))),
+                    None => problem,
+                });
+            }
+        }
+        self.problems.append(&mut unknown);
+    }
+
+    fn unknown_field(&self, name: &str, schema: &'a Value, at: Pointer) -> Problem {
+        let allowed = schema["properties"]
+            .as_object()
+            .into_iter()
+            .flat_map(Map::keys)
+            .map(String::as_str);
+        let problem = Problem::name(at, "unknown field").instead_of(name, allowed);
+        if problem.hint.is_some() {
+            return problem;
+        }
+        match self.misplaced(name, schema, MISPLACED_DEPTH_MAX) {
+            Some(path) => Problem {
+                allowed: Vec::new(),
+                ..problem
+            }
+            .hint(format!("write it as `{path}`")),
+            None if problem.allowed.is_empty() => problem.hint("nothing goes in here: write `{}`"),
+            None => problem,
+        }
+    }
+
+    /// The way to a field of that name below `schema`, not through names that people choose.
+    fn misplaced(&self, name: &str, schema: &'a Value, depth: usize) -> Option<String> {
+        let schema = self.resolve(schema);
+        let inner = |s: &'a Value| self.misplaced(name, s, depth);
+        if let Some(found) = schema["oneOf"]
+            .as_array()
+            .and_then(|variants| variants.iter().find_map(inner))
+        {
+            return Some(found);
+        }
+        let fields = schema["properties"].as_object()?;
+        if depth < MISPLACED_DEPTH_MAX && fields.contains_key(name) {
+            return Some(name.to_owned());
+        }
+        let deeper = depth.checked_sub(1)?;
+        fields
+            .iter()
+            .find_map(|(field, s)| Some(format!("{field}.{}", self.misplaced(name, s, deeper)?)))
+    }
+
+    /// One of several words, or one of several single-entry maps: how serde writes an enum.
+    fn variant(&mut self, node: &Node, variants: &'a [Value], at: &Pointer) {
+        let words: Vec<&str> = variants.iter().filter_map(|v| v["const"].as_str()).collect();
+        let tagged: Vec<(&str, &Value)> = variants
+            .iter()
+            .filter_map(|v| v["properties"].as_object().and_then(|p| p.iter().next()))
+            .map(|(tag, body)| (tag.as_str(), body))
+            .collect();
+        let allowed = || words.iter().copied().chain(tagged.iter().map(|(tag, _)| *tag));
+
+        match &node.kind {
+            Kind::Text(word) if words.contains(&word.as_str()) => {}
+            Kind::Text(word) if tagged.iter().any(|(tag, _)| tag == word) => self.problems.push(
+                Problem::value(at.clone(), format!("`{word}` needs its fields"))
+                    .hint(format!("write `{word}: {{...}}`, or `{word}: {{}}` for the defaults")),
+            ),
+            Kind::Text(word) => {
+                self.problems
+                    .push(Problem::value(at.clone(), format!("unknown word `{word}`")).instead_of(word, allowed()));
+            }
+            Kind::Map(entries) if !tagged.is_empty() => {
+                for entry in entries {
+                    let here = at.to(&entry.name);
+                    match tagged.iter().find(|(tag, _)| *tag == entry.name) {
+                        Some((_, body)) => self.value(&entry.node, body, &here),
+                        None => self.problems.push(
+                            Problem::name(here, "unknown field").instead_of(&entry.name, tagged.iter().map(|t| t.0)),
+                        ),
+                    }
+                }
+                let known = entries
+                    .iter()
+                    .filter(|e| tagged.iter().any(|(tag, _)| *tag == e.name))
+                    .count();
+                if known > 1 || entries.is_empty() {
+                    let message = format!("expected exactly one entry, found {}", entries.len());
+                    self.problems
+                        .push(Problem::value(at.clone(), message).instead_of("", allowed()));
+                }
+            }
+            Kind::Nothing | Kind::Bool(_) | Kind::Number(_) | Kind::List(_) | Kind::Map(_) => {
+                let kinds = if tagged.is_empty() {
+                    "a word"
+                } else {
+                    "one of the allowed forms"
+                };
+                let message = format!("expected {kinds}, found {}", node.kind.words());
+                self.problems
+                    .push(Problem::value(at.clone(), message).instead_of("", allowed()));
+            }
+        }
+    }
+
+    /// Any of several types: judged by the one that takes such a value at all.
+    fn one_of_forms(&mut self, node: &Node, forms: &'a [Value], at: &Pointer) {
+        let forms: Vec<&Value> = forms.iter().flat_map(|form| self.flatten(form)).collect();
+        match forms.iter().find(|form| takes(form, &node.kind)) {
+            Some(form) => self.value(node, form, at),
+            None => self.problems.push(wrong_type(node, &forms, at)),
+        }
+    }
+
+    fn flatten(&self, schema: &'a Value) -> Vec<&'a Value> {
+        let schema = self.resolve(schema);
+        match schema["anyOf"].as_array() {
+            Some(forms) => forms.iter().flat_map(|form| self.flatten(form)).collect(),
+            None => vec![schema],
+        }
+    }
+
+    fn resolve(&self, schema: &'a Value) -> &'a Value {
+        match schema["$ref"].as_str().and_then(|r| r.strip_prefix('#')) {
+            Some(pointer) => self
+                .root
+                .pointer(pointer)
+                .expect("the schema's references point into itself"),
+            None => schema,
+        }
+    }
+}
+
+/// Whether values of this kind are of the schema's type.
+fn takes(schema: &Value, kind: &Kind) -> bool {
+    let is = |name: &str| schema["type"] == name || strings(&schema["type"]).any(|t| t == name);
+    if schema["oneOf"].is_array() {
+        return !matches!(kind, Kind::Nothing);
+    }
+    match kind {
+        Kind::Nothing => is("null"),
+        Kind::Bool(_) => is("boolean"),
+        Kind::Number(n) => is("number") || is("integer") && !n.is_f64(),
+        Kind::Text(_) => is("string"),
+        Kind::List(_) => is("array"),
+        Kind::Map(_) => is("object"),
+    }
+}
+
+fn wrong_type(node: &Node, forms: &[&Value], at: &Pointer) -> Problem {
+    let mut expected: Vec<&str> = Vec::new();
+    for name in forms
+        .iter()
+        .flat_map(|f| f["type"].as_str().into_iter().chain(strings(&f["type"])))
+    {
+        match name {
+            "boolean" => expected.push("true or false"),
+            "integer" => expected.push("a whole number"),
+            "number" => expected.push("a number"),
+            "string" => expected.push("text"),
+            "array" => expected.push("a list"),
+            "object" => expected.push("a map"),
+            _ => {}
+        }
+    }
+    let message = format!("expected {}, found {}", expected.join(" or "), node.kind.words());
+    let problem = Problem::value(at.clone(), message);
+    match &node.kind {
+        Kind::Nothing => problem.hint("give it a value or remove it"),
+        Kind::Number(n) if expected.contains(&"a whole number") => match expected.contains(&"text") {
+            true => problem.hint("thousandths of a CPU are written `250m`"),
+            false => problem.hint(format!("{n} is not whole")),
+        },
+        Kind::Number(n) if expected == ["text"] => problem.hint(format!("put it in quotes: \"{n}\"")),
+        Kind::Bool(b) if expected == ["text"] => problem.hint(format!("put it in quotes: \"{b}\"")),
+        Kind::Text(text) if expected == ["a whole number"] && text.parse::<u64>().is_ok() => problem.hint(format!(
+            "remove the quotes and leading zeros: {}",
+            text.trim_start_matches('0')
+        )),
+        Kind::Text(text) if expected == ["a list"] => problem.hint(format!("write `[{text}]`")),
+        Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) | Kind::List(_) | Kind::Map(_) => problem,
+    }
+}
+
+fn out_of_range(number: &serde_json::Number, schema: &Value, at: &Pointer) -> Option<Problem> {
+    let widest = match schema["format"].as_str() {
+        Some("uint16") => i64::from(u16::MAX),
+        Some("uint32") => i64::from(u32::MAX),
+        Some(_) | None => i64::MAX,
+    };
+    let min = schema["minimum"].as_i64().unwrap_or(i64::MIN);
+    let max = schema["maximum"].as_i64().unwrap_or(i64::MAX).min(widest);
+    match number.as_i64() {
+        Some(n) if (min..=max).contains(&n) => None,
+        Some(_) | None => {
+            let message = format!("{number} is out of range: {min} to {max} are allowed");
+            Some(Problem::value(at.clone(), message))
+        }
+    }
+}
+
+fn malformed(text: &str, schema: &Value, at: &Pointer) -> Option<Problem> {
+    let pattern = schema["pattern"].as_str()?;
+    pattern_problem(text, pattern).map(|message| Problem::value(at.clone(), message))
+}
+
+/// What is wrong with text of one pattern, as the type behind the pattern says it. A test keeps this list complete.
+fn pattern_problem(text: &str, pattern: &str) -> Option<String> {
+    let text = text.to_owned();
+    let parsed = match pattern {
+        NAME_PATTERN => SiteName::new(text).map(drop).map_err(|e| e.to_string()),
+        MEMORY_PATTERN => Mebibytes::try_from(text).map(drop).map_err(|e| e.to_string()),
+        CPU_PATTERN => serde_json::from_value::<MilliCpus>(Value::String(text))
+            .map(drop)
+            .map_err(|e| e.to_string()),
+        _ => Ok(()),
+    };
+    parsed.err()
+}
+
+const NAME_PATTERN: &str = r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$";
+const MEMORY_PATTERN: &str = r"^[1-9][0-9]*(MiB|GiB)$";
+const CPU_PATTERN: &str = r"^[1-9][0-9]*m?$";
+
+fn strings(value: &Value) -> impl Iterator<Item = &str> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn did_you_mean(name: &str) -> String {
+    format!("did you mean `{name}`?")
+}
+
+fn first_sentence(text: &str) -> String {
+    let sentence = text
+        .split_once(". ")
+        .map_or(text, |(first, _)| first)
+        .trim_end_matches('.');
+    let mut letters = sentence.chars();
+    letters
+        .next()
+        .map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patterns(schema: &Value, found: &mut Vec<String>) {
+        match schema {
+            Value::Object(entries) => {
+                found.extend(entries.get("pattern").and_then(Value::as_str).map(str::to_owned));
+                found.extend(
+                    entries
+                        .get("patternProperties")
+                        .and_then(Value::as_object)
+                        .into_iter()
+                        .flat_map(Map::keys)
+                        .cloned(),
+                );
+                entries.values().for_each(|v| patterns(v, found));
+            }
+            Value::Array(items) => items.iter().for_each(|v| patterns(v, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    #[test]
+    fn every_pattern_of_the_schema_is_understood() {
+        let mut found = Vec::new();
+        patterns(&crate::spec::text::schema(), &mut found);
+        assert!(!found.is_empty());
+        for pattern in found {
+            assert!(pattern_problem("\u{0}", &pattern).is_some(), "{pattern}");
+        }
+    }
+}

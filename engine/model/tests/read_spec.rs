@@ -1,0 +1,425 @@
+//! What a person sees when a spec is wrong: one table of edits to a good spec, each with the answer it gets.
+
+use expect_test::{Expect, expect};
+use isobar_engine_model::spec::{Publish, RestartPolicy, WorkloadKind, text};
+
+const SHOP: &str = include_str!("../../../examples/shop.yaml");
+
+const SMALL: &str = "\
+cluster: shop
+sites:
+  north: {provider: local, region: north}
+  south: {provider: local, region: south}
+pools:
+  general:
+    machines: {min: 1, max: 3}
+workloads:
+  web:
+    kind: {service: {replicas: 4, min_available: 3}}
+    image: registry.example:5000/web:1
+    resources: {cpu: 100m, memory: 32MiB}
+    ports:
+      http: {container: 8080, publish: auto}
+    health:
+      probe:
+        http: {port: http, path: /}
+    placement: {sites: [north]}
+";
+
+fn answer(text: &str) -> String {
+    match text::read("shop.yaml", text) {
+        Ok(_) => "accepted\n".into(),
+        Err(errors) => format!("{errors}\n"),
+    }
+}
+
+/// The answer to [`SMALL`] with `old` replaced by `new`.
+fn check(old: &str, new: &str, expected: Expect) {
+    assert_eq!(
+        SMALL.matches(old).count(),
+        1,
+        "`{old}` must stand in the small spec exactly once"
+    );
+    expected.assert_eq(&answer(&SMALL.replace(old, new)));
+}
+
+#[test]
+fn the_example_is_accepted_and_means_what_it_says() {
+    let spec = text::read("shop.yaml", SHOP).unwrap_or_else(|errors| panic!("{errors}"));
+    let workload = |name: &str| {
+        spec.workloads
+            .iter()
+            .find(|(n, _)| n.as_str() == name)
+            .map(|(_, w)| w)
+            .unwrap()
+    };
+
+    assert_eq!(
+        workload("web").kind,
+        WorkloadKind::Service {
+            replicas: 4,
+            min_available: Some(3)
+        }
+    );
+    assert_eq!(workload("web").ports["http"].publish, Publish::Auto);
+    assert_eq!(workload("web").restart_policy(), RestartPolicy::Always);
+    assert_eq!(workload("migrate").restart_policy(), RestartPolicy::OnFailure);
+}
+
+#[test]
+fn the_published_schema_accepts_the_example_and_is_itself_valid() {
+    let schema = text::schema();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    let validator = jsonschema::draft202012::new(&schema).expect("a valid schema");
+    let example: serde_json::Value = serde_saphyr::from_str(SHOP).unwrap();
+    let errors: Vec<String> = validator.iter_errors(&example).map(|e| e.to_string()).collect();
+    assert_eq!(errors, Vec::<String>::new());
+}
+
+#[test]
+fn json_is_read_like_yaml() {
+    let as_json: serde_json::Value = serde_saphyr::from_str(SMALL).unwrap();
+    let pretty = serde_json::to_string_pretty(&as_json).unwrap();
+    assert_eq!(text::read("a.yaml", SMALL), text::read("a.json", &pretty));
+    assert_eq!(text::read("a.yaml", SMALL), text::read_json("a call", &as_json));
+
+    let wrong = pretty.replace("\"replicas\"", "\"replcas\"");
+    expect![[r#"
+        shop.yaml:35:11: workloads.web.kind.service.replcas: unknown field
+          hint: did you mean `replicas`? allowed: min_available, replicas
+    "#]].assert_eq(&answer(&wrong));
+    let as_json = serde_json::from_str(&wrong).unwrap();
+    expect![[r#"
+        a call: workloads.web.kind.service.replcas: unknown field
+          hint: did you mean `replicas`? allowed: min_available, replicas
+    "#]].assert_eq(&format!("{}\n", text::read_json("a call", &as_json).unwrap_err()));
+}
+
+#[test]
+fn mistyped_and_misplaced_fields_name_the_right_one() {
+    check("image:", "imgae:", expect![[r#"
+        shop.yaml:11:5: workloads.web.imgae: unknown field
+          hint: did you mean `image`? allowed: command, env, health, image, kind, placement, ports, resources, restart, singleton, stop_grace_seconds
+    "#]]);
+    check("replicas: 4", "replcas: 4", expect![[r#"
+        shop.yaml:10:22: workloads.web.kind.service.replcas: unknown field
+          hint: did you mean `replicas`? allowed: min_available, replicas
+    "#]]);
+    check("    image:", "    replicas: 4\n    image:", expect![[r#"
+        shop.yaml:11:5: workloads.web.replicas: unknown field
+          hint: write it as `kind.service.replicas`
+    "#]]);
+    check(
+        "machines: {min: 1, max: 3}",
+        "machines: {min: 1, max: 3, mean: 2}",
+        expect![[r#"
+            shop.yaml:7:32: pools.general.machines.mean: unknown field
+              hint: allowed: max, min
+        "#]],
+    );
+    check(
+        "kind: {service: {replicas: 4, min_available: 3}}",
+        "kind: {daemon: {replicas: 4}}",
+        expect![[r#"
+            shop.yaml:10:21: workloads.web.kind.daemon.replicas: unknown field
+              hint: nothing goes in here: write `{}`
+        "#]],
+    );
+}
+
+#[test]
+fn every_error_is_reported_at_once_in_the_texts_order() {
+    let text = SMALL
+        .replace("cluster: shop", "cluster: Shop")
+        .replace("container", "contaner")
+        .replace("32MiB", "32MB");
+    expect![[r#"
+        shop.yaml:1:10: cluster: `Shop` is not a name: use 1 to 32 of a-z, 0-9 and `-`, starting with a letter and not ending with `-`
+        shop.yaml:12:36: workloads.web.resources.memory: `32MB` is not an amount of memory: write `64MiB` or `2GiB`
+        shop.yaml:14:14: workloads.web.ports.http.contaner: unknown field
+          hint: did you mean `container`? allowed: container, publish
+    "#]].assert_eq(&answer(&text));
+}
+
+#[test]
+fn missing_fields_say_what_they_are() {
+    check("    image: registry.example:5000/web:1\n", "", expect![[r#"
+        shop.yaml:9:3: workloads.web: missing field `image`
+          hint: `image` is: the OCI image: `registry[:port]/repository[:tag|@digest]`
+    "#]]);
+    check("cluster: shop\n", "", expect![[r#"
+        shop.yaml:1:1: missing field `cluster`
+          hint: `cluster` is: the cluster's name
+    "#]]);
+    check("{container: 8080, publish: auto}", "{}", expect![[r#"
+        shop.yaml:14:7: workloads.web.ports.http: missing field `container`
+          hint: `container` is: inside the container
+    "#]]);
+}
+
+#[test]
+fn wrong_types_say_what_was_expected_and_found() {
+    check("replicas: 4", "replicas: four", expect![[r#"
+        shop.yaml:10:32: workloads.web.kind.service.replicas: expected a whole number, found text
+    "#]]);
+    check("replicas: 4", "replicas: '4'", expect![[r#"
+        shop.yaml:10:32: workloads.web.kind.service.replicas: expected a whole number, found text
+          hint: remove the quotes and leading zeros: 4
+    "#]]);
+    check("replicas: 4", "replicas: -1", expect![[r#"
+        shop.yaml:10:32: workloads.web.kind.service.replicas: -1 is out of range: 0 to 4294967295 are allowed
+    "#]]);
+    check("replicas: 4", "replicas: 4.5", expect![[r#"
+        shop.yaml:10:32: workloads.web.kind.service.replicas: expected a whole number, found the number 4.5
+          hint: 4.5 is not whole
+    "#]]);
+    check("replicas: 4", "replicas: 5000000000", expect![[r#"
+        shop.yaml:10:32: workloads.web.kind.service.replicas: 5000000000 is out of range: 0 to 4294967295 are allowed
+    "#]]);
+    check("container: 8080", "container: 80800", expect![[r#"
+        shop.yaml:14:25: workloads.web.ports.http.container: 80800 is out of range: 1 to 65535 are allowed
+    "#]]);
+    check("container: 8080", "container: 08080", expect![[r#"
+        shop.yaml:14:25: workloads.web.ports.http.container: expected a whole number, found text
+          hint: remove the quotes and leading zeros: 8080
+    "#]]);
+    check("cpu: 100m", "cpu: 0.5", expect![[r#"
+        shop.yaml:12:22: workloads.web.resources.cpu: expected a whole number or text, found the number 0.5
+          hint: thousandths of a CPU are written `250m`
+    "#]]);
+    check("cpu: 100m", "cpu: 0m", expect![[r#"
+        shop.yaml:12:22: workloads.web.resources.cpu: `0m` is not a processor share: write `250m` or `2`
+    "#]]);
+    check("region: north", "region: 1", expect![[r#"
+        shop.yaml:3:36: sites.north.region: expected text, found the number 1
+          hint: put it in quotes: "1"
+    "#]]);
+    check("sites: [north]", "sites: north", expect![[r#"
+        shop.yaml:18:24: workloads.web.placement.sites: expected a list, found text
+          hint: write `[north]`
+    "#]]);
+    check("machines: {min: 1, max: 3}", "machines:", expect![[r#"
+        shop.yaml:7:5: pools.general.machines: expected a map, found nothing
+          hint: give it a value or remove it
+    "#]]);
+    check("{port: http, path: /}", "[http]", expect![[r#"
+        shop.yaml:17:9: workloads.web.health.probe.http: expected a map, found a list
+    "#]]);
+}
+
+#[test]
+fn unknown_words_list_the_known_ones() {
+    check("publish: auto", "publish: atuo", expect![[r#"
+        shop.yaml:14:40: workloads.web.ports.http.publish: unknown word `atuo`
+          hint: did you mean `auto`? allowed: no, auto, port
+    "#]]);
+    check("publish: auto", "publish: 30001", expect![[r#"
+        shop.yaml:14:40: workloads.web.ports.http.publish: expected one of the allowed forms, found the number 30001
+          hint: allowed: no, auto, port
+    "#]]);
+    check("publish: auto", "publish: port", expect![[r#"
+        shop.yaml:14:40: workloads.web.ports.http.publish: `port` needs its fields
+          hint: write `port: {...}`, or `port: {}` for the defaults
+    "#]]);
+    check(
+        "kind: {service: {replicas: 4, min_available: 3}}",
+        "kind: {servce: {replicas: 4}}",
+        expect![[r#"
+            shop.yaml:10:12: workloads.web.kind.servce: unknown field
+              hint: did you mean `service`? allowed: service, job, daemon
+        "#]],
+    );
+    check(
+        "kind: {service: {replicas: 4, min_available: 3}}",
+        "kind: job",
+        expect![[r#"
+            shop.yaml:10:11: workloads.web.kind: `job` needs its fields
+              hint: write `job: {...}`, or `job: {}` for the defaults
+        "#]],
+    );
+    check(
+        "kind: {service: {replicas: 4, min_available: 3}}",
+        "kind: {}",
+        expect![[r#"
+            shop.yaml:10:5: workloads.web.kind: expected exactly one entry, found 0
+              hint: allowed: service, job, daemon
+        "#]],
+    );
+    check(
+        "kind: {service: {replicas: 4, min_available: 3}}",
+        "kind: {job: {}, daemon: {}}",
+        expect![[r#"
+            shop.yaml:10:5: workloads.web.kind: expected exactly one entry, found 2
+              hint: allowed: service, job, daemon
+        "#]],
+    );
+    check("placement: {sites: [north]}", "restart: allways", expect![[r#"
+        shop.yaml:18:14: workloads.web.restart: unknown word `allways`
+          hint: did you mean `always`? allowed: always, on_failure, never
+    "#]]);
+}
+
+#[test]
+fn names_must_exist_where_they_are_used() {
+    check("sites: [north]", "sites: [nroth]", expect![[r#"
+        shop.yaml:18:25: workloads.web.placement.sites[0]: the cluster has no site `nroth`
+          hint: did you mean `north`? allowed: north, south
+    "#]]);
+    check("sites: [north]", "sites: [north, north]", expect![[r#"
+        shop.yaml:18:32: workloads.web.placement.sites[1]: `north` is given twice
+          hint: remove one
+    "#]]);
+    check("sites: [north]", "sites: []", expect![[r#"
+        shop.yaml:18:17: workloads.web.placement.sites: an empty list allows nothing
+          hint: remove it to allow all, or name some
+    "#]]);
+    check("sites: [north]", "pools: [big]", expect![[r#"
+        shop.yaml:18:25: workloads.web.placement.pools[0]: the cluster has no pool `big`
+          hint: allowed: general
+    "#]]);
+    check("{port: http, path: /}", "{port: htpp, path: /}", expect![[r#"
+        shop.yaml:17:22: workloads.web.health.probe.http.port: the workload has no port `htpp`
+          hint: did you mean `http`? allowed: http
+    "#]]);
+    check("{port: http, path: /}", "{port: http, path: healthz}", expect![[r#"
+        shop.yaml:17:34: workloads.web.health.probe.http.path: `healthz` is not a path
+          hint: start it with `/`, and write no spaces
+    "#]]);
+    check("    machines:", "    sites: [south]\n    machines:", expect![[r#"
+        shop.yaml:19:5: workloads.web.placement: no allowed pool has machines in an allowed site
+          hint: allow another pool or site here, or add the site to the pool's `sites`
+    "#]]);
+    check("  web:", "  Web_1:", expect![[r#"
+        shop.yaml:9:3: workloads.Web_1: `Web_1` is not a name: use 1 to 32 of a-z, 0-9 and `-`, starting with a letter and not ending with `-`
+    "#]]);
+}
+
+#[test]
+fn numbers_must_agree() {
+    check("{min: 1, max: 3}", "{min: 4, max: 3}", expect![[r#"
+        shop.yaml:7:21: pools.general.machines.min: min 4 is more than max 3
+    "#]]);
+    check("{min: 1, max: 3}", "{min: 0, max: 0}", expect![[r#"
+        shop.yaml:7:29: pools.general.machines.max: a pool of no machine
+          hint: remove the pool
+    "#]]);
+    check("{min: 1, max: 3}", "{min: 1, max: 10001}", expect![[r#"
+        shop.yaml:7:29: pools.general.machines.max: 10001 machines are too many: at most 10000 are allowed
+    "#]]);
+    check("min_available: 3", "min_available: 5", expect![[r#"
+        shop.yaml:10:50: workloads.web.kind.service.min_available: min_available 5 is more than replicas 4
+    "#]]);
+    check("replicas: 4", "replicas: 100001", expect![[r#"
+        shop.yaml:10:32: workloads.web.kind.service.replicas: 100001 replicas are too many: at most 100000 are allowed
+    "#]]);
+    check("    image:", "    singleton: true\n    image:", expect![[r#"
+        shop.yaml:10:32: workloads.web.kind.service.replicas: a singleton asks for 1 replica, not 4
+          hint: write `replicas: 1`, or remove `singleton`
+        shop.yaml:10:50: workloads.web.kind.service.min_available: a singleton stops before it starts elsewhere
+          hint: remove `min_available`, or remove `singleton`
+    "#]]);
+    check("publish: auto", "publish: {port: 8080}", expect![[r#"
+        shop.yaml:14:47: workloads.web.ports.http.publish.port: 8080 is out of range: 30000 to 30031 are allowed
+    "#]]);
+    check(
+        "http: {container: 8080, publish: auto}",
+        "{http: {container: 1, publish: {port: 30000}}, b: {container: 2, publish: {port: 30000}}}",
+        expect![[r#"
+            shop.yaml:14:45: workloads.web.ports.http.publish.port: port 30000 of the node is taken by `b` of the same workload
+        "#]],
+    );
+}
+
+#[test]
+fn a_job_is_not_restarted_however_it_ended() {
+    check(
+        "kind: {service: {replicas: 4, min_available: 3}}",
+        "kind: {job: {attempts: 0}}\n    restart: always",
+        expect![[r#"
+            shop.yaml:10:28: workloads.web.kind.job.attempts: a job that is never tried
+              hint: write at least 1
+            shop.yaml:11:14: workloads.web.restart: a job ends: it cannot be started again however it ended
+              hint: allowed: on_failure, never
+        "#]],
+    );
+}
+
+#[test]
+fn an_image_names_its_registry() {
+    check("registry.example:5000/web:1", "web:1", expect![[r#"
+        shop.yaml:11:12: workloads.web.image: `web:1` names no registry
+          hint: write `docker.io/library/web:1`
+    "#]]);
+    check("registry.example:5000/web:1", "registry.example/Web:1", expect![[r#"
+        shop.yaml:11:12: workloads.web.image: `registry.example/Web:1` is not an image: a repository is lower-case letters, digits, `.`, `_`, `-`, with `/` between its parts
+    "#]]);
+}
+
+#[test]
+fn text_that_is_no_document_is_refused_with_its_place() {
+    for (text, expected) in [
+        ("cluster:\n\tname: shop\n", expect![[r#"
+            shop.yaml:2:2: tabs disallowed within this context (block indentation)
+              hint: indent with spaces
+        "#]]),
+        ("cluster: a\ncluster: b\n", expect![[r#"
+            shop.yaml:2:1: `cluster` is given twice
+              hint: keep one of the two
+        "#]]),
+        ("cluster: a\n---\ncluster: b\n", expect![[r#"
+            shop.yaml:3:1: more than one document
+              hint: one file holds one spec: remove the `---`
+        "#]]),
+        ("cluster: [a\n", expect![[r#"
+            shop.yaml:1:10: unclosed bracket '['
+        "#]]),
+        ("cluster: !name shop\n", expect![[r#"
+            shop.yaml:1:16: unsupported tag `!name`
+        "#]]),
+        ("", expect![[r#"
+            shop.yaml:1:1: expected a map, found nothing
+              hint: give it a value or remove it
+        "#]]),
+        ("- cluster\n", expect![[r#"
+            shop.yaml:1:1: expected a map, found a list
+        "#]]),
+    ] {
+        expected.assert_eq(&answer(text));
+    }
+}
+
+#[test]
+fn an_anchor_may_be_used_and_an_alias_bomb_may_not() {
+    let sites = "  north: {provider: local, region: north}\n  south: {provider: local, region: south}\n";
+    check(
+        sites,
+        "  north: &here {provider: local, region: x}\n  south: *here\n",
+        expect![[r#"
+            accepted
+        "#]],
+    );
+
+    let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for i in 1..9 {
+        let alias = format!("*a{}", i - 1);
+        bomb.push_str(&format!("a{i}: &a{i} [{}]\n", [alias.as_str(); 10].join(", ")));
+    }
+    expect![[r#"
+        shop.yaml:5:20: alias replay limit exceeded: total_replayed_events=50001 > 50000 at line 1, column 28 (defined at line 4, column 9) (used
+    "#]].assert_eq(&answer(&bomb));
+    expect![[r#"
+        shop.yaml:1:33: recursion limit exceeded
+    "#]].assert_eq(&answer(&"[".repeat(10_000)));
+    expect![[r#"
+        shop.yaml: the text has 1048577 bytes; a spec has at most 1048576
+    "#]].assert_eq(&answer(&" ".repeat(text::TEXT_MAX_BYTES + 1)));
+}
+
+#[test]
+fn a_flood_of_errors_is_counted_not_shown() {
+    let flood: String = (0..text::ERRORS_MAX + 7)
+        .map(|i| format!("  Wrong{i}: {{provider: local, region: x}}\n"))
+        .collect();
+    let errors = text::read("f", &SMALL.replace("sites:\n", &format!("sites:\n{flood}"))).unwrap_err();
+    assert_eq!((errors.errors.len(), errors.more), (text::ERRORS_MAX, 7));
+}
