@@ -1,1 +1,15 @@
-//! (being written)
+//! The MCP server over the Engine, and the typed client that the command line uses.
+//!
+//! [`http`] serves streamable HTTP on loopback behind a bearer token, [`stdio`] relays a client's pipe to a running
+//! engine, [`client`] calls the tools with their types, [`folder`] holds the two files by which a client finds an engine
+//! and shows that it may. Decides nothing about clusters: every tool is one call of the Engine.
+
+mod arguments;
+pub mod client;
+pub mod folder;
+pub mod http;
+mod server;
+pub mod stdio;
+mod tools;
+
+pub use server::Server;

@@ -1,0 +1,461 @@
+//! Checks a call's arguments against the schema that was published, and says everything that is wrong with them at once.
+//!
+//! serde alone names only the first error, and a choice between shapes ("one of these objects") only says that none
+//! fits: here the shape that was meant is found by its tag, and its errors are told. Called by the table of tools.
+
+use isobar_engine_control::api::{ApiError, ErrorCode};
+use jsonschema::error::ValidationErrorKind as Kind;
+use jsonschema::{ValidationError, Validator};
+use rmcp::model::{CallToolResult, ContentBlock};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// At most so many problems are told in one answer.
+pub(crate) const PROBLEMS_MAX_ITEMS: usize = 20;
+/// A value inside a message is cut after so many characters.
+const VALUE_MAX_CHARS: usize = 60;
+/// A word is taken for a typo of another from this Jaro-Winkler similarity on.
+const TYPO_MIN_SIMILARITY: f64 = 0.75;
+
+/// One thing that is wrong with the arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Problem {
+    /// JSON pointer into the arguments.
+    pub(crate) pointer: String,
+    /// What is wrong there.
+    pub(crate) message: String,
+    /// What would have been allowed there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) allowed: Vec<String>,
+    /// What was probably meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) nearest: Option<String>,
+}
+
+/// Why a tool call has no answer: the engine's error, and each problem where the arguments are at fault.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Refused {
+    /// What the engine says, or what the problems come to.
+    #[serde(flatten)]
+    pub(crate) error: ApiError,
+    /// What is wrong with the arguments.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl Refused {
+    /// As a tool's result: data for programs, words for whoever reads only text.
+    pub(crate) fn into_result(self) -> CallToolResult {
+        let mut text = self.error.message.clone();
+        let lines = [
+            self.error.pointer.as_ref().map(|pointer| format!("at: {pointer}")),
+            (!self.error.allowed.is_empty()).then(|| format!("allowed: {}", self.error.allowed.join(", "))),
+            self.error.hint.as_ref().map(|hint| format!("hint: {hint}")),
+        ];
+        for line in lines.into_iter().flatten() {
+            text.push('\n');
+            text.push_str(&line);
+        }
+        let mut result = CallToolResult::error(vec![ContentBlock::text(text)]);
+        result.structured_content = serde_json::to_value(&self).ok();
+        result
+    }
+}
+
+impl From<ApiError> for Refused {
+    fn from(error: ApiError) -> Self {
+        Self {
+            error,
+            problems: Vec::new(),
+        }
+    }
+}
+
+impl From<Vec<Problem>> for Refused {
+    fn from(problems: Vec<Problem>) -> Self {
+        let message = problems
+            .iter()
+            .map(|problem| match problem.pointer.as_str() {
+                "" => problem.message.clone(),
+                pointer => format!("{pointer}: {}", problem.message),
+            })
+            .collect::<Vec<_>>()
+            .join("; ");
+        let mut error = ApiError::new(ErrorCode::InvalidArgument, message);
+        if let Some(first) = problems.first() {
+            error.pointer = Some(first.pointer.clone());
+            error.allowed.clone_from(&first.allowed);
+            error.hint = first
+                .nearest
+                .as_ref()
+                .map(|nearest| format!("did you mean `{nearest}`?"));
+        }
+        Self { error, problems }
+    }
+}
+
+/// Reads arguments of one tool.
+pub(crate) struct Checker {
+    schema: Value,
+    validator: Validator,
+}
+
+impl Checker {
+    /// For a schema that our own types gave.
+    pub(crate) fn new(schema: Value) -> Self {
+        let validator = jsonschema::validator_for(&schema).expect("schemars writes valid schemas");
+        Self { schema, validator }
+    }
+
+    /// The typed request, or everything that is wrong.
+    pub(crate) fn read<A: DeserializeOwned>(&self, arguments: Value) -> Result<A, Refused> {
+        let problems = self.problems(&arguments);
+        if !problems.is_empty() {
+            return Err(problems.into());
+        }
+        // What a schema cannot say, such as a limit on a sum, is found here, one at a time.
+        serde_path_to_error::deserialize(arguments).map_err(|error| {
+            let pointer = error
+                .path()
+                .iter()
+                .map(|segment| format!("/{}", escaped(&segment.to_string())))
+                .collect();
+            vec![Problem {
+                pointer,
+                message: error.inner().to_string(),
+                allowed: Vec::new(),
+                nearest: None,
+            }]
+            .into()
+        })
+    }
+
+    fn problems(&self, arguments: &Value) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for error in self.validator.iter_errors(arguments) {
+            self.tell(&error, &mut problems);
+            if problems.len() >= PROBLEMS_MAX_ITEMS {
+                break;
+            }
+        }
+        problems.truncate(PROBLEMS_MAX_ITEMS);
+        problems
+    }
+
+    fn tell(&self, error: &ValidationError<'_>, problems: &mut Vec<Problem>) {
+        if let Kind::OneOfNotValid { context } | Kind::AnyOf { context } = error.kind() {
+            match meant(context, error.instance_path().as_str()) {
+                Some(branch) => branch.iter().for_each(|error| self.tell(error, problems)),
+                None => problems.push(self.no_shape_fits(error, context)),
+            }
+        } else if let Kind::AdditionalProperties { unexpected } = error.kind() {
+            let allowed = self.properties_beside(error);
+            problems.extend(unexpected.iter().map(|name| unknown(error, name, allowed.clone())));
+        } else {
+            problems.push(simple(error));
+        }
+    }
+
+    /// None of several shapes fits, and the tag does not say which was meant.
+    fn no_shape_fits(&self, error: &ValidationError<'_>, context: &[Vec<ValidationError<'static>>]) -> Problem {
+        let at = error.instance_path().as_str();
+        let all = || context.iter().flatten();
+        let wrong_tags: Vec<&ValidationError<'_>> = all()
+            .filter(|inner| matches!(inner.kind(), Kind::Constant { .. } | Kind::Enum { .. }))
+            .collect();
+        if let Some(first) = wrong_tags.first() {
+            let mut allowed: Vec<String> = wrong_tags.iter().flat_map(|inner| constants(inner)).collect();
+            allowed.extend(missing_at(all(), at).map(|name| format!("{{\"{name}\": ...}}")));
+            return choice(first.instance_path().as_str(), first.instance(), allowed);
+        }
+        let missing: Vec<String> = missing_at(all(), at).collect();
+        match missing.first() {
+            Some(tag) if missing.iter().all(|name| name == tag) => {
+                let allowed = all().flat_map(|inner| self.tag_values(inner, tag)).collect();
+                Problem {
+                    pointer: at.to_owned(),
+                    message: format!("`{tag}` is missing"),
+                    allowed,
+                    nearest: None,
+                }
+            }
+            Some(_) => match first_key(error.instance()) {
+                Some(key) => unknown(error, key, missing),
+                None => choice(at, error.instance(), missing),
+            },
+            None => choice(at, error.instance(), all().flat_map(types).collect()),
+        }
+    }
+
+    /// The properties that the object schema around a keyword allows.
+    fn properties_beside(&self, error: &ValidationError<'_>) -> Vec<String> {
+        self.schema_beside(error)
+            .and_then(|schema| schema.get("properties")?.as_object())
+            .map(|properties| properties.keys().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// The values that a missing tag could have had in this shape.
+    fn tag_values(&self, error: &ValidationError<'_>, tag: &str) -> Option<String> {
+        let constant = self.schema_beside(error)?.get("properties")?.get(tag)?.get("const")?;
+        Some(plain(constant))
+    }
+
+    fn schema_beside(&self, error: &ValidationError<'_>) -> Option<&Value> {
+        let (parent, _) = error.schema_path().as_str().rsplit_once('/')?;
+        self.schema.pointer(parent)
+    }
+}
+
+/// The one of several shapes that was meant: first by its tag, then by having no field missing or too many.
+fn meant<'a>(context: &'a [Vec<ValidationError<'static>>], at: &str) -> Option<&'a [ValidationError<'static>]> {
+    let here = |error: &ValidationError<'_>| error.instance_path().as_str() == at;
+    let tagged = |branch: &&Vec<ValidationError<'static>>| {
+        !branch.iter().any(|error| {
+            let tag = here(error) || parent(error.instance_path().as_str()) == Some(at);
+            (tag && matches!(error.kind(), Kind::Constant { .. })) || (here(error) && is_type(error))
+        })
+    };
+    let whole = |branch: &&Vec<ValidationError<'static>>| {
+        !branch.iter().any(|error| {
+            here(error) && matches!(error.kind(), Kind::Required { .. } | Kind::AdditionalProperties { .. })
+        })
+    };
+    let by_tag: Vec<_> = context.iter().filter(tagged).collect();
+    match by_tag.as_slice() {
+        [one] if context.len() > 1 => Some(one),
+        [] => None,
+        several => {
+            let by_fields: Vec<_> = several.iter().copied().filter(whole).collect();
+            match by_fields.as_slice() {
+                [one] => Some(one),
+                [] | [_, ..] => None,
+            }
+        }
+    }
+}
+
+fn simple(error: &ValidationError<'_>) -> Problem {
+    let at = error.instance_path().as_str();
+    match error.kind() {
+        Kind::Constant { .. } | Kind::Enum { .. } => {
+            choice(at, error.instance(), constants(error).into_iter().collect())
+        }
+        Kind::Required { property } => {
+            let message = format!("`{}` is missing", plain(property));
+            Problem {
+                pointer: at.to_owned(),
+                message,
+                allowed: Vec::new(),
+                nearest: None,
+            }
+        }
+        Kind::Type { .. } => {
+            let allowed: Vec<String> = types(error).into_iter().collect();
+            let message = format!(
+                "`{}` is not of type {}",
+                shortened(error.instance()),
+                allowed.join(" or ")
+            );
+            Problem {
+                pointer: at.to_owned(),
+                message,
+                allowed,
+                nearest: None,
+            }
+        }
+        Kind::Pattern { pattern } => {
+            let message = format!("`{}` is not of the form {pattern}", shortened(error.instance()));
+            Problem {
+                pointer: at.to_owned(),
+                message,
+                allowed: Vec::new(),
+                nearest: None,
+            }
+        }
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "the crate's words serve for every other keyword"
+        )]
+        _ => {
+            let message = error
+                .masked_with(format!("`{}`", shortened(error.instance())))
+                .to_string();
+            Problem {
+                pointer: at.to_owned(),
+                message,
+                allowed: Vec::new(),
+                nearest: None,
+            }
+        }
+    }
+}
+
+fn unknown(error: &ValidationError<'_>, name: &str, allowed: Vec<String>) -> Problem {
+    let pointer = format!("{}/{}", error.instance_path().as_str(), escaped(name));
+    let nearest = nearest(name, &allowed);
+    Problem {
+        pointer,
+        message: format!("unknown field `{name}`"),
+        allowed,
+        nearest,
+    }
+}
+
+fn choice(pointer: &str, value: &Value, mut allowed: Vec<String>) -> Problem {
+    allowed.dedup();
+    let nearest = value.as_str().and_then(|text| nearest(text, &allowed));
+    let message = format!("`{}` is not one of the allowed values", shortened(value));
+    Problem {
+        pointer: pointer.to_owned(),
+        message,
+        allowed,
+        nearest,
+    }
+}
+
+fn constants(error: &ValidationError<'_>) -> Vec<String> {
+    if let Kind::Constant { expected_value } = error.kind() {
+        vec![plain(expected_value)]
+    } else if let Kind::Enum { options } = error.kind() {
+        options
+            .as_array()
+            .map(|options| options.iter().map(plain).collect())
+            .unwrap_or_default()
+    } else {
+        Vec::new()
+    }
+}
+
+fn types(error: &ValidationError<'_>) -> Vec<String> {
+    use jsonschema::error::TypeKind;
+    match error.kind() {
+        Kind::Type {
+            kind: TypeKind::Single(one),
+        } => vec![one.to_string()],
+        Kind::Type {
+            kind: TypeKind::Multiple(several),
+        } => several.iter().map(|one| one.to_string()).collect(),
+        #[expect(clippy::wildcard_enum_match_arm, reason = "no other keyword names types")]
+        _ => Vec::new(),
+    }
+}
+
+fn is_type(error: &ValidationError<'_>) -> bool {
+    matches!(error.kind(), Kind::Type { .. })
+}
+
+fn missing_at<'a>(
+    errors: impl Iterator<Item = &'a ValidationError<'static>>,
+    at: &str,
+) -> impl Iterator<Item = String> {
+    errors
+        .filter(move |error| error.instance_path().as_str() == at)
+        .filter_map(|error| {
+            if let Kind::Required { property } = error.kind() {
+                Some(plain(property))
+            } else {
+                None
+            }
+        })
+}
+
+fn first_key(value: &Value) -> Option<&String> {
+    value.as_object()?.keys().next()
+}
+
+fn parent(pointer: &str) -> Option<&str> {
+    pointer.rsplit_once('/').map(|(parent, _)| parent)
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn shortened(value: &Value) -> String {
+    let text = plain(value);
+    match text.char_indices().nth(VALUE_MAX_CHARS) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
+
+fn escaped(segment: &str) -> String {
+    segment.replace('~', "~0").replace('/', "~1")
+}
+
+fn nearest(word: &str, candidates: &[String]) -> Option<String> {
+    candidates
+        .iter()
+        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
+        .filter(|(similarity, _)| *similarity >= TYPO_MIN_SIMILARITY)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| candidate.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use isobar_engine_control::api::{OperationGet, PlanRequest, QueryRequest};
+    use schemars::JsonSchema;
+    use serde_json::json;
+
+    use super::*;
+
+    fn check<A: DeserializeOwned + JsonSchema>(arguments: Value, expect: Expect) {
+        let checker = Checker::new(schemars::schema_for!(A).to_value());
+        let told = match checker.read::<A>(arguments) {
+            Ok(_) => "fine".to_owned(),
+            Err(refused) => refused
+                .problems
+                .iter()
+                .map(|p| {
+                    let nearest = p.nearest.as_deref().unwrap_or("-");
+                    format!("{} | {} | {} | {nearest}\n", p.pointer, p.message, p.allowed.join(","))
+                })
+                .collect(),
+        };
+        expect.assert_eq(&told);
+    }
+
+    #[test]
+    fn good_arguments_pass() {
+        check::<QueryRequest>(json!({"what": "machines", "cluster": "shop"}), expect![["fine"]]);
+        check::<PlanRequest>(
+            json!({"intent": {"intent": "destroy", "cluster": "shop"}, "limits": {"max_dearer_percent": 10}}),
+            expect![["fine"]],
+        );
+    }
+
+    #[test]
+    fn every_error_is_told_with_its_place() {
+        check::<QueryRequest>(json!({"what": "machine", "clustr": "shop", "limit": 0}), expect![[""]]);
+        check::<OperationGet>(json!({"operation": 5, "wait_ms": 99999}), expect![[""]]);
+    }
+
+    #[test]
+    fn the_tag_says_which_shape_was_meant() {
+        check::<PlanRequest>(json!({"intent": {"intent": "mov", "cluster": "shop"}}), expect![[""]]);
+        check::<PlanRequest>(json!({"intent": {"cluster": "shop"}}), expect![[""]]);
+        check::<PlanRequest>(
+            json!({"intent": {"intent": "move", "cluster": "Shop", "workload": "web", "too": ["a"]}}),
+            expect![[""]],
+        );
+    }
+
+    #[test]
+    fn errors_deep_in_a_spec_have_their_place() {
+        let spec = |kind: Value, cpu: Value| {
+            json!({"intent": {"intent": "deploy", "spec": {
+                "cluster": "shop",
+                "sites": {"east": {"provider": "local", "region": "x"}},
+                "pools": {"general": {"machines": {"min": 1, "max": 3}, "requirments": {}}},
+                "workloads": {"web": {"kind": kind, "image": "a/b", "resources": {"cpu": cpu, "memory": "64MiB"},
+                    "ports": {"http": {"container": 80, "publish": "atuo"}}}},
+            }}})
+        };
+        check::<PlanRequest>(spec(json!({"service": {"replica": 4}}), json!("100m")), expect![[""]]);
+        check::<PlanRequest>(spec(json!({"servce": {"replicas": 4}}), json!("lots")), expect![[""]]);
+    }
+}

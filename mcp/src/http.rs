@@ -1,0 +1,142 @@
+//! MCP over streamable HTTP on loopback, behind a bearer token.
+//!
+//! Whatever the path or method, a request without the token gets 401 and nothing else. A foreign `Host` (DNS rebinding)
+//! or `Origin` (a web page) gets 403. Stateless: an engine that restarts has lost no session.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::serve::ListenerExt;
+use ring::hmac;
+use ring::rand::SystemRandom;
+use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::folder::Token;
+use crate::server::Server;
+
+/// Where MCP is served on the listener.
+pub const PATH: &str = "/mcp";
+/// A request's body is at most so long. Room for a spec with a thousand workloads.
+pub const BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Once told to stop, requests under way have so long to end.
+pub const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// Origins that a page served by this machine may have. Hosts are checked by rmcp's own list, loopback only.
+const LOOPBACK_ORIGINS: [&str; 3] = ["http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*"];
+
+/// The URL of a listener.
+pub fn url(listener: &TcpListener) -> io::Result<String> {
+    Ok(format!("http://{}{PATH}", listener.local_addr()?))
+}
+
+/// Serves until `stop` is cancelled, then lets requests under way end within [`STOP_GRACE`].
+pub async fn serve(server: Server, listener: TcpListener, token: &Token, stop: CancellationToken) -> io::Result<()> {
+    let router = router(server, token, stop.child_token());
+    // Without TCP_NODELAY each answer waits up to 40 ms for the client's delayed ACK.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY refused");
+        }
+    });
+    let stopped = stop.clone();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(async move { stopped.cancelled().await });
+    tokio::select! {
+        biased;
+        result = serving => result,
+        () = async { stop.cancelled().await; tokio::time::sleep(STOP_GRACE).await } => Ok(()),
+    }
+}
+
+fn router(server: Server, token: &Token, stop: CancellationToken) -> Router {
+    let config = StreamableHttpServerConfig::default()
+        .with_legacy_session_mode(false)
+        .with_json_response(true)
+        .with_allowed_origins(LOOPBACK_ORIGINS)
+        .enforce_origin_validation()
+        .with_max_request_body_bytes(BODY_MAX_BYTES)
+        .with_cancellation_token(stop);
+    let service = StreamableHttpService::new(
+        move || Ok(server.clone()),
+        Arc::new(NeverSessionManager::default()),
+        config,
+    );
+    Router::new()
+        .nest_service(PATH, service)
+        .fallback(|| async { StatusCode::NOT_FOUND })
+        .layer(middleware::from_fn_with_state(Arc::new(Gate::new(token)), admit))
+}
+
+/// Compares tokens in constant time: by the MAC of each under a key of this process.
+struct Gate {
+    key: hmac::Key,
+    expected: hmac::Tag,
+}
+
+impl Gate {
+    fn new(token: &Token) -> Self {
+        let key =
+            hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).expect("the kernel always gives random bytes");
+        let expected = hmac::sign(&key, token.as_str().as_bytes());
+        Self { key, expected }
+    }
+
+    fn opens_for(&self, authorization: Option<&HeaderValue>) -> bool {
+        let Some((scheme, token)) = authorization
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split_once(' '))
+        else {
+            return false;
+        };
+        scheme.eq_ignore_ascii_case("bearer")
+            && hmac::verify(&self.key, token.trim_start().as_bytes(), self.expected.as_ref()).is_ok()
+    }
+}
+
+async fn admit(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    let authorization = request.headers().get(header::AUTHORIZATION);
+    if gate.opens_for(authorization) {
+        return next.run(request).await;
+    }
+    let challenge = match authorization {
+        None => r#"Bearer realm="isobar""#,
+        Some(_) => r#"Bearer realm="isobar", error="invalid_token""#,
+    };
+    let words = "a bearer token is needed: the file `token` in the engine's data folder holds it\n";
+    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], words).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_very_token_opens() {
+        let token = Token::random();
+        let gate = Gate::new(&token);
+        let header = |text: String| HeaderValue::from_str(&text).unwrap();
+        assert!(gate.opens_for(Some(&header(format!("Bearer {}", token.as_str())))));
+        assert!(gate.opens_for(Some(&header(format!("bearer {}", token.as_str())))));
+        for wrong in [
+            String::new(),
+            "Bearer".to_owned(),
+            "Bearer ".to_owned(),
+            token.as_str().to_owned(),
+            format!("Basic {}", token.as_str()),
+            format!("Bearer {}0", token.as_str()),
+            format!("Bearer {}", &token.as_str()[1..]),
+            format!("Bearer {}", Token::random().as_str()),
+        ] {
+            assert!(!gate.opens_for(Some(&header(wrong.clone()))), "{wrong}");
+        }
+        assert!(!gate.opens_for(None));
+    }
+}
