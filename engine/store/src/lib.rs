@@ -4,6 +4,10 @@
 //! commit faults, [`conformance`] the suite that ties the two together. Knows no record's meaning: bodies are JSON that
 //! `control` writes and reads. Nothing but the Engine writes a store.
 
+pub mod conformance;
+pub mod memory;
+pub mod sql;
+
 use async_trait::async_trait;
 use isobar_engine_model::id::Epoch;
 
@@ -28,10 +32,24 @@ pub enum Table {
     Audit,
 }
 
+impl Table {
+    /// Every table, in the order of their declaration.
+    pub const ALL: [Self; 8] = [
+        Self::Cluster,
+        Self::Machine,
+        Self::Replica,
+        Self::Plan,
+        Self::Operation,
+        Self::Attempt,
+        Self::Credential,
+        Self::Audit,
+    ];
+}
+
 /// One row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Unique within its table; keys of one cluster share a prefix.
+    /// Unique within its table; keys of one cluster share a prefix. Ordered by its UTF-8 bytes.
     pub key: String,
     /// 1 when inserted, one more with each update.
     pub revision: u64,
@@ -97,10 +115,12 @@ pub enum StoreError {
     #[error("no room left for the store")]
     Full(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Another process has the store open: use that one, or stop it.
-    #[error("{path} is in use by another engine")]
+    #[error("{path} is in use by another engine{}", holder.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
     InUse {
         /// The data folder.
         path: String,
+        /// The process that holds it, where it could be read.
+        holder: Option<u32>,
     },
     /// The file is damaged: restore a backup.
     #[error("{path} is damaged: {detail}")]
@@ -127,13 +147,19 @@ pub trait Store: Send + Sync {
     /// The store's own id, made when it was made: the `store` of every owner tag.
     fn id(&self) -> &str;
 
-    /// Takes the shard over: from here on every earlier epoch's commits are refused.
+    /// Takes the shard over: from here on every earlier epoch's commits are refused. After `OutcomeUnknown` call it again:
+    /// an epoch that nobody uses harms nobody.
     async fn take_over(&self) -> Result<Epoch, StoreError>;
 
     /// Writes all of `batch` or nothing, if `epoch` is still the current one. Durable when Ok.
+    ///
+    /// The writes are applied in their order, each seeing those before it, so one batch may insert a row and update it.
+    /// `Fenced` goes before `Stale`, and `Stale` names the first write that did not fit. An empty batch only asks whether
+    /// `epoch` is current. Nothing is retried in here.
     async fn commit(&self, epoch: Epoch, batch: &[Write]) -> Result<(), StoreError>;
 
-    /// Rows of a table in key order, those after key `after`, at most `limit`.
+    /// Rows of a table in key order, those after key `after`, at most `limit`. Fewer than `limit` means there are no more.
+    /// Each page is consistent in itself; two pages may have a commit between them.
     async fn scan(&self, table: Table, after: Option<&str>, limit: u32) -> Result<Vec<Row>, StoreError>;
 
     /// One row.

@@ -1,0 +1,220 @@
+//! The real store: sea-orm on SQLite, one file in a data folder that one engine holds at a time.
+//!
+//! Never interprets a body, never retries. Every writing transaction starts by counting itself in `shard` under the
+//! caller's epoch: one row, or it is rolled back. The statements name no database; what is SQLite's own (pragmas, the file,
+//! its error codes) is in `open` and `failure`.
+
+mod batch;
+mod failure;
+mod open;
+mod schema;
+mod statement;
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use isobar_engine_model::id::Epoch;
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, QueryResult, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
+};
+
+use self::batch::Revisions;
+use self::open::FolderLock;
+use crate::{Row, Store, StoreError, Table, Write};
+
+/// How many rows one statement reads or writes. Three values a row stay far below every database's limit (SQLite 32,766).
+const STATEMENT_ROWS_MAX: usize = 1_000;
+
+/// Rows in a SQLite file, for one engine at a time.
+#[derive(Debug)]
+pub struct SqlStore {
+    id: String,
+    file: PathBuf,
+    /// One connection: SQLite has one writer anyhow, and waiting for a connection is cheaper than for a lock.
+    writer: DatabaseConnection,
+    /// See what is committed, also while a commit waits for the disk.
+    readers: DatabaseConnection,
+    /// Last: released once the connections are gone.
+    _lock: FolderLock,
+}
+
+impl SqlStore {
+    /// Opens the store in `data_folder`; makes folder (0700) and file (0600) where there are none, then with `id_if_new`.
+    ///
+    /// `InUse` while another process holds the folder, `Corrupt` for a file that is not whole, `Newer` for one of a later
+    /// version. A store that was being made when the process died is made again.
+    pub async fn open(data_folder: &Path, id_if_new: &str) -> Result<Self, StoreError> {
+        Self::open_bounded(data_folder, id_if_new, open::FILE_PAGES_MAX).await
+    }
+
+    /// Closes the file: the log is folded into it and the folder is free. Dropping a store does the same, a little later.
+    pub async fn close(self) -> Result<(), StoreError> {
+        let unavailable = |error: DbErr| StoreError::Unavailable(error.into());
+        self.readers.close().await.map_err(unavailable)?;
+        self.writer.close().await.map_err(unavailable)
+    }
+
+    async fn open_bounded(data_folder: &Path, id_if_new: &str, pages_max: u32) -> Result<Self, StoreError> {
+        let lock = FolderLock::take(data_folder)?;
+        let opened = open::open(data_folder, id_if_new, pages_max).await?;
+        let open::Opened {
+            id,
+            file,
+            writer,
+            readers,
+        } = opened;
+        Ok(Self {
+            id,
+            file,
+            writer,
+            readers,
+            _lock: lock,
+        })
+    }
+
+    async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        self.writer
+            .begin_with_options(options)
+            .await
+            .map_err(|error| self.before_commit(error))
+    }
+
+    /// Commits what went well, rolls back what did not.
+    async fn finish<T>(&self, transaction: DatabaseTransaction, done: Result<T, StoreError>) -> Result<T, StoreError> {
+        match done {
+            Ok(value) => transaction.commit().await.map(|()| value).map_err(failure::of_commit),
+            Err(refusal) => {
+                if let Err(error) = transaction.rollback().await {
+                    tracing::warn!(%error, "a refused batch was not rolled back at once");
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn raise_epoch(&self, transaction: &DatabaseTransaction) -> Result<Epoch, StoreError> {
+        transaction
+            .execute(&statement::raise_epoch())
+            .await
+            .map_err(|error| self.before_commit(error))?;
+        self.epoch(transaction).await
+    }
+
+    async fn epoch(&self, transaction: &DatabaseTransaction) -> Result<Epoch, StoreError> {
+        let row = transaction
+            .query_one(&statement::epoch())
+            .await
+            .map_err(|error| self.before_commit(error))?;
+        let row = row.ok_or_else(|| failure::corrupt(&self.file, "the table `shard` is empty"))?;
+        self.whole(&row, 0).map(Epoch)
+    }
+
+    async fn write(&self, transaction: &DatabaseTransaction, epoch: Epoch, batch: &[Write]) -> Result<(), StoreError> {
+        let failed = |error| self.before_commit(error);
+        let fenced = transaction.execute(&statement::fence(epoch)).await.map_err(failed)?;
+        if fenced.rows_affected() != 1 {
+            return Err(StoreError::Fenced {
+                current: self.epoch(transaction).await?,
+            });
+        }
+        let now = self.revisions(transaction, batch).await?;
+        let outcome = batch::resolve(&now, batch)?;
+        for (table, keys) in &outcome.delete {
+            for keys in keys.chunks(STATEMENT_ROWS_MAX) {
+                transaction
+                    .execute(&statement::delete(*table, keys))
+                    .await
+                    .map_err(failed)?;
+            }
+        }
+        for (table, rows) in &outcome.put {
+            for rows in rows.chunks(STATEMENT_ROWS_MAX) {
+                transaction
+                    .execute(&statement::put(*table, rows))
+                    .await
+                    .map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn revisions(&self, transaction: &DatabaseTransaction, batch: &[Write]) -> Result<Revisions, StoreError> {
+        let mut now = Revisions::new();
+        for (table, keys) in batch::keys(batch) {
+            let keys: Vec<&str> = keys.into_iter().collect();
+            for keys in keys.chunks(STATEMENT_ROWS_MAX) {
+                let rows = transaction
+                    .query_all(&statement::revisions(table, keys))
+                    .await
+                    .map_err(|error| self.before_commit(error))?;
+                for row in rows {
+                    now.insert((table, self.text(&row, 0)?), self.whole(&row, 1)?);
+                }
+            }
+        }
+        Ok(now)
+    }
+
+    fn row(&self, row: &QueryResult) -> Result<Row, StoreError> {
+        Ok(Row {
+            key: self.text(row, 0)?,
+            revision: self.whole(row, 1)?,
+            body: self.text(row, 2)?,
+        })
+    }
+
+    fn text(&self, row: &QueryResult, index: usize) -> Result<String, StoreError> {
+        row.try_get_by_index(index)
+            .map_err(|error: DbErr| failure::corrupt(&self.file, &error.to_string()))
+    }
+
+    fn whole(&self, row: &QueryResult, index: usize) -> Result<u64, StoreError> {
+        let number: i64 = row
+            .try_get_by_index(index)
+            .map_err(|error: DbErr| failure::corrupt(&self.file, &error.to_string()))?;
+        u64::try_from(number).map_err(|_| failure::corrupt(&self.file, "a revision or epoch is below 0"))
+    }
+
+    fn before_commit(&self, error: DbErr) -> StoreError {
+        failure::before_commit(&self.file, error)
+    }
+}
+
+#[async_trait]
+impl Store for SqlStore {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    async fn take_over(&self) -> Result<Epoch, StoreError> {
+        let transaction = self.begin().await?;
+        let raised = self.raise_epoch(&transaction).await;
+        self.finish(transaction, raised).await
+    }
+
+    async fn commit(&self, epoch: Epoch, batch: &[Write]) -> Result<(), StoreError> {
+        let transaction = self.begin().await?;
+        let written = self.write(&transaction, epoch, batch).await;
+        self.finish(transaction, written).await
+    }
+
+    async fn scan(&self, table: Table, after: Option<&str>, limit: u32) -> Result<Vec<Row>, StoreError> {
+        let rows = self.readers.query_all(&statement::scan(table, after, limit)).await;
+        rows.map_err(|error| self.before_commit(error))?
+            .iter()
+            .map(|row| self.row(row))
+            .collect()
+    }
+
+    async fn get(&self, table: Table, key: &str) -> Result<Option<Row>, StoreError> {
+        let row = self.readers.query_one(&statement::get(table, key)).await;
+        row.map_err(|error| self.before_commit(error))?
+            .map(|row| self.row(&row))
+            .transpose()
+    }
+}

@@ -1,0 +1,289 @@
+//! From a data folder to connections on a whole, known and locked file. Writes no rows but the first of a new store; called
+//! by [`super::SqlStore`] only.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read, Seek, Write as _};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, Statement, TransactionTrait};
+use sea_orm_migration::{MigratorTrait, SchemaManager};
+
+use super::schema::{self, Migrator};
+use super::{failure, statement};
+use crate::StoreError;
+
+/// The store's file in the data folder.
+const FILE: &str = "isobar.db";
+/// A store being made: renamed to [`FILE`] once it is whole.
+const FILE_BEING_MADE: &str = "isobar.db.new";
+/// Held for as long as an engine runs; holds its pid.
+const LOCK_FILE: &str = "isobar.lock";
+
+/// How large the file may grow, in pages of 4 KiB: 64 GiB.
+pub(super) const FILE_PAGES_MAX: u32 = 16 << 20;
+/// Up to which size every page of the file is checked when it is opened (about a second). Larger ones are checked as they
+/// are read.
+const CHECKED_BYTES_MAX: u64 = 1 << 30;
+/// To which size the log is cut back after a large batch.
+const LOG_BYTES_KEPT: u32 = 64 << 20;
+/// How long a connection waits for a lock that another program (a backup, a shell) holds on the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a call waits for its turn behind others.
+const TURN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many reads run beside each other.
+const READERS_MAX: u32 = 4;
+/// A pid and a line's end are shorter.
+const LOCK_BYTES_MAX: u64 = 32;
+
+/// A store that can be used.
+pub(super) struct Opened {
+    pub(super) id: String,
+    pub(super) file: PathBuf,
+    pub(super) writer: DatabaseConnection,
+    pub(super) readers: DatabaseConnection,
+}
+
+/// Keeps other engines out of a data folder until it is dropped or its process ends, however that ends.
+#[derive(Debug)]
+pub(super) struct FolderLock {
+    _file: File,
+}
+
+impl FolderLock {
+    /// Makes the folder where there is none.
+    pub(super) fn take(folder: &Path) -> Result<Self, StoreError> {
+        let of_folder = |error: io::Error| failure::of_file(folder, &error);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(of_folder)?;
+        let path = folder.join(LOCK_FILE);
+        let of_lock = |error: io::Error| failure::of_file(&path, &error);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(of_lock)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::InUse {
+                    path: folder.display().to_string(),
+                    holder: read_pid(file),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(of_lock(error)),
+        }
+        // Only for the other engine's message: a full disk must not keep this one from reading its store.
+        if let Err(error) = write_pid(&mut file) {
+            tracing::warn!(%error, path = %path.display(), "the lock file does not name this process");
+        }
+        Ok(Self { _file: file })
+    }
+}
+
+/// Opens or makes the store in a folder that this process has locked.
+pub(super) async fn open(folder: &Path, id_if_new: &str, pages_max: u32) -> Result<Opened, StoreError> {
+    let file = folder.join(FILE);
+    if !is_there(&file)? {
+        make(folder, &file, id_if_new).await?;
+    }
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).map_err(|error| failure::of_file(&file, &error))?;
+    let failed = |error| failure::before_commit(&file, error);
+    let writer = connect(&file, Role::Writer { pages_max }).await.map_err(failed)?;
+    check(&file, &writer).await?;
+    migrate(&file, &writer).await?;
+    let (id, _) = meta(&file, &writer).await?;
+    let readers = connect(&file, Role::Reader).await.map_err(failed)?;
+    Ok(Opened {
+        id,
+        file,
+        writer,
+        readers,
+    })
+}
+
+/// Whether there is a store. A file without content and a log without its file are what damage leaves: a store gets its name
+/// once it is whole.
+fn is_there(file: &Path) -> Result<bool, StoreError> {
+    match fs::metadata(file) {
+        Ok(found) if found.len() == 0 => Err(failure::corrupt(file, "the file is empty")),
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if beside(file, "-wal").exists() {
+                return Err(failure::corrupt(file, "the file is gone, but its log is there"));
+            }
+            Ok(false)
+        }
+        Err(error) => Err(failure::of_file(file, &error)),
+    }
+}
+
+/// Makes a store under another name, then gives it its own: who dies in between has made none.
+async fn make(folder: &Path, file: &Path, id: &str) -> Result<(), StoreError> {
+    let being_made = folder.join(FILE_BEING_MADE);
+    let of_file = |error: io::Error| failure::of_file(&being_made, &error);
+    for leftover in [being_made.clone(), beside(&being_made, "-journal")] {
+        match fs::remove_file(leftover) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(of_file(error)),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&being_made)
+        .map_err(of_file)?;
+    fill(&being_made, id)
+        .await
+        .map_err(|error| failure::before_commit(&being_made, error))?;
+    fs::rename(&being_made, file).map_err(of_file)?;
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| failure::of_file(folder, &error))
+}
+
+async fn fill(being_made: &Path, id: &str) -> Result<(), DbErr> {
+    let connection = connect(being_made, Role::Maker).await?;
+    Migrator::up(&connection, None).await?;
+    let transaction = connection.begin().await?;
+    transaction.execute(&statement::new_shard()).await?;
+    transaction.execute(&statement::new_meta(id, schema::known())).await?;
+    transaction.commit().await?;
+    connection.close().await
+}
+
+/// Refuses a file that is damaged or not ours.
+async fn check(file: &Path, writer: &DatabaseConnection) -> Result<(), StoreError> {
+    let failed = |error| failure::before_commit(file, error);
+    let length = fs::metadata(file)
+        .map_err(|error| failure::of_file(file, &error))?
+        .len();
+    if length <= CHECKED_BYTES_MAX {
+        let pragma = Statement::from_string(writer.get_database_backend(), "PRAGMA quick_check(1)");
+        let answer = writer.query_one_raw(pragma).await.map_err(failed)?;
+        let answer = answer.map(|row| row.try_get_by_index::<String>(0)).transpose();
+        match answer.map_err(failed)?.as_deref() {
+            Some("ok") => {}
+            found => return Err(failure::corrupt(file, found.unwrap_or("the check had no answer"))),
+        }
+    } else {
+        tracing::warn!(file = %file.display(), bytes = length, "too large to be checked as a whole");
+    }
+    for table in ["meta", "shard"] {
+        if !SchemaManager::new(writer).has_table(table).await.map_err(failed)? {
+            return Err(failure::corrupt(
+                file,
+                &format!("it has no table `{table}`: no store of isobar"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Brings an older store up to date, after noting so: an earlier version that opens it half way refuses it.
+async fn migrate(file: &Path, writer: &DatabaseConnection) -> Result<(), StoreError> {
+    let failed = |error| failure::before_commit(file, error);
+    let (_, schema) = meta(file, writer).await?;
+    if schema > schema::known() {
+        return Err(StoreError::Newer {
+            path: file.display().to_string(),
+        });
+    }
+    if schema < schema::known() {
+        writer
+            .execute(&statement::set_schema(schema::known()))
+            .await
+            .map_err(failed)?;
+    }
+    Migrator::up(writer, None).await.map_err(failed)
+}
+
+async fn meta(file: &Path, writer: &DatabaseConnection) -> Result<(String, i64), StoreError> {
+    let row = writer
+        .query_one(&statement::meta())
+        .await
+        .map_err(|error| failure::before_commit(file, error))?;
+    let row = row.ok_or_else(|| failure::corrupt(file, "the table `meta` is empty"))?;
+    let unreadable = |error: DbErr| failure::corrupt(file, &error.to_string());
+    Ok((
+        row.try_get_by_index(0).map_err(unreadable)?,
+        row.try_get_by_index(1).map_err(unreadable)?,
+    ))
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy)]
+enum Role {
+    /// Fills a new file, which needs no log.
+    Maker,
+    /// The one that writes.
+    Writer {
+        /// How large the file may grow.
+        pages_max: u32,
+    },
+    /// Those that read.
+    Reader,
+}
+
+async fn connect(file: &Path, role: Role) -> Result<DatabaseConnection, DbErr> {
+    let connections = match role {
+        Role::Maker | Role::Writer { .. } => 1,
+        Role::Reader => READERS_MAX,
+    };
+    let file = file.to_owned();
+    let mut options = ConnectOptions::new("sqlite:");
+    options
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(TURN_TIMEOUT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false)
+        .map_sqlx_sqlite_opts(move |_| pragmas(&file, role));
+    Database::connect(options).await
+}
+
+fn pragmas(file: &Path, role: Role) -> SqliteConnectOptions {
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(false)
+        .busy_timeout(BUSY_TIMEOUT)
+        .synchronous(SqliteSynchronous::Full);
+    match role {
+        Role::Maker => options.journal_mode(SqliteJournalMode::Delete),
+        Role::Writer { pages_max } => options
+            .journal_mode(SqliteJournalMode::Wal)
+            .pragma("journal_size_limit", LOG_BYTES_KEPT.to_string())
+            .pragma("max_page_count", pages_max.to_string()),
+        Role::Reader => options.journal_mode(SqliteJournalMode::Wal).pragma("query_only", "ON"),
+    }
+}
+
+fn read_pid(file: File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(LOCK_BYTES_MAX).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+fn write_pid(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+fn beside(file: &Path, ending: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
