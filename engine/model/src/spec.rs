@@ -67,8 +67,10 @@ pub struct PoolSpec {
 #[serde(deny_unknown_fields)]
 pub struct MachineCount {
     /// Always at least so many.
+    #[schemars(range(max = 10_000))]
     pub min: u32,
     /// Never more than so many; what lies between is bought when replicas need it and released when they do not.
+    #[schemars(range(min = 1, max = 10_000))]
     pub max: u32,
 }
 
@@ -146,6 +148,7 @@ pub enum WorkloadKind {
     /// Runs for good, in `replicas` copies.
     Service {
         /// How many.
+        #[schemars(range(max = 100_000))]
         replicas: u32,
         /// Never fewer than so many healthy while Isobar changes something; absent: all of them.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -155,6 +158,7 @@ pub enum WorkloadKind {
     Job {
         /// How many times in all it is tried.
         #[serde(default = "one")]
+        #[schemars(range(min = 1, max = 1_000))]
         attempts: u32,
     },
     /// Runs for good, one replica on each machine that it may be on.

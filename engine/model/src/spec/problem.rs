@@ -119,6 +119,19 @@ impl Problem {
     }
 }
 
+impl fmt::Display for Problem {
+    /// `path: message`, and the advice after it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.pointer.dotted();
+        let colon = if path.is_empty() { "" } else { ": " };
+        write!(f, "{path}{colon}{}", self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, " ({hint})"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl fmt::Display for Pointer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -127,7 +140,14 @@ impl fmt::Display for Pointer {
 
 #[cfg(test)]
 mod tests {
-    use super::Pointer;
+    use super::{Pointer, Problem};
+
+    #[test]
+    fn a_problem_reads_as_one_line() {
+        let problem = Problem::value(Pointer::root().to("pools").to("a"), "no site `x`").instead_of("x1", ["x"]);
+        assert_eq!(problem.to_string(), "pools.a: no site `x`");
+        assert_eq!(problem.hint("name one").to_string(), "pools.a: no site `x` (name one)");
+    }
 
     #[test]
     fn names_survive_their_escapes() {

@@ -79,7 +79,7 @@ impl<'a> Walk<'a> {
                 let about = fields.and_then(|fields| fields[name]["description"].as_str());
                 let problem = Problem::value(at.clone(), format!("missing field `{name}`"));
                 self.problems.push(match about {
-                    Some(about) => problem.hint(format!("`{name}` is: {}", first_sentence(about))),
+                    Some(about) => problem.hint(format!("`{name}`: {}", first_sentence(about))),
                     None => problem,
                 });
             }
@@ -140,10 +140,10 @@ impl<'a> Walk<'a> {
 
         match &node.kind {
             Kind::Text(word) if words.contains(&word.as_str()) => {}
-            Kind::Text(word) if tagged.iter().any(|(tag, _)| tag == word) => self.problems.push(
-                Problem::value(at.clone(), format!("`{word}` needs its fields"))
-                    .hint(format!("write `{word}: {{...}}`, or `{word}: {{}}` for the defaults")),
-            ),
+            Kind::Text(word) if let Some((_, body)) = tagged.iter().find(|(tag, _)| tag == word) => {
+                let problem = Problem::value(at.clone(), format!("`{word}` needs a value"));
+                self.problems.push(problem.hint(self.how_to_write(word, body)));
+            }
             Kind::Text(word) => {
                 self.problems
                     .push(Problem::value(at.clone(), format!("unknown word `{word}`")).instead_of(word, allowed()));
@@ -169,15 +169,33 @@ impl<'a> Walk<'a> {
                 }
             }
             Kind::Nothing | Kind::Bool(_) | Kind::Number(_) | Kind::List(_) | Kind::Map(_) => {
-                let kinds = if tagged.is_empty() {
+                let expected = if tagged.is_empty() {
                     "a word"
                 } else {
                     "one of the allowed forms"
                 };
-                let message = format!("expected {kinds}, found {}", node.kind.words());
-                self.problems
-                    .push(Problem::value(at.clone(), message).instead_of("", allowed()));
+                let message = format!("expected {expected}, found {}", node.kind.words());
+                let problem = Problem::value(at.clone(), message).instead_of("", allowed());
+                let meant = tagged.iter().find(|(_, body)| takes(self.resolve(body), &node.kind));
+                self.problems.push(match meant {
+                    Some((tag, body)) => problem.hint(self.how_to_write(tag, body)),
+                    None => problem,
+                });
             }
+        }
+    }
+
+    fn how_to_write(&self, tag: &str, body: &'a Value) -> String {
+        let body = self.resolve(body);
+        let needed: Vec<String> = strings(&body["required"])
+            .map(|field| format!("{field}: ..."))
+            .collect();
+        if body["type"] == "object" {
+            return format!("write `{tag}: {{{}}}`", needed.join(", "));
+        }
+        match (body["minimum"].as_i64(), body["maximum"].as_i64()) {
+            (Some(min), Some(max)) => format!("write `{{{tag}: ...}}` with {min} to {max}"),
+            (Some(_) | None, Some(_) | None) => format!("write `{{{tag}: ...}}`"),
         }
     }
 

@@ -173,16 +173,16 @@ impl fmt::Display for SpecError {
         let colon = if self.path.is_empty() { "" } else { ": " };
         write!(f, " {}{colon}{}", self.path, self.message)?;
 
-        let mut advice: Vec<String> = self.hint.iter().cloned().collect();
-        if !self.allowed.is_empty() {
-            let shown = &self.allowed[..self.allowed.len().min(ALLOWED_SHOWN_MAX)];
-            let rest = if shown.len() < self.allowed.len() { ", ..." } else { "" };
-            advice.push(format!("allowed: {}{rest}", shown.join(", ")));
-        }
-        if advice.is_empty() {
-            Ok(())
-        } else {
-            write!(f, "\n  hint: {}", advice.join(" "))
+        let shown = &self.allowed[..self.allowed.len().min(ALLOWED_SHOWN_MAX)];
+        let rest = if shown.len() < self.allowed.len() { ", ..." } else { "" };
+        match (&self.hint, shown) {
+            (None, []) => Ok(()),
+            (Some(hint), []) => write!(f, "\n  hint: {hint}"),
+            (None, _) => write!(f, "\n  hint: allowed: {}{rest}", shown.join(", ")),
+            (Some(hint), _) => {
+                let stop = if hint.ends_with('?') { "" } else { ";" };
+                write!(f, "\n  hint: {hint}{stop} allowed: {}{rest}", shown.join(", "))
+            }
         }
     }
 }

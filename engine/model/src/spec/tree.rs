@@ -20,6 +20,9 @@ const ALIASES_MAX: usize = 1_000;
 /// Most values that aliases may add to a document.
 const ALIASED_VALUES_MAX: usize = 50_000;
 
+/// Longest text that a message repeats, in characters.
+const TEXT_SHOWN_MAX: usize = 40;
+
 /// A place in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, DeserializeDerive, JsonSchema)]
 pub struct Place {
@@ -164,7 +167,8 @@ impl Kind {
             Self::Nothing => "nothing".into(),
             Self::Bool(b) => format!("`{b}`"),
             Self::Number(n) => format!("the number {n}"),
-            Self::Text(_) => "text".into(),
+            Self::Text(text) if text.chars().count() > TEXT_SHOWN_MAX => "a long text".into(),
+            Self::Text(text) => format!("the text `{}`", text.escape_debug()),
             Self::List(_) => "a list".into(),
             Self::Map(_) => "a map".into(),
         }
@@ -198,18 +202,23 @@ impl NotADocument {
                 "more than one document".into(),
                 Some("one file holds one spec: remove the `---`"),
             )
-        } else if let Reader::Budget { .. } | Reader::AliasReplayLimitExceeded { .. } = error {
-            (
-                "the document is too large or too deeply nested".into(),
-                Some("aliases count as often as they are used"),
-            )
         } else {
             let text = error.to_string();
             let message = text
-                .rsplit_once(" at line ")
+                .split_once(" at line ")
                 .map_or(text.as_str(), |(message, _)| message);
-            let hint = message.contains("tabs").then_some("indent with spaces");
-            (message.to_owned(), hint)
+            if ["budget breached", "alias replay", "recursion limit"]
+                .iter()
+                .any(|bound| message.starts_with(bound))
+            {
+                let hint = "aliases count as often as they are used";
+                ("the document is too large or too deeply nested".into(), Some(hint))
+            } else {
+                (
+                    message.to_owned(),
+                    message.contains("tabs").then_some("indent with spaces"),
+                )
+            }
         };
         Self { place, message, hint }
     }
