@@ -5,6 +5,8 @@
 //! cloud's words; never reads the store; nothing here blocks until a machine is ready: the engine polls.
 
 pub mod clock;
+pub mod conformance;
+pub mod decorate;
 pub mod error;
 pub mod resource;
 

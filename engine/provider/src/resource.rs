@@ -16,7 +16,7 @@ pub const CONSOLE_CHUNK_MAX_BYTES: usize = 64 * 1024;
 pub const PAGE_MAX_ITEMS: usize = 1000;
 
 /// A site as a provider needs it: resolved from the spec.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Site {
     /// The spec's name for it.
     pub name: SiteName,
