@@ -1,1 +1,168 @@
-fn main() {}
+//! `isobar-node`: PID 1 of the node image, a daemon on an ordinary host, or the helper that this very program runs for
+//! each container operation. Decides which, wires the parts and prints the last error; everything else is the library's.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use isobar_node_image_agent::clock::{BootClock, Clock};
+use isobar_node_image_agent::identity::{Home, Source};
+use isobar_node_image_agent::init::{self, modules, reap};
+use isobar_node_image_agent::network::Network;
+use isobar_node_image_agent::node::{Ended, Node};
+use isobar_node_image_agent::runtime::Runtime;
+use isobar_node_image_agent::chain;
+
+/// Threads that run the agent. More would only cost memory: it waits most of the time.
+const WORKER_THREADS: usize = 2;
+
+/// Threads for what blocks: files, unpacking.
+const BLOCKING_THREADS_MAX: usize = 8;
+
+/// Stack of each thread, in bytes.
+const STACK_BYTES: usize = 512 * 1024;
+
+const USAGE: &str = "usage: isobar-node daemon --identity FILE --state FOLDER";
+
+enum Role {
+    Init,
+    Daemon { identity: PathBuf, state: PathBuf },
+    Unknown,
+}
+
+fn main() -> ExitCode {
+    let role = role(std::env::args().skip(1).collect());
+    match role {
+        Role::Init => run_init(),
+        Role::Daemon { identity, state } => run_daemon(identity, &state),
+        Role::Unknown => {
+            complain(USAGE);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn role(arguments: Vec<String>) -> Role {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        // The kernel passes on what it does not know from its command line.
+        _ if init::is_pid1() => Role::Init,
+        ["daemon", "--identity", identity, "--state", state] => {
+            Role::Daemon { identity: identity.into(), state: state.into() }
+        }
+        _ => Role::Unknown,
+    }
+}
+
+fn run_init() -> ExitCode {
+    let set_up = init::set_up();
+    start_log();
+    if let Err(error) = set_up.and_then(|()| modules::load(Path::new(modules::MODULES_FOLDER), modules::NET_SET)) {
+        tracing::error!(error = %chain(&error), "this machine cannot be set up");
+        init::power_off();
+    }
+    match block_on(live_as_init()) {
+        Ok(reason) => tracing::error!(reason, "powering off"),
+        Err(error) => tracing::error!(%error, "the agent cannot start"),
+    }
+    init::power_off();
+}
+
+async fn live_as_init() -> String {
+    let clock: Arc<dyn Clock> = Arc::new(BootClock);
+    tokio::spawn(reap::reap_orphans(clock.clone()));
+    let identity = Source::FwCfg;
+    let home = match identity.read() {
+        Ok(home) => home,
+        Err(error) => return chain(&error),
+    };
+    if let Err(error) = identity.seal() {
+        tracing::warn!(%error, "the identity stays readable for root on this machine");
+    }
+    let network = match Network::up().await {
+        Ok(network) => network,
+        Err(error) => return chain(&error),
+    };
+    tokio::spawn(network.keep());
+    let load_modules = || {
+        tokio::task::spawn_blocking(|| modules::load_others(Path::new(modules::MODULES_FOLDER)));
+    };
+    chain(&live(home, clock, Path::new("/run/isobar"), Box::new(load_modules)).await)
+}
+
+fn run_daemon(identity: PathBuf, state: &Path) -> ExitCode {
+    start_log();
+    let home = match Source::File(identity).read() {
+        Ok(home) => home,
+        Err(error) => {
+            complain(&chain(&error));
+            return ExitCode::from(1);
+        }
+    };
+    let life = async {
+        let clock: Arc<dyn Clock> = Arc::new(BootClock);
+        tokio::spawn(reap::reap_orphans(clock.clone()));
+        live(home, clock, state, Box::new(|| {})).await
+    };
+    match block_on(life) {
+        Ok(Ended::Released) => ExitCode::SUCCESS,
+        Ok(ended) => {
+            complain(&chain(&ended));
+            ExitCode::from(1)
+        }
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::from(1)
+        }
+    }
+}
+
+async fn live(home: Home, clock: Arc<dyn Clock>, state: &Path, on_joined: Box<dyn FnOnce() + Send>) -> Ended {
+    let runtime: Arc<dyn Runtime> = Arc::new(None0(state.to_owned()));
+    Node { home, runtime, clock, on_joined }.live().await
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> std::io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_stack_size(STACK_BYTES)
+        .enable_all()
+        .build()?;
+    Ok(runtime.block_on(future))
+}
+
+fn start_log() {
+    tracing_subscriber::fmt().with_ansi(false).with_target(false).with_timer(SinceBoot).init();
+}
+
+/// The console's lines begin with seconds since boot, as the kernel's do.
+struct SinceBoot;
+
+impl tracing_subscriber::fmt::time::FormatTime for SinceBoot {
+    fn format_time(&self, w: &mut tracing_subscriber::fmt::format::Writer<'_>) -> std::fmt::Result {
+        let ms = BootClock.boot_ms();
+        write!(w, "[{:5}.{:03}]", ms / 1000, ms % 1000)
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the one place where the program speaks to who started it")]
+fn complain(text: &str) {
+    eprintln!("isobar-node: {text}");
+}
+use std::net::Ipv4Addr;
+use std::time::Duration;
+use isobar_node_image_agent::runtime::*;
+struct None0(PathBuf);
+#[async_trait::async_trait]
+impl Runtime for None0 {
+    async fn pull(&self, _: &str) -> Result<PulledImage, RuntimeError> { Err(RuntimeError::Failed("none".into())) }
+    async fn start(&self, _: &ContainerSpec, _: &PulledImage) -> Result<Ipv4Addr, RuntimeError> { Err(RuntimeError::NotFound) }
+    async fn wait(&self, _: &str) -> Result<Exit, RuntimeError> { Err(RuntimeError::NotFound) }
+    async fn signal(&self, _: &str, _: i32) -> Result<(), RuntimeError> { Err(RuntimeError::NotFound) }
+    async fn exec(&self, _: &str, _: &[String], _: Duration) -> Result<i32, RuntimeError> { Err(RuntimeError::NotFound) }
+    async fn usage(&self, _: &str) -> Result<Usage, RuntimeError> { Err(RuntimeError::NotFound) }
+    async fn output(&self, _: &str, _: Option<u64>, _: u32) -> Result<(Vec<OutputLine>, u64), RuntimeError> { Err(RuntimeError::NotFound) }
+    async fn remove(&self, _: &str) -> Result<(), RuntimeError> { Ok(()) }
+    async fn forget(&self, _: &str) {}
+}

@@ -1,0 +1,120 @@
+//! The way home: gRPC over TLS to the engine, which must show a certificate of the cluster's CA and no other. Decides
+//! nothing: who joins, when, and how often is told by [`crate::node`].
+
+use std::time::Duration;
+
+use isobar_node_image_protocol::channel::{GrpcChannel, STREAM_QUEUE_MAX_MESSAGES};
+use isobar_node_image_protocol::names::ENGINE_DNS_NAME;
+use isobar_node_image_protocol::v1::node_client::NodeClient;
+use isobar_node_image_protocol::v1::{EngineMessage, JoinReply, JoinRequest, NodeMessage};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Certificate as TlsCertificate, Channel, ClientTlsConfig, Endpoint, Identity as TlsIdentity};
+use tonic::{Code, Status};
+
+use crate::credentials::{Certificate, NodeKey, certificate_pem};
+use crate::identity::Home;
+
+/// How long a connection may take to stand.
+pub const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// How long the engine may take to answer.
+pub const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// How often a silent connection is tried, and how long it may stay silent then.
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// Why the engine cannot be spoken to.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The engine's address or the CA's certificate cannot be used. Trying again does not help.
+    #[error("the identity leads nowhere")]
+    Unusable(#[source] tonic::transport::Error),
+    /// Nobody answers there, or it is not our engine. Try again later.
+    #[error("no engine of this cluster answers")]
+    Away(#[source] tonic::transport::Error),
+    /// The engine refuses this node: its token or its certificate. Trying again helps only if the engine changes.
+    #[error("the engine refuses this node: {}", .0.message())]
+    Refused(Status),
+    /// The engine answers but cannot help now. Try again later.
+    #[error("the engine cannot answer now: {}", .0.message())]
+    Unready(Status),
+}
+
+/// A session's stream, kept open for as long as this lives.
+pub struct OpenSession {
+    /// Messages out and in. The first one was sent already.
+    pub channel: GrpcChannel<NodeMessage, EngineMessage>,
+    _connection: NodeClient<Channel>,
+}
+
+/// Shows the token and asks for a certificate.
+pub async fn join(home: &Home, request: JoinRequest) -> Result<JoinReply, DialError> {
+    let mut client = NodeClient::new(connect(home, None).await?);
+    let mut request = tonic::Request::new(request);
+    request.set_timeout(ANSWER_MAX);
+    Ok(client.join(request).await.map_err(refusal)?.into_inner())
+}
+
+/// Opens a session as the certificate's owner, with `first` as its first message.
+pub async fn open_session(
+    home: &Home,
+    key: &NodeKey,
+    certificate: &Certificate,
+    first: NodeMessage,
+) -> Result<OpenSession, DialError> {
+    let identity = TlsIdentity::from_pem(certificate_pem(&certificate.der), key.pem());
+    let mut client = NodeClient::new(connect(home, Some(identity)).await?);
+    let (outgoing, stream) = mpsc::channel(STREAM_QUEUE_MAX_MESSAGES);
+    outgoing.try_send(first).expect("the queue is empty and its reader is here");
+    let opened = tokio::time::timeout(ANSWER_MAX, client.session(ReceiverStream::new(stream))).await;
+    let incoming = match opened {
+        Ok(answer) => answer.map_err(refusal)?.into_inner(),
+        Err(_) => return Err(DialError::Unready(Status::deadline_exceeded("no answer to the session's first message"))),
+    };
+    Ok(OpenSession { channel: GrpcChannel::new(outgoing, incoming), _connection: client })
+}
+
+async fn connect(home: &Home, identity: Option<TlsIdentity>) -> Result<Channel, DialError> {
+    let mut tls = ClientTlsConfig::new()
+        .ca_certificate(TlsCertificate::from_pem(certificate_pem(&home.ca_der)))
+        .domain_name(ENGINE_DNS_NAME);
+    if let Some(identity) = identity {
+        tls = tls.identity(identity);
+    }
+    let endpoint = Endpoint::from_shared(format!("https://{}", home.engine))
+        .and_then(|endpoint| endpoint.tls_config(tls))
+        .map_err(DialError::Unusable)?
+        .connect_timeout(CONNECT_MAX)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE_EVERY)
+        .keep_alive_timeout(KEEP_ALIVE_ANSWER_MAX)
+        .keep_alive_while_idle(true);
+    match tokio::time::timeout(CONNECT_MAX + ANSWER_MAX, endpoint.connect()).await {
+        Ok(connected) => connected.map_err(DialError::Away),
+        Err(_) => Err(DialError::Unready(Status::deadline_exceeded("the connection does not stand in time"))),
+    }
+}
+
+fn refusal(status: Status) -> DialError {
+    match status.code() {
+        Code::Unauthenticated
+        | Code::PermissionDenied
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::FailedPrecondition
+        | Code::Unimplemented => DialError::Refused(status),
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::ResourceExhausted
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss => DialError::Unready(status),
+    }
+}

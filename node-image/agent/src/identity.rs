@@ -1,0 +1,207 @@
+//! What this machine was given at birth: read from where the provider put it, checked once, then taken out of reach of
+//! containers. Never read from the kernel command line. Called once, before joining.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::{fmt, io};
+
+use isobar_node_image_protocol::identity::{FW_CFG_NAME, Identity};
+
+/// An identity longer than this is not ours, in bytes.
+pub const IDENTITY_MAX_BYTES: u64 = 64 * 1024;
+
+/// Bytes of a token.
+const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
+
+/// Where an identity comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// QEMU's firmware configuration device.
+    FwCfg,
+    /// A file that only its owner may read.
+    File(PathBuf),
+}
+
+/// Where home is, whom to trust and what to show: an [`Identity`] that was checked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Home {
+    /// The engine's node endpoint: `host:port`.
+    pub engine: String,
+    /// Certificate of the cluster's CA.
+    pub ca_der: Vec<u8>,
+    /// The one-time token.
+    pub token: Vec<u8>,
+    /// The machine's name, for the console only.
+    pub machine: String,
+    /// Registries that are spoken to over plain HTTP: `host:port`.
+    pub insecure_registries: Vec<String>,
+}
+
+/// Why there is no identity: without one a machine cannot do anything but power off.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// Nothing can be read there.
+    #[error("read the identity from {place}")]
+    Unreadable {
+        /// Where.
+        place: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Others may read the file, so the token in it may be known.
+    #[error("{place} may be read by others\nhint: chmod 600 {place}")]
+    Exposed {
+        /// Which file.
+        place: PathBuf,
+    },
+    /// It is longer than [`IDENTITY_MAX_BYTES`].
+    #[error("the identity is longer than {IDENTITY_MAX_BYTES} bytes")]
+    TooLong,
+    /// It is not the JSON of an identity.
+    #[error("the identity is not what this agent reads")]
+    NotJson(#[source] serde_json::Error),
+    /// A field does not hold what it must.
+    #[error("the identity's field `{field}` is not {wanted}")]
+    Field {
+        /// Which one.
+        field: &'static str,
+        /// What it must be.
+        wanted: &'static str,
+    },
+}
+
+impl Source {
+    /// Reads and checks the identity.
+    pub fn read(&self) -> Result<Home, IdentityError> {
+        let place = self.place();
+        let unreadable = |source| IdentityError::Unreadable { place: place.clone(), source };
+        let file = File::open(&place).map_err(unreadable)?;
+        if file.metadata().map_err(unreadable)?.mode() & 0o077 != 0 {
+            return Err(IdentityError::Exposed { place });
+        }
+        let mut bytes = Vec::new();
+        file.take(IDENTITY_MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        parse(&bytes)
+    }
+
+    /// Takes the identity out of reach of everything that runs later. `Err` leaves it readable for root.
+    pub fn seal(&self) -> nix::Result<()> {
+        match self {
+            // The device's files go with its driver. No container may load it again.
+            Source::FwCfg => {
+                nix::kmod::delete_module(c"qemu_fw_cfg", nix::kmod::DeleteModuleFlags::O_NONBLOCK)
+            }
+            // Outside every container's mount namespace already.
+            Source::File(_) => Ok(()),
+        }
+    }
+
+    fn place(&self) -> PathBuf {
+        match self {
+            Source::FwCfg => Path::new("/sys/firmware/qemu_fw_cfg/by_name").join(FW_CFG_NAME).join("raw"),
+            Source::File(path) => path.clone(),
+        }
+    }
+}
+
+/// An identity from its JSON.
+pub fn parse(bytes: &[u8]) -> Result<Home, IdentityError> {
+    if u64::try_from(bytes.len()).is_ok_and(|len| len > IDENTITY_MAX_BYTES) {
+        return Err(IdentityError::TooLong);
+    }
+    let identity: Identity = serde_json::from_slice(bytes).map_err(IdentityError::NotJson)?;
+    let field = |field, wanted| IdentityError::Field { field, wanted };
+    let ca_der = hex::decode(&identity.ca_der_hex).ok().filter(|der| !der.is_empty());
+    let token = hex::decode(&identity.token_hex).ok().filter(|token| TOKEN_BYTES.contains(&token.len()));
+    if !is_host_and_port(&identity.engine) {
+        return Err(field("engine", "`host:port`"));
+    }
+    Ok(Home {
+        ca_der: ca_der.ok_or_else(|| field("ca_der_hex", "a certificate in hex"))?,
+        token: token.ok_or_else(|| field("token_hex", "16 to 64 bytes in hex"))?,
+        engine: identity.engine,
+        machine: identity.machine,
+        insecure_registries: identity.insecure_registries,
+    })
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && !host.contains(['/', '@', ' ']) && port.parse::<u16>().is_ok_and(|port| port != 0)
+    })
+}
+
+impl fmt::Debug for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Home")
+            .field("engine", &self.engine)
+            .field("machine", &self.machine)
+            .field("token", &"***")
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn json(engine: &str, ca: &str, token: &str) -> String {
+        format!(
+            r#"{{"engine":"{engine}","ca_der_hex":"{ca}","token_hex":"{token}","machine":"general-1","insecure_registries":["10.0.2.2:5000"]}}"#
+        )
+    }
+
+    const TOKEN: &str = "00112233445566778899aabbccddeeff";
+
+    #[test]
+    fn a_whole_identity_is_read() {
+        let home = parse(json("10.0.2.2:7400", "3082", TOKEN).as_bytes()).unwrap();
+        assert_eq!(home.engine, "10.0.2.2:7400");
+        assert_eq!(home.ca_der, [0x30, 0x82]);
+        assert_eq!(home.token.len(), 16);
+        assert_eq!(home.insecure_registries, ["10.0.2.2:5000"]);
+    }
+
+    #[test]
+    fn each_wrong_field_is_named() {
+        let field = |text: String| match parse(text.as_bytes()) {
+            Err(IdentityError::Field { field, .. }) => field,
+            other => panic!("{other:?}"),
+        };
+        for engine in ["", "host", "host:0", "host:99999", "user@host:1", ":1"] {
+            assert_eq!(field(json(engine, "3082", TOKEN)), "engine", "{engine}");
+        }
+        assert_eq!(field(json("h:1", "", TOKEN)), "ca_der_hex");
+        assert_eq!(field(json("h:1", "xyz", TOKEN)), "ca_der_hex");
+        assert_eq!(field(json("h:1", "3082", "0011")), "token_hex");
+    }
+
+    #[test]
+    fn what_is_not_an_identity_is_refused() {
+        assert!(matches!(parse(b"#cloud-config"), Err(IdentityError::NotJson(_))));
+        let long = vec![b' '; usize::try_from(IDENTITY_MAX_BYTES).unwrap() + 1];
+        assert!(matches!(parse(&long), Err(IdentityError::TooLong)));
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("identity");
+        std::fs::write(&path, json("h:1", "3082", TOKEN)).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(Source::File(path.clone()).read(), Err(IdentityError::Exposed { .. })));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(Source::File(path).read().is_ok());
+    }
+
+    #[test]
+    fn the_token_is_never_printed() {
+        let home = parse(json("h:1", "3082", TOKEN).as_bytes()).unwrap();
+        assert!(!format!("{home:?}").contains("0011"));
+    }
+}

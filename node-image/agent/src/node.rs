@@ -1,0 +1,196 @@
+//! A node's life: join, hold a session, come back when it breaks, live through the engine's absence, end. Called by
+//! `main` once there is a network and an identity.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use isobar_node_image_protocol::v1::{Hello, JoinReply, JoinRequest, node_message};
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::backoff::{Backoff, jittered};
+use crate::clock::Clock;
+use crate::credentials::{Certificate, KeyError, NodeKey};
+use crate::dial::{self, DialError};
+use crate::identity::Home;
+use crate::lease::{LeaseKeeper, Standing};
+use crate::runtime::Runtime;
+use crate::session::{self, SessionEnd, SessionParts};
+use crate::supervisor::Supervisor;
+
+/// The pauses between two tries to reach the engine.
+pub const REDIAL_FIRST: Duration = Duration::from_millis(100);
+/// The longest of them.
+pub const REDIAL_MAX: Duration = Duration::from_secs(5);
+
+/// A session that lived so long was a good one: the next pause is the first one again.
+const GOOD_SESSION: Duration = Duration::from_secs(10);
+
+/// A token that is refused so often is wrong or used.
+pub const REFUSED_JOINS_MAX: u32 = 3;
+
+/// How long replicas have to stop before the machine powers off regardless.
+pub const DRAIN_MAX: Duration = Duration::from_secs(120);
+
+/// The agent's version, as the engine is told.
+pub const AGENT_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Why a node's life ended. A machine powers off, a daemon exits.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// The engine released the machine.
+    #[error("released by the engine")]
+    Released,
+    /// The lease ran out `abandon_after` ago.
+    #[error("abandoned: no engine renewed the lease")]
+    Abandoned,
+    /// The engine refuses the token.
+    #[error("not let in after {REFUSED_JOINS_MAX} tries")]
+    Refused(#[source] DialError),
+    /// The identity cannot be used at all.
+    #[error("the identity cannot be used")]
+    Unusable(#[source] DialError),
+    /// There is no key.
+    #[error("no key can be made")]
+    NoKey(#[from] KeyError),
+}
+
+/// What a node is made of.
+pub struct Node {
+    /// Where home is.
+    pub home: Home,
+    /// Runs containers.
+    pub runtime: Arc<dyn Runtime>,
+    /// Time since boot.
+    pub clock: Arc<dyn Clock>,
+    /// Called once after the first join: what a machine need not do before.
+    pub on_joined: Box<dyn FnOnce() + Send>,
+}
+
+impl Node {
+    /// Lives. Returns when the machine is to power off; everything is stopped then.
+    pub async fn live(self) -> Ended {
+        let lease = Arc::new(LeaseKeeper::new(self.clock.clone()));
+        let supervisor = Arc::new(Supervisor::new(self.runtime.clone(), lease.watch()));
+        let standing = lease.watch();
+        let keep_lease = lease.clone();
+        let life = Life { home: &self.home, clock: self.clock.clone(), lease: &lease, supervisor: &supervisor };
+        let ended = tokio::select! {
+            biased;
+            () = keep_lease.keep() => Ended::Abandoned,
+            ended = life.run(self.on_joined, standing) => ended,
+        };
+        tracing::warn!(reason = %crate::chain(&ended), "stopping everything");
+        if tokio::time::timeout(DRAIN_MAX, supervisor.drain()).await.is_err() {
+            tracing::warn!("not everything stopped in time");
+        }
+        ended
+    }
+}
+
+struct Life<'a> {
+    home: &'a Home,
+    clock: Arc<dyn Clock>,
+    lease: &'a LeaseKeeper,
+    supervisor: &'a Arc<Supervisor>,
+}
+
+impl Life<'_> {
+    async fn run(&self, on_joined: Box<dyn FnOnce() + Send>, standing: watch::Receiver<Standing>) -> Ended {
+        let key = match NodeKey::generate() {
+            Ok(key) => key,
+            Err(error) => return error.into(),
+        };
+        let mut certificate = match self.join(&key).await {
+            Ok(certificate) => certificate,
+            Err(ended) => return ended,
+        };
+        let joined_boot_ms = self.clock.boot_ms();
+        tracing::info!(machine = self.home.machine, engine = self.home.engine, boot_ms = joined_boot_ms, "joined");
+        on_joined();
+        let mut backoff = Backoff::new(REDIAL_FIRST, REDIAL_MAX);
+        loop {
+            if self.clock.boot_ms() >= certificate.ends_boot_ms {
+                tracing::warn!("the certificate ran out while the engine was away: joining with the same key");
+                certificate = match self.join(&key).await {
+                    Ok(certificate) => certificate,
+                    Err(ended) => return ended,
+                };
+            }
+            let opened_ms = self.clock.boot_ms();
+            match self.session(&key, &mut certificate, joined_boot_ms).await {
+                Ok(SessionEnd::PowerOff) => return Ended::Released,
+                Ok(end @ (SessionEnd::Closed | SessionEnd::Silent)) => {
+                    tracing::warn!(?end, standing = ?*standing.borrow(), "the session ended");
+                }
+                Err(error) => tracing::warn!(error = %crate::chain(&error), "no session"),
+            }
+            if Duration::from_millis(self.clock.boot_ms() - opened_ms) >= GOOD_SESSION {
+                backoff.reset();
+            }
+            sleep(jittered(backoff.pause(), random())).await;
+        }
+    }
+
+    async fn session(
+        &self,
+        key: &NodeKey,
+        certificate: &mut Certificate,
+        joined_boot_ms: u64,
+    ) -> Result<SessionEnd, DialError> {
+        let kernel = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
+        let hello =
+            Hello { agent_version: AGENT_VERSION.into(), kernel: kernel.unwrap_or_default(), joined_boot_ms };
+        let hello = session::message(node_message::Kind::Hello(hello));
+        let mut open = dial::open_session(self.home, key, certificate, hello).await?;
+        tracing::info!("in session with the engine");
+        let parts = SessionParts {
+            supervisor: self.supervisor,
+            lease: self.lease,
+            key,
+            certificate,
+            clock: self.clock.as_ref(),
+        };
+        Ok(session::run(&mut open.channel, parts).await)
+    }
+
+    /// Joins, however long the engine is away; gives up when it refuses.
+    async fn join(&self, key: &NodeKey) -> Result<Certificate, Ended> {
+        let mut backoff = Backoff::new(REDIAL_FIRST, REDIAL_MAX);
+        let mut refusals = 0;
+        loop {
+            let request = JoinRequest {
+                token: self.home.token.clone(),
+                csr_der: key.signing_request()?,
+                agent_version: AGENT_VERSION.into(),
+                boot_ms: self.clock.boot_ms(),
+            };
+            let error = match dial::join(self.home, request).await {
+                Ok(JoinReply { certificate_der, valid_ms, machine: _ }) => {
+                    return Ok(Certificate::received(certificate_der, valid_ms, self.clock.boot_ms()));
+                }
+                Err(error) => error,
+            };
+            tracing::warn!(error = %crate::chain(&error), engine = self.home.engine, "not joined");
+            match error {
+                DialError::Unusable(_) => return Err(Ended::Unusable(error)),
+                DialError::Refused(_) => {
+                    refusals += 1;
+                    if refusals == REFUSED_JOINS_MAX {
+                        return Err(Ended::Refused(error));
+                    }
+                }
+                DialError::Away(_) | DialError::Unready(_) => {}
+            }
+            sleep(jittered(backoff.pause(), random())).await;
+        }
+    }
+}
+
+fn random() -> u32 {
+    let mut bytes = [0; 4];
+    // Without randomness nodes come back together, which the engine can bear.
+    let _ = SystemRandom::new().fill(&mut bytes);
+    u32::from_ne_bytes(bytes)
+}
