@@ -22,8 +22,10 @@ pub enum Table {
     Replica,
     /// Plans, never changed.
     Plan,
-    /// Operations and how far each step is.
+    /// Operations.
     Operation,
+    /// How the steps of operations ended.
+    Step,
     /// The journal: one row an attempt at a cloud write.
     Attempt,
     /// What nodes identify themselves with: hashes of join tokens, keys bound to them.
@@ -34,12 +36,13 @@ pub enum Table {
 
 impl Table {
     /// Every table, in the order of their declaration.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Cluster,
         Self::Machine,
         Self::Replica,
         Self::Plan,
         Self::Operation,
+        Self::Step,
         Self::Attempt,
         Self::Credential,
         Self::Audit,

@@ -53,6 +53,7 @@ pub(super) const fn name(table: StoreTable) -> &'static str {
         StoreTable::Replica => "replica",
         StoreTable::Plan => "plan",
         StoreTable::Operation => "operation",
+        StoreTable::Step => "step",
         StoreTable::Attempt => "attempt",
         StoreTable::Credential => "credential",
         StoreTable::Audit => "audit",
