@@ -299,3 +299,108 @@ async fn step() {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+    use crate::conformance::{dump, insert};
+
+    fn kind(answer: &Result<(), StoreError>) -> &'static str {
+        match answer {
+            Ok(()) => "written",
+            Err(StoreError::Unavailable(_)) => "unavailable",
+            Err(StoreError::Full(_)) => "full",
+            Err(StoreError::OutcomeUnknown(_)) => "unknown",
+            Err(StoreError::Stale { .. }) => "stale",
+            Err(StoreError::Fenced { .. }) => "fenced",
+            Err(StoreError::InUse { .. } | StoreError::Corrupt { .. } | StoreError::Newer { .. }) => "about files",
+        }
+    }
+
+    #[tokio::test]
+    async fn each_fault_answers_and_writes_as_it_says() {
+        for (fault, answer, rows) in [
+            (None, "written", 1),
+            (Some(Fault::Unavailable), "unavailable", 0),
+            (Some(Fault::Full), "full", 0),
+            (Some(Fault::UnknownLost), "unknown", 0),
+            (Some(Fault::UnknownWritten), "unknown", 1),
+        ] {
+            let sound = MemoryStore::new("store");
+            let epoch = sound.take_over().await.unwrap();
+            let faulty = sound.with_faults(move |_| fault);
+            assert_eq!(
+                kind(&faulty.commit(epoch, &[insert(Table::Plan, "p", "")]).await),
+                answer,
+                "{fault:?}"
+            );
+            assert_eq!(dump(&sound).await.unwrap().len(), rows, "rows after {fault:?}");
+            assert_eq!(
+                faulty.get(Table::Plan, "p").await.is_err(),
+                fault.is_some(),
+                "a read with {fault:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_batch_is_refused_whatever_is_said_of_its_outcome() {
+        let store = MemoryStore::new("store").with_faults(|_| Some(Fault::UnknownWritten));
+        let absent = [Write::Delete {
+            table: Table::Plan,
+            key: "p".into(),
+            expect: 1,
+        }];
+        assert_eq!(kind(&store.commit(Epoch(0), &absent).await), "stale");
+        assert_eq!(kind(&store.commit(Epoch(1), &[]).await), "fenced");
+    }
+
+    #[tokio::test]
+    async fn a_take_over_of_unknown_outcome_may_have_fenced() {
+        let sound = MemoryStore::new("store");
+        let epoch = sound.take_over().await.unwrap();
+        let faulty = sound.with_faults(|_| Some(Fault::UnknownWritten));
+        assert_eq!(kind(&faulty.take_over().await.map(drop)), "unknown");
+        assert_eq!(kind(&sound.commit(epoch, &[]).await), "fenced");
+    }
+
+    #[tokio::test]
+    async fn a_plan_sees_every_call_of_its_handles_in_order() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&seen);
+        let store = MemoryStore::new("store").with_faults(move |call| {
+            lock(&log).push(format!("{} {:?}", call.number, call.request));
+            None
+        });
+        let restarted = store.clone();
+        let epoch = store.take_over().await.unwrap();
+        restarted.commit(epoch, &[]).await.unwrap();
+        store.get(Table::Plan, "p").await.unwrap();
+        restarted.scan(Table::Audit, None, 1).await.unwrap();
+        assert_eq!(
+            *lock(&seen),
+            ["0 TakeOver", "1 Commit([])", "2 Get(Plan)", "3 Scan(Audit)"]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_commit_dropped_at_any_point_is_written_whole_or_not_at_all() {
+        for (polls, rows) in [(0, 0), (1, 0), (2, 2)] {
+            let store = MemoryStore::new("store");
+            let epoch = store.take_over().await.unwrap();
+            let batch = [insert(Table::Plan, "p", ""), insert(Table::Plan, "q", "")];
+            {
+                let mut commit = pin!(store.commit(epoch, &batch));
+                for poll in 0..polls {
+                    let answer = commit.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                    assert!(answer.is_pending(), "poll {poll}");
+                }
+            }
+            assert_eq!(dump(&store).await.unwrap().len(), rows, "dropped after {polls} polls");
+        }
+    }
+}

@@ -218,3 +218,43 @@ impl Store for SqlStore {
             .transpose()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::{delete, dump, insert};
+
+    /// 200 pages: enough for the tables and some hundred rows.
+    const PAGES_MAX: u32 = 200;
+
+    #[tokio::test]
+    async fn a_file_at_its_bound_refuses_a_batch_whole_and_takes_the_next_that_fits() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqlStore::open_bounded(folder.path(), "store", PAGES_MAX).await.unwrap();
+        let epoch = store.take_over().await.unwrap();
+        let body = "x".repeat(2_000);
+        let mut written = 0u64;
+        let refusal = loop {
+            let batch: Vec<Write> = (0..50)
+                .map(|n| insert(Table::Attempt, &format!("{written:04}/{n}"), &body))
+                .collect();
+            match store.commit(epoch, &batch).await {
+                Ok(()) => written += 1,
+                Err(refusal) => break refusal,
+            }
+            assert!(written < 100, "the bound does not hold");
+        };
+        assert!(matches!(refusal, StoreError::Full(_)), "{refusal:?}");
+        assert!(written > 0, "not even one batch fits");
+        let rows = dump(&store).await.unwrap();
+        assert_eq!(u64::try_from(rows.len()).unwrap(), written * 50);
+        store
+            .commit(epoch, &[delete(Table::Attempt, "0000/0", 1)])
+            .await
+            .unwrap();
+        store
+            .commit(epoch, &[insert(Table::Audit, "fits", "{}")])
+            .await
+            .unwrap();
+    }
+}

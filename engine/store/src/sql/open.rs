@@ -22,6 +22,8 @@ const FILE_BEING_MADE: &str = "isobar.db.new";
 /// Held for as long as an engine runs; holds its pid.
 const LOCK_FILE: &str = "isobar.lock";
 
+/// How large a page of the file is.
+const PAGE_BYTES: u32 = 4 << 10;
 /// How large the file may grow, in pages of 4 KiB: 64 GiB.
 pub(super) const FILE_PAGES_MAX: u32 = 16 << 20;
 /// Up to which size every page of the file is checked when it is opened (about a second). Larger ones are checked as they
@@ -110,18 +112,20 @@ pub(super) async fn open(folder: &Path, id_if_new: &str, pages_max: u32) -> Resu
     })
 }
 
-/// Whether there is a store. A file without content and a log without its file are what damage leaves: a store gets its name
-/// once it is whole.
+/// Whether there is a store. Refuses what only damage leaves, and SQLite would pass over: a store gets its name once it is
+/// whole, and whoever dies while its file is written leaves the log beside it.
 fn is_there(file: &Path) -> Result<bool, StoreError> {
+    let log_is_there = beside(file, "-wal").exists();
+    let page = u64::from(PAGE_BYTES);
     match fs::metadata(file) {
-        Ok(found) if found.len() == 0 => Err(failure::corrupt(file, "the file is empty")),
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if beside(file, "-wal").exists() {
-                return Err(failure::corrupt(file, "the file is gone, but its log is there"));
-            }
-            Ok(false)
+        Ok(found) if found.len() < page || (found.len() % page != 0 && !log_is_there) => {
+            Err(failure::corrupt(file, "the file is cut short"))
         }
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && log_is_there => {
+            Err(failure::corrupt(file, "the file is gone, but its log is there"))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(failure::of_file(file, &error)),
     }
 }
@@ -261,7 +265,7 @@ fn pragmas(file: &Path, role: Role) -> SqliteConnectOptions {
         .busy_timeout(BUSY_TIMEOUT)
         .synchronous(SqliteSynchronous::Full);
     match role {
-        Role::Maker => options.journal_mode(SqliteJournalMode::Delete),
+        Role::Maker => options.page_size(PAGE_BYTES).journal_mode(SqliteJournalMode::Delete),
         Role::Writer { pages_max } => options
             .journal_mode(SqliteJournalMode::Wal)
             .pragma("journal_size_limit", LOG_BYTES_KEPT.to_string())
