@@ -63,7 +63,13 @@ pub enum ErrorCode {
 impl ApiError {
     /// An error of a kind.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), pointer: None, allowed: Vec::new(), hint: None }
+        Self {
+            code,
+            message: message.into(),
+            pointer: None,
+            allowed: Vec::new(),
+            hint: None,
+        }
     }
 
     /// With what to do next.

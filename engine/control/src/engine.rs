@@ -1,73 +1,334 @@
-//! The Engine's face.
+//! The Engine: what its parts share, how it starts and stops. What callers ask of it is in [`crate::ask`].
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use isobar_engine_model::operation::Operation;
-use isobar_engine_provider::{Clock, Entropy, Provider};
-use isobar_engine_store::Store;
+use isobar_engine_model::catalog::SiteCatalog;
+use isobar_engine_model::id::{ClusterName, OperationId, ProviderId, ResourceHandle, SiteName};
+use isobar_engine_model::observed::MachinePhase;
+use isobar_engine_model::plan::PlanBody;
+use isobar_engine_model::quantity::Timestamp;
+use isobar_engine_model::spec::SiteSpec;
+use isobar_engine_provider::{
+    Clock, CreateResource, Entropy, Owner, Page, Provider, ProviderError, ResourceKind, Site,
+};
+use isobar_engine_store::{Store, StoreError};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::api::*;
+use crate::api::{ApiError, ErrorCode};
+use crate::authority::Authority;
+use crate::config::{Config, CrashPoint};
+use crate::ledger::{Ledger, LedgerError};
+use crate::live::Live;
+use crate::record::{
+    AttemptRecord, AttemptState, EventRecord, MachineRecord, OperationRecord, attempt_key, machine_key, prefix,
+};
+use crate::vault::Vault;
 
-/// What an Engine is given besides its boundaries.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Where nodes reach the engine: `host:port`, put into every machine's identity.
-    pub advertise: String,
-}
+/// While tests kill the engine after a send, an answer has so long to come.
+const AFTER_SEND_PAUSE: Duration = Duration::from_millis(20);
 
-/// Why an Engine cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The store refused.
-    #[error("open the store")]
-    Store(#[from] isobar_engine_store::StoreError),
+/// The boundaries that an Engine reaches the world through.
+pub struct Boundaries {
+    /// What must survive it.
+    pub store: Arc<dyn Store>,
+    /// Where machines come from.
+    pub providers: Vec<Arc<dyn Provider>>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Unpredictable bytes.
+    pub entropy: Arc<dyn Entropy>,
 }
 
 /// See the crate's documentation.
-pub struct Engine {}
+pub struct Engine {
+    pub(crate) ledger: Ledger,
+    pub(crate) live: Live,
+    pub(crate) providers: BTreeMap<ProviderId, Arc<dyn Provider>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) vault: Vault,
+    pub(crate) authority: Authority,
+    pub(crate) config: Settings,
+    pub(crate) store_id: String,
+    pub(crate) started: Timestamp,
+    pub(crate) catalogs: Mutex<BTreeMap<Site, SiteCatalog>>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+    stop_writing: CancellationToken,
+}
+
+/// A [`Config`] less its keys.
+pub(crate) struct Settings {
+    pub(crate) advertise: String,
+    pub(crate) insecure_registries: Vec<String>,
+    pub(crate) bounds: crate::config::Bounds,
+    at_crash_point: Option<Arc<dyn Fn(CrashPoint) + Send + Sync>>,
+}
 
 impl Engine {
-    /// Takes the store over, resumes what was under way.
-    pub async fn start(
-        _config: Config,
-        _store: Arc<dyn Store>,
-        _providers: Vec<Arc<dyn Provider>>,
-        _clock: Arc<dyn Clock>,
-        _entropy: Arc<dyn Entropy>,
-    ) -> Result<Arc<Self>, StartError> {
-        todo!()
+    /// Takes the store over and goes on with what was under way.
+    pub async fn start(config: Config, boundaries: Boundaries) -> Result<Arc<Self>, StoreError> {
+        let Boundaries {
+            store,
+            providers,
+            clock,
+            entropy,
+        } = boundaries;
+        let stop_writing = CancellationToken::new();
+        let store_id = store.id().to_owned();
+        let (ledger, writer) = Ledger::open(store, stop_writing.clone()).await?;
+        let engine = Arc::new(Self {
+            ledger,
+            live: Live::new(),
+            providers: providers
+                .into_iter()
+                .map(|provider| (provider.id().clone(), provider))
+                .collect(),
+            started: clock.now(),
+            clock,
+            entropy,
+            vault: Vault::new(&config.key),
+            authority: config.authority,
+            config: Settings {
+                advertise: config.advertise,
+                insecure_registries: config.insecure_registries,
+                bounds: config.bounds,
+                at_crash_point: config.at_crash_point,
+            },
+            store_id,
+            catalogs: Mutex::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            stop_writing,
+        });
+        tokio::spawn(writer);
+        engine.resume();
+        let watching = engine.clone();
+        engine.tasks.spawn(async move { watching.watch_over().await });
+        Ok(engine)
     }
 
-    /// What this engine is and has.
-    pub async fn discover(&self) -> Result<Discovery, ApiError> {
-        todo!()
+    fn resume(self: &Arc<Self>) {
+        let running: Vec<OperationId> = {
+            let state = self.ledger.read();
+            let open = state
+                .operations
+                .all()
+                .filter(|record| !record.operation.state.is_final());
+            open.map(|record: &OperationRecord| record.operation.id.clone())
+                .collect()
+        };
+        for id in running {
+            tracing::info!(operation = %id, "going on with an operation");
+            self.carry_out(id);
+        }
     }
-    /// Lists things.
-    pub async fn query(&self, _request: QueryRequest) -> Result<QueryAnswer, ApiError> {
-        todo!()
+
+    /// Carries an operation out in a task of the engine's own.
+    pub(crate) fn carry_out(self: &Arc<Self>, id: OperationId) {
+        let engine = self.clone();
+        self.tasks.spawn(crate::carry::operation::run(engine, id));
     }
-    /// Makes a plan and keeps it. Changes nothing else.
-    pub async fn plan(&self, _request: PlanRequest) -> Result<PlanAnswer, ApiError> {
-        todo!()
+
+    /// Stops: nothing new is begun, what is committed stays, the next engine goes on from there.
+    pub async fn shutdown(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.stop_writing.cancel();
     }
-    /// Accepts a plan and starts to carry it out.
-    pub async fn apply(&self, _request: ApplyRequest) -> Result<OperationView, ApiError> {
-        todo!()
+
+    pub(crate) fn crash_point(&self, point: CrashPoint) {
+        if let Some(at) = &self.config.at_crash_point {
+            at(point);
+        }
     }
-    /// How far an operation is.
-    pub async fn operation_get(&self, _request: OperationGet) -> Result<OperationView, ApiError> {
-        todo!()
+
+    /// Returns at the next commit, or after a while.
+    pub(crate) async fn next_look(&self) {
+        let mut commits = self.ledger.watch();
+        commits.mark_unchanged();
+        tokio::select! {
+            biased;
+            _ = commits.changed() => {}
+            () = self.clock.sleep(self.config.bounds.poll()) => {}
+        }
     }
-    /// Stops an operation after the steps that are under way.
-    pub async fn operation_cancel(&self, _request: OperationCancel) -> Result<Operation, ApiError> {
-        todo!()
+
+    /// Whose resources a cluster's are.
+    pub(crate) fn owner(&self, cluster: &ClusterName) -> Owner {
+        Owner {
+            store: self.store_id.clone(),
+            cluster: cluster.clone(),
+        }
     }
-    /// Why something is as it is.
-    pub async fn explain(&self, _request: ExplainRequest) -> Result<Explanation, ApiError> {
-        todo!()
+
+    /// A site of a plan, as its provider needs it.
+    pub(crate) fn site(&self, plan: &PlanBody, name: &SiteName) -> Option<Site> {
+        let spec = plan.spec.as_ref()?.sites.get(name)?;
+        Some(resolve(name, spec))
     }
-    /// Output of a replica or a machine's console.
-    pub async fn logs(&self, _request: LogsRequest) -> Result<LogsAnswer, ApiError> {
-        todo!()
+
+    /// The provider of a site.
+    pub(crate) fn provider(&self, site: &Site) -> Result<Arc<dyn Provider>, ApiError> {
+        self.providers.get(&site.provider).cloned().ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::InvalidArgument,
+                format!("this engine has no provider `{}`", site.provider),
+            )
+            .pointer(format!("/sites/{}/provider", site.name))
+            .allowed(self.providers.keys().map(ToString::to_string))
+        })
+    }
+
+    /// The frozen request of an attempt.
+    pub(crate) fn request(&self, attempt: &AttemptRecord) -> Result<CreateResource, String> {
+        let key = attempt_key(&attempt.cluster, &attempt.machine, attempt.attempt);
+        let json = self
+            .vault
+            .open(&key, &attempt.sealed_request)
+            .map_err(|error| error.to_string())?;
+        serde_json::from_slice(&json).map_err(|error| format!("the journal's request of {key}: {error}"))
+    }
+
+    /// Sends an attempt's request: the same bytes, however often and by whichever engine.
+    pub(crate) async fn create(&self, attempt: &AttemptRecord) -> Result<ResourceHandle, ProviderError> {
+        let request = self
+            .request(attempt)
+            .map_err(|message| ProviderError::InvalidSpec { message })?;
+        let provider = self
+            .provider(&request.site)
+            .map_err(|error| ProviderError::InvalidSpec { message: error.message })?;
+        let mut sent = std::pin::pin!(provider.create(&request));
+        if self.config.at_crash_point.is_some() {
+            tokio::select! {
+                biased;
+                answer = &mut sent => {
+                    self.crash_point(CrashPoint::AfterSend);
+                    return self.settle(&*provider, &request, answer.map(|created| created.handle)).await;
+                }
+                () = self.clock.sleep(AFTER_SEND_PAUSE) => self.crash_point(CrashPoint::AfterSend),
+            }
+        }
+        let answer = sent.await.map(|created| created.handle);
+        self.settle(&*provider, &request, answer).await
+    }
+
+    /// A name in use may be our own, made by this very attempt: then it is the answer.
+    async fn settle(
+        &self,
+        provider: &dyn Provider,
+        request: &CreateResource,
+        answer: Result<ResourceHandle, ProviderError>,
+    ) -> Result<ResourceHandle, ProviderError> {
+        let Err(ProviderError::Conflict { message }) = answer else {
+            return answer;
+        };
+        let owner = &request.tags.owner;
+        let mut page: Option<Page> = None;
+        loop {
+            let listing = provider.list(&request.site, ResourceKind::Machine, owner, page).await?;
+            let tags = Some(&request.tags);
+            if let Some(item) = listing.items.iter().find(|item| item.tags.as_ref() == tags) {
+                return Ok(item.handle.clone());
+            }
+            match listing.next {
+                Some(next) => page = Some(next),
+                None => {
+                    return Err(ProviderError::InvalidSpec {
+                        message: format!("name taken: {message}"),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Commits that the provider has an attempt's machine.
+    pub(crate) async fn accepted(&self, attempt: &AttemptRecord, handle: ResourceHandle) -> Result<(), LedgerError> {
+        let key = machine_key(&attempt.cluster, &attempt.machine);
+        let now = self.clock.now();
+        let attempt = AttemptRecord {
+            state: AttemptState::Accepted { handle: handle.clone() },
+            ..attempt.clone()
+        };
+        let node = (attempt.cluster.clone(), attempt.machine.clone());
+        let connected = self.live.is_connected(&node);
+        self.ledger
+            .write(move |draft| {
+                draft.put(attempt);
+                let Some(record) = draft.get::<MachineRecord>(&key) else {
+                    return;
+                };
+                let (since, mut record) = (now, record.clone());
+                record.machine.phase = match record.machine.phase {
+                    // Its node was faster than the provider's answer.
+                    MachinePhase::Wanted { .. } | MachinePhase::Creating { .. } if connected => {
+                        MachinePhase::Ready { since, handle }
+                    }
+                    MachinePhase::Wanted { .. } | MachinePhase::Creating { .. } => {
+                        MachinePhase::Booting { since, handle }
+                    }
+                    phase @ (MachinePhase::Booting { .. }
+                    | MachinePhase::Ready { .. }
+                    | MachinePhase::Lost { .. }
+                    | MachinePhase::Releasing { .. }
+                    | MachinePhase::Gone { .. }) => phase,
+                };
+                draft.put(record);
+            })
+            .await
+    }
+
+    /// Commits what is known of an attempt.
+    pub(crate) async fn attempt_is(&self, attempt: &AttemptRecord, state: AttemptState) -> Result<(), LedgerError> {
+        let attempt = AttemptRecord {
+            state,
+            ..attempt.clone()
+        };
+        self.ledger.write(move |draft| draft.put(attempt)).await
+    }
+
+    /// Keeps that something happened.
+    pub(crate) async fn event(&self, cluster: &ClusterName, about: &str, what: &str) -> Result<(), LedgerError> {
+        let (cluster, about, what) = (cluster.clone(), about.to_owned(), what.to_owned());
+        let (at, kept) = (self.clock.now(), self.config.bounds.events_kept);
+        self.ledger
+            .write(move |draft| {
+                let under = prefix(&cluster);
+                let last = draft
+                    .state()
+                    .events
+                    .under(&under)
+                    .next_back()
+                    .map_or(0, |event| event.sequence);
+                let first = draft.state().events.under(&under).next().map(|event| event.sequence);
+                let sequence = last + 1;
+                if let Some(first) = first
+                    && sequence - first >= u64::try_from(kept).unwrap_or(u64::MAX)
+                {
+                    draft.remove::<EventRecord>(&format!("{cluster}/{first:020}"));
+                }
+                draft.put(EventRecord {
+                    cluster,
+                    sequence,
+                    at,
+                    about,
+                    what,
+                });
+            })
+            .await
+    }
+}
+
+/// A site of a spec, as its provider needs it.
+pub(crate) fn resolve(name: &SiteName, spec: &SiteSpec) -> Site {
+    Site {
+        name: name.clone(),
+        provider: spec.provider.clone(),
+        region: spec.region.clone(),
+        settings: spec.settings.clone(),
     }
 }

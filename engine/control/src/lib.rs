@@ -2,8 +2,29 @@
 //!
 //! The only writer of the store. Sees clouds only as `dyn Provider`, nodes only as `dyn Channel`, time only as `dyn
 //! Clock`. Knows nothing of HTTP or MCP.
+//!
+//! ```text
+//! ask/       what callers ask: plan, apply, query, explain, logs, operations
+//! carry/     operations: buy, release, start, stop, each journaled before it is sent
+//! node/      joining and sessions; the gRPC endpoint
+//! watch      observes machines and leases;  reconcile  brings clusters back to their specs
+//! ledger     the one place that writes the store;  record, state  what it holds;  live  what it does not
+//! ```
 
 pub mod api;
+mod ask;
+pub mod authority;
+mod carry;
+pub mod config;
 pub mod engine;
+mod ledger;
+mod live;
+pub mod node;
+mod reconcile;
+mod record;
+mod state;
+pub mod vault;
+mod watch;
 
-pub use engine::{Config, Engine, StartError};
+pub use config::{Bounds, Config, CrashPoint};
+pub use engine::{Boundaries, Engine};

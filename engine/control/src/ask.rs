@@ -1,0 +1,90 @@
+//! What callers ask: one module a verb. Everything that changes something goes through [`apply`].
+
+mod apply;
+mod explain;
+mod list;
+mod logs;
+mod operation;
+mod preview;
+mod summary;
+
+use isobar_engine_model::id::ClusterName;
+use isobar_engine_model::observed::{Machine, Observed, Replica};
+
+use crate::api::{ApiError, ErrorCode};
+use crate::engine::Engine;
+use crate::ledger::LedgerError;
+use crate::record::prefix;
+use crate::state::State;
+
+impl From<LedgerError> for ApiError {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Fenced => {
+                ApiError::new(ErrorCode::Unavailable, error.to_string()).hint("ask the engine that has the store now")
+            }
+            LedgerError::Store(_) => ApiError::new(ErrorCode::Unavailable, error.to_string())
+                .hint("nothing was changed; see to the data folder's disk and try again"),
+            LedgerError::Stopping => {
+                ApiError::new(ErrorCode::Unavailable, error.to_string()).hint("start it again: `isobar serve`")
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// One cluster as it is, tombstones left out.
+    pub(crate) fn observed(&self, state: &State, cluster: &ClusterName) -> Observed {
+        let record = state.clusters.get(cluster.as_str());
+        let under = prefix(cluster);
+        let mut replicas: Vec<Replica> = state
+            .replicas
+            .under(&under)
+            .map(|record| record.replica.clone())
+            .collect();
+        replicas.sort_by(|a, b| a.id.cmp(&b.id));
+        Observed {
+            cluster: cluster.clone(),
+            generation: record.map(|record| record.generation).unwrap_or_default(),
+            spec: record.and_then(|record| record.spec.clone()),
+            machines: self.machines(state, cluster),
+            replicas,
+            next_machine: record.map(|record| record.next_machine.clone()).unwrap_or_default(),
+            next_replica: record.map(|record| record.next_replica.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// The machines of a cluster that are not gone, with what their nodes said last.
+    fn machines(&self, state: &State, cluster: &ClusterName) -> Vec<Machine> {
+        let living = state
+            .machines
+            .under(&prefix(cluster))
+            .filter(|record| !record.is_gone());
+        living
+            .map(|record| {
+                let mut machine = record.machine.clone();
+                machine.node = self.live.node_report(&(cluster.clone(), machine.id.clone()));
+                machine
+            })
+            .collect()
+    }
+
+    /// That a cluster is known.
+    fn known(&self, state: &State, cluster: &ClusterName) -> Result<(), ApiError> {
+        if state.clusters.get(cluster.as_str()).is_some() {
+            return Ok(());
+        }
+        let names: Vec<String> = state.clusters.all().map(|record| record.cluster.to_string()).collect();
+        let hint = if names.is_empty() {
+            "there is none yet: `isobar apply FILE` makes one".to_owned()
+        } else {
+            format!("there is: {}", names.join(", "))
+        };
+        Err(
+            ApiError::new(ErrorCode::NotFound, format!("there is no cluster `{cluster}`"))
+                .pointer("/cluster")
+                .allowed(names)
+                .hint(hint),
+        )
+    }
+}

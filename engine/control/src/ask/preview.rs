@@ -1,0 +1,158 @@
+//! Previewing: from a wish to a kept plan. Changes nothing else.
+
+use isobar_engine_model::catalog::Catalog;
+use isobar_engine_model::id::ClusterName;
+use isobar_engine_model::intent::{Intent, Limits};
+use isobar_engine_model::plan::Plan;
+use isobar_engine_model::spec::{Spec, check};
+use isobar_engine_planner::{PlanInput, Wish, outline, plan};
+use isobar_engine_provider::ProviderError;
+
+use crate::api::{ApiError, ErrorCode, PlanAnswer, PlanRequest};
+use crate::engine::{Engine, resolve};
+use crate::ledger::chain;
+use crate::record::PlanRecord;
+
+impl Engine {
+    /// Makes a plan and keeps it. Changes nothing else.
+    pub async fn plan(&self, request: PlanRequest) -> Result<PlanAnswer, ApiError> {
+        let cluster = request.intent.cluster().clone();
+        let spec = match &request.intent {
+            Intent::Deploy { spec } => {
+                checked(spec)?;
+                Some((**spec).clone())
+            }
+            Intent::Move { .. } | Intent::Scale { .. } | Intent::Drain { .. } | Intent::Destroy { .. } => {
+                let state = self.ledger.read();
+                self.known(&state, &cluster)?;
+                state
+                    .clusters
+                    .get(cluster.as_str())
+                    .and_then(|record| record.spec.clone())
+            }
+        };
+        let catalog = self.catalog(spec.as_ref()).await?;
+        let plan = self.plan_for(&cluster, &Wish::Asked(&request.intent), &catalog, request.limits)?;
+        self.keep(&plan).await?;
+        Ok(answer(plan, self.stored_spec(&cluster).as_ref()))
+    }
+
+    /// The plan of a wish for a cluster as it is now. Pure but for reading.
+    pub(crate) fn plan_for(
+        &self,
+        cluster: &ClusterName,
+        wish: &Wish<'_>,
+        catalog: &Catalog,
+        limits: Limits,
+    ) -> Result<Plan, ApiError> {
+        let observed = self.observed(&self.ledger.read(), cluster);
+        let input = PlanInput {
+            wish: *wish,
+            observed: &observed,
+            catalog,
+            limits,
+            now: self.clock.now(),
+            validity_ms: self.config.bounds.plan_valid_ms,
+            budget: isobar_engine_planner::WorkBudget::default(),
+        };
+        plan(&input).map_err(|error| {
+            let hint = error.hint();
+            let refused = ApiError::new(ErrorCode::InvalidArgument, chain(&error));
+            match hint {
+                Some(hint) => refused.hint(hint),
+                None => refused,
+            }
+        })
+    }
+
+    pub(crate) async fn keep(&self, plan: &Plan) -> Result<(), ApiError> {
+        let record = PlanRecord { plan: plan.clone() };
+        Ok(self.ledger.write(move |draft| draft.put(record)).await?)
+    }
+
+    pub(crate) fn stored_spec(&self, cluster: &ClusterName) -> Option<Spec> {
+        self.ledger
+            .read()
+            .clusters
+            .get(cluster.as_str())
+            .and_then(|record| record.spec.clone())
+    }
+
+    /// What the sites of a spec offer, not older than the bound. A site that does not answer offers nothing new: its
+    /// last catalog serves, else the call fails.
+    pub(crate) async fn catalog(&self, spec: Option<&Spec>) -> Result<Catalog, ApiError> {
+        let mut catalog = Catalog::default();
+        for (name, site) in spec.iter().flat_map(|spec| &spec.sites) {
+            let site = resolve(name, site);
+            let cached = self
+                .catalogs
+                .lock()
+                .expect("nothing panics with the lock")
+                .get(&site)
+                .cloned();
+            let now = self.clock.now();
+            if let Some(fresh) = &cached
+                && now.since_ms(fresh.as_of) < self.config.bounds.catalog_max_age_ms
+            {
+                catalog.sites.push(fresh.clone());
+                continue;
+            }
+            let answer = self.provider(&site)?.catalog(&site).await;
+            match (answer, cached) {
+                (Ok(fresh), _) => {
+                    catalog.sites.push(fresh.clone());
+                    self.catalogs
+                        .lock()
+                        .expect("nothing panics with the lock")
+                        .insert(site, fresh);
+                }
+                (Err(error), Some(old)) => {
+                    tracing::warn!(site = %name, %error, "a site does not answer; planning with its last catalog");
+                    catalog.sites.push(old);
+                }
+                (Err(error), None) => return Err(no_catalog(name.as_str(), &error)),
+            }
+        }
+        Ok(catalog)
+    }
+}
+
+fn no_catalog(site: &str, error: &ProviderError) -> ApiError {
+    let code = match error {
+        ProviderError::InvalidSpec { .. } | ProviderError::Unsupported { .. } => ErrorCode::InvalidArgument,
+        ProviderError::Unauthorized { .. } => ErrorCode::Forbidden,
+        ProviderError::NotFound
+        | ProviderError::Conflict { .. }
+        | ProviderError::QuotaExceeded { .. }
+        | ProviderError::InsufficientCapacity { .. }
+        | ProviderError::RateLimited { .. }
+        | ProviderError::NotReady { .. }
+        | ProviderError::OutcomeUnknown { .. }
+        | ProviderError::Unavailable { .. }
+        | ProviderError::Unexpected { .. } => ErrorCode::Unavailable,
+    };
+    ApiError::new(code, format!("what site {site} offers is not known: {error}")).pointer(format!("/sites/{site}"))
+}
+
+/// That a spec keeps the rules that span fields: one given over MCP was never read from a file.
+fn checked(spec: &Spec) -> Result<(), ApiError> {
+    let Some(problem) = check::check(spec).into_iter().next() else {
+        return Ok(());
+    };
+    let mut error = ApiError::new(ErrorCode::InvalidArgument, problem.message)
+        .pointer(format!("/intent/spec{}", problem.pointer))
+        .allowed(problem.allowed);
+    error.hint = problem.hint;
+    Err(error)
+}
+
+/// A plan with its outline.
+pub(crate) fn answer(plan: Plan, stored: Option<&Spec>) -> PlanAnswer {
+    let converged = plan.body.steps.is_empty() && plan.body.unmet.is_empty() && plan.body.spec.as_ref() == stored;
+    PlanAnswer {
+        converged,
+        outline: outline(&plan),
+        cost: plan.body.cost,
+        plan,
+    }
+}

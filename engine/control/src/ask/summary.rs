@@ -1,0 +1,105 @@
+//! A cluster in a line, and what this engine is.
+
+use isobar_engine_model::id::ClusterName;
+use isobar_engine_model::observed::{Machine, MachinePhase, Observed};
+use isobar_engine_model::quantity::MicroUsdPerHour;
+use isobar_engine_model::spec::{Spec, WorkloadKind};
+
+use crate::api::{ApiError, ClusterSummary, Condition, Discovery};
+use crate::engine::Engine;
+use crate::state::State;
+
+impl Engine {
+    /// What this engine is and has.
+    pub async fn discover(&self) -> Result<Discovery, ApiError> {
+        let state = self.ledger.read();
+        let clusters = state.clusters.all().map(|record| self.summary(&state, &record.cluster));
+        Ok(Discovery {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            store: self.store_id.clone(),
+            providers: self.providers.keys().cloned().collect(),
+            // What was destroyed is a memory, not a cluster.
+            clusters: clusters
+                .filter(|summary| summary.generation > 0 && !is_over(&state, summary))
+                .collect(),
+        })
+    }
+
+    pub(crate) fn summary(&self, state: &State, cluster: &ClusterName) -> ClusterSummary {
+        let observed = self.observed(state, cluster);
+        let record = state.clusters.get(cluster.as_str());
+        let running = record.and_then(|record| record.running.clone());
+        let drift = self.live.drift(cluster);
+        let condition = if running.is_some() {
+            Condition::Changing
+        } else if record.is_some_and(|record| record.held) {
+            Condition::Held
+        } else if drift.is_empty() {
+            Condition::Converged
+        } else {
+            Condition::Degraded {
+                drift,
+                retry_at: record.map(|record| record.healing.not_before),
+            }
+        };
+        let ready = |machine: &&Machine| matches!(machine.phase, MachinePhase::Ready { .. });
+        ClusterSummary {
+            cluster: cluster.clone(),
+            generation: observed.generation.0,
+            condition,
+            machines_ready: count(observed.machines.iter().filter(ready).count()),
+            machines: count(observed.machines.len()),
+            replicas_healthy: healthy(&observed),
+            replicas_wanted: observed.spec.as_ref().map_or(0, |spec| wanted(spec, &observed)),
+            cost: cost(&observed),
+            operation: running,
+        }
+    }
+}
+
+fn is_over(state: &State, summary: &ClusterSummary) -> bool {
+    let spec = state
+        .clusters
+        .get(summary.cluster.as_str())
+        .and_then(|record| record.spec.as_ref());
+    spec.is_none() && summary.machines == 0 && summary.operation.is_none()
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// What a cluster's machines cost now: those that the provider may have.
+fn cost(observed: &Observed) -> MicroUsdPerHour {
+    observed
+        .machines
+        .iter()
+        .filter_map(|machine| machine.bought.as_ref().map(|bought| bought.price))
+        .sum()
+}
+
+fn healthy(observed: &Observed) -> u32 {
+    let lasting = |name| {
+        let workload = observed.spec.as_ref().and_then(|spec| spec.workloads.get(name));
+        !matches!(workload.map(|workload| &workload.kind), Some(WorkloadKind::Job { .. }))
+    };
+    count(
+        observed
+            .replicas
+            .iter()
+            .filter(|replica| lasting(&replica.workload) && replica.is_healthy())
+            .count(),
+    )
+}
+
+fn wanted(spec: &Spec, observed: &Observed) -> u32 {
+    let usable = count(observed.machines.iter().filter(|machine| machine.is_usable()).count());
+    spec.workloads
+        .values()
+        .map(|workload| match workload.kind {
+            WorkloadKind::Service { replicas, .. } => replicas,
+            WorkloadKind::Daemon {} => usable,
+            WorkloadKind::Job { .. } => 0,
+        })
+        .sum()
+}

@@ -1,0 +1,362 @@
+//! Buying a machine: attempts at the plan's candidates, in order, until one of them has joined.
+//!
+//! At most one attempt may ever join: the next one begins only when the provider has refused the last one or says that
+//! it is gone.
+
+use isobar_engine_model::id::{AttemptNo, MachineId, PoolName, ResourceHandle};
+use isobar_engine_model::observed::{Bought, MachinePhase};
+use isobar_engine_model::plan::Candidate;
+use isobar_engine_model::spec::NODE_PORTS;
+use isobar_engine_provider::error::Next;
+use isobar_engine_provider::{
+    CreateResource, MachineRequest, Owner, OwnerTags, ProviderError, ResourceSpec, ResourceStatus, Secret, Token,
+};
+use isobar_node_image_protocol::identity::Identity;
+use sha2::{Digest, Sha256};
+
+use super::{StepError, StepJob};
+use crate::config::CrashPoint;
+use crate::node::join::{SECRET_BYTES, make_token, token_hash};
+use crate::record::{
+    AttemptRecord, AttemptState, CredentialRecord, MachineRecord, attempt_key, machine_key, machine_prefix,
+};
+
+/// What to buy.
+pub(crate) struct Purchase<'a> {
+    pub(crate) machine: &'a MachineId,
+    pub(crate) pool: &'a PoolName,
+    pub(crate) candidates: &'a [Candidate],
+}
+
+/// Buys a machine and returns when its node has joined.
+pub(crate) async fn buy(job: &StepJob<'_>, purchase: &Purchase<'_>) -> Result<(), StepError> {
+    loop {
+        let attempts = attempts_of(job, purchase.machine);
+        match attempts.last() {
+            Some(last) => match &last.state {
+                AttemptState::Intended => send(job, last).await?,
+                AttemptState::Accepted { handle } => match joined(job, last, handle).await? {
+                    Joined::Yes => return Ok(()),
+                    Joined::Never(reason) => super::release::close(job, last, &reason).await?,
+                },
+                AttemptState::Closing { .. } => super::release::finish(job, last).await?,
+                AttemptState::Refused { .. } | AttemptState::Gone { .. } => begin(job, purchase, &attempts).await?,
+            },
+            None => begin(job, purchase, &attempts).await?,
+        }
+    }
+}
+
+fn attempts_of(job: &StepJob<'_>, machine: &MachineId) -> Vec<AttemptRecord> {
+    job.engine
+        .ledger
+        .read()
+        .attempts
+        .under(&machine_prefix(job.cluster(), machine))
+        .cloned()
+        .collect()
+}
+
+/// Which candidate comes after these attempts; absent: none is left.
+fn next_candidate(attempts: &[AttemptRecord], boots_max: u32) -> usize {
+    let (mut candidate, mut boots) = (0, 0);
+    for attempt in attempts {
+        match attempt.state {
+            AttemptState::Refused { .. } => (candidate, boots) = (candidate + 1, 0),
+            AttemptState::Gone { .. } if boots + 1 >= boots_max => (candidate, boots) = (candidate + 1, 0),
+            AttemptState::Gone { .. } => boots += 1,
+            AttemptState::Intended | AttemptState::Accepted { .. } | AttemptState::Closing { .. } => {}
+        }
+    }
+    candidate
+}
+
+/// Commits the intent of the next attempt, or gives the machine up.
+async fn begin(job: &StepJob<'_>, purchase: &Purchase<'_>, attempts: &[AttemptRecord]) -> Result<(), StepError> {
+    let index = next_candidate(attempts, job.engine.config.bounds.boots_per_candidate_max);
+    let Some(candidate) = purchase.candidates.get(index) else {
+        return Err(give_up(job, purchase.machine, attempts).await);
+    };
+    let number = AttemptNo(attempts.last().map_or(0, |last| last.attempt.0) + 1);
+    if let Some(AttemptRecord {
+        state: AttemptState::Refused { reason },
+        site,
+        ..
+    }) = attempts.last()
+    {
+        let what = format!(
+            "{site} refused ({reason}); trying {} in {}",
+            candidate.offering, candidate.zone
+        );
+        job.engine
+            .event(job.cluster(), purchase.machine.as_str(), &what)
+            .await?;
+    }
+    let (attempt, credential) = intent(job, purchase.machine, candidate, (index, number))?;
+    let machine_key = machine_key(job.cluster(), purchase.machine);
+    let bought = Bought {
+        operation: job.operation.clone(),
+        attempt: number,
+        site: candidate.site.clone(),
+        zone: candidate.zone.clone(),
+        offering: candidate.offering.clone(),
+        purchase: candidate.purchase,
+        price: candidate.price,
+        allocatable: candidate.allocatable,
+    };
+    let now = job.engine.clock.now();
+    let pool = purchase.pool.clone();
+    job.engine
+        .ledger
+        .write(move |draft| {
+            if let Some(record) = draft.get::<MachineRecord>(&machine_key) {
+                let mut record = record.clone();
+                debug_assert_eq!(record.machine.pool, pool, "a machine keeps its pool");
+                record.machine.bought = Some(bought);
+                record.machine.phase = MachinePhase::Creating { since: now };
+                draft.put(record);
+            }
+            draft.put(credential);
+            draft.put(attempt);
+        })
+        .await?;
+    job.engine.crash_point(CrashPoint::AfterIntent);
+    Ok(())
+}
+
+async fn give_up(job: &StepJob<'_>, machine: &MachineId, attempts: &[AttemptRecord]) -> StepError {
+    let key = machine_key(job.cluster(), machine);
+    let now = job.engine.clock.now();
+    let written = job.engine.ledger.write(move |draft| {
+        if let Some(record) = draft.get::<MachineRecord>(&key) {
+            let mut record = record.clone();
+            record.machine.phase = MachinePhase::Gone { since: now };
+            draft.put(record);
+        }
+    });
+    if let Err(error) = written.await {
+        return error.into();
+    }
+    let tried: Vec<String> = attempts
+        .iter()
+        .filter_map(|attempt| match &attempt.state {
+            AttemptState::Refused { reason } | AttemptState::Gone { reason, .. } => {
+                Some(format!("{}: {reason}", attempt.site))
+            }
+            AttemptState::Intended | AttemptState::Accepted { .. } | AttemptState::Closing { .. } => None,
+        })
+        .collect();
+    StepError::Failed(format!("no candidate for {machine} is left ({})", tried.join("; ")))
+}
+
+/// The journal entry of an attempt with its frozen request, and what its node will identify itself with.
+fn intent(
+    job: &StepJob<'_>,
+    machine: &MachineId,
+    candidate: &Candidate,
+    (index, number): (usize, AttemptNo),
+) -> Result<(AttemptRecord, CredentialRecord), StepError> {
+    let engine = job.engine;
+    let key = attempt_key(job.cluster(), machine, number);
+    let mut secret = [0; SECRET_BYTES];
+    engine.entropy.fill(&mut secret);
+    let join_token = make_token(&key, &secret);
+    let site = engine
+        .site(&job.plan.body, &candidate.site)
+        .ok_or_else(|| StepError::Failed(format!("site {} is not in the spec", candidate.site)))?;
+    let derived = hex::encode(Sha256::digest(format!("{}/{}/{}", job.operation, job.step, number.0)));
+    let identity = Identity {
+        engine: engine.config.advertise.clone(),
+        ca_der_hex: hex::encode(engine.authority.certificate_der()),
+        token_hex: hex::encode(&join_token),
+        machine: machine.to_string(),
+        insecure_registries: engine.config.insecure_registries.clone(),
+    };
+    let request = CreateResource {
+        name: format!("isobar-{}-{machine}-{}", job.cluster(), &derived[..8]),
+        token: Token(derived[..32].to_owned()),
+        tags: OwnerTags {
+            owner: Owner {
+                store: engine.store_id.clone(),
+                cluster: job.cluster().clone(),
+            },
+            machine: machine.clone(),
+            operation: job.operation.clone(),
+            attempt: number,
+            epoch: engine.ledger.epoch(),
+        },
+        spec: ResourceSpec::Machine(MachineRequest {
+            zone: candidate.zone.clone(),
+            offering: candidate.offering.clone(),
+            image: candidate.image.clone(),
+            identity: Secret(serde_json::to_vec(&identity).expect("text fields")),
+            open_ports: NODE_PORTS,
+        }),
+        site,
+    };
+    let provider = engine
+        .provider(&request.site)
+        .map_err(|error| StepError::Failed(error.message))?;
+    let now = engine.clock.now();
+    let json = serde_json::to_vec(&request).expect("text keys");
+    let attempt = AttemptRecord {
+        cluster: job.cluster().clone(),
+        operation: job.operation.clone(),
+        step: job.step,
+        attempt: number,
+        machine: machine.clone(),
+        site: candidate.site.clone(),
+        candidate: index,
+        epoch: engine.ledger.epoch(),
+        token: request.token.clone(),
+        sealed_request: engine.vault.seal(&*engine.entropy, &key, &json),
+        request_hash: hex::encode(Sha256::digest(&json)),
+        intended: now,
+        expires: now.plus_ms(provider.capabilities().token_validity_ms),
+        state: AttemptState::Intended,
+    };
+    let credential = CredentialRecord {
+        cluster: job.cluster().clone(),
+        machine: machine.clone(),
+        attempt: number,
+        token_hash: token_hash(&join_token),
+        key_hash: None,
+        revoked: false,
+    };
+    Ok((attempt, credential))
+}
+
+/// Sends an attempt's request, the same however often, and commits what became of it.
+async fn send(job: &StepJob<'_>, attempt: &AttemptRecord) -> Result<(), StepError> {
+    job.says(attempt.attempt, format!("asking {} for the machine", attempt.site));
+    let outcome = job.engine.create(attempt).await;
+    job.engine.crash_point(CrashPoint::BeforeOutcome);
+    let now = job.engine.clock.now();
+    match outcome {
+        Ok(handle) => {
+            job.engine.accepted(attempt, handle).await?;
+            Ok(())
+        }
+        Err(error) => match error.next() {
+            // Sent again by the caller's loop, until the token may be forgotten.
+            Next::Again | Next::FindOut if now < attempt.expires => {
+                job.says(attempt.attempt, format!("{}: {error}; asking again", attempt.site));
+                job.pause().await;
+                Ok(())
+            }
+            Next::Again | Next::FindOut => super::release::close(job, attempt, &error.to_string()).await,
+            Next::Fallback | Next::GiveUp => {
+                let reason = error.to_string();
+                job.engine.attempt_is(attempt, AttemptState::Refused { reason }).await?;
+                Ok(())
+            }
+        },
+    }
+}
+
+enum Joined {
+    Yes,
+    Never(String),
+}
+
+/// Waits until an attempt's node has joined, or never will.
+async fn joined(job: &StepJob<'_>, attempt: &AttemptRecord, handle: &ResourceHandle) -> Result<Joined, StepError> {
+    let engine = job.engine;
+    let bounds = &engine.config.bounds;
+    let key = machine_key(job.cluster(), &attempt.machine);
+    let sealed = engine.request(attempt).map_err(StepError::Failed)?;
+    let provider = engine
+        .provider(&sealed.site)
+        .map_err(|error| StepError::Failed(error.message))?;
+    let mut looked = None;
+    loop {
+        let phase = engine
+            .ledger
+            .read()
+            .machines
+            .get(&key)
+            .map(|record| record.machine.phase.clone());
+        match phase {
+            Some(MachinePhase::Ready { .. }) => return Ok(Joined::Yes),
+            Some(MachinePhase::Lost { reason, .. }) => return Ok(Joined::Never(reason)),
+            Some(MachinePhase::Booting { .. }) => {}
+            // Accepted by an engine that died before it could note it on the machine.
+            Some(MachinePhase::Wanted { .. } | MachinePhase::Creating { .. }) => {
+                engine.accepted(attempt, handle.clone()).await?;
+            }
+            Some(MachinePhase::Releasing { .. } | MachinePhase::Gone { .. }) | None => {
+                return Ok(Joined::Never("released meanwhile".into()));
+            }
+        }
+        let now = engine.clock.now();
+        let age = now.since_ms(attempt.intended);
+        if age > bounds.boot_max_ms {
+            let bound = bounds.boot_max_ms / 1000;
+            return Ok(Joined::Never(format!(
+                "its node did not join within {bound} s; see its console"
+            )));
+        }
+        if looked.is_none_or(|at| now.since_ms(at) >= bounds.poll_ms) {
+            looked = Some(now);
+            match provider.get(&sealed.site, handle).await {
+                Ok(state) => match state.status {
+                    ResourceStatus::Pending => job.says(attempt.attempt, "the provider prepares it"),
+                    ResourceStatus::Running => job.says(attempt.attempt, "booting"),
+                    ResourceStatus::Stopped { reason } => return Ok(Joined::Never(format!("it stopped: {reason}"))),
+                    ResourceStatus::Deleting => return Ok(Joined::Never("it is being deleted".into())),
+                },
+                Err(ProviderError::NotFound) if age > provider.capabilities().visibility_delay_max_ms => {
+                    return Ok(Joined::Never("the provider has lost it".into()));
+                }
+                Err(error) => tracing::debug!(machine = %attempt.machine, %error, "cannot look at a machine"),
+            }
+        }
+        job.pause().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use isobar_engine_model::id::{ClusterName, Epoch, OperationId, SiteName, StepId};
+    use isobar_engine_model::quantity::Timestamp;
+
+    use super::*;
+
+    fn attempts(states: &[AttemptState]) -> Vec<AttemptRecord> {
+        let of = |(number, state): (u32, &AttemptState)| AttemptRecord {
+            cluster: ClusterName::new("c").unwrap(),
+            operation: OperationId::new("op"),
+            step: StepId(1),
+            attempt: AttemptNo(number),
+            machine: MachineId::new("m-1"),
+            site: SiteName::new("s").unwrap(),
+            candidate: 0,
+            epoch: Epoch(1),
+            token: Token("t".into()),
+            sealed_request: String::new(),
+            request_hash: String::new(),
+            intended: Timestamp(0),
+            expires: Timestamp(0),
+            state: state.clone(),
+        };
+        (1..).zip(states).map(of).collect()
+    }
+
+    #[test]
+    fn a_refusal_moves_on_at_once_and_a_failed_boot_after_its_tries() {
+        let refused = AttemptState::Refused {
+            reason: "none left".into(),
+        };
+        let gone = AttemptState::Gone {
+            since: Timestamp(0),
+            reason: "did not boot".into(),
+        };
+        let next = |states: &[AttemptState]| next_candidate(&attempts(states), 2);
+        assert_eq!(next(&[]), 0);
+        assert_eq!(next(&[refused.clone()]), 1);
+        assert_eq!(next(&[gone.clone()]), 0);
+        assert_eq!(next(&[gone.clone(), gone.clone()]), 1);
+        assert_eq!(next(&[gone.clone(), refused.clone(), gone.clone()]), 1);
+        assert_eq!(next(&[gone.clone(), refused, gone.clone(), gone]), 2);
+    }
+}

@@ -1,0 +1,354 @@
+//! One operation from its acceptance, or from where the last engine left it, to its end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use isobar_engine_model::id::{OperationId, StepId};
+use isobar_engine_model::observed::MachinePhase;
+use isobar_engine_model::operation::OperationState;
+use isobar_engine_model::plan::{Action, Plan, Step};
+use tokio::task::JoinSet;
+
+use super::{StepError, StepJob, buy, release, replica};
+use crate::config::CrashPoint;
+use crate::engine::Engine;
+use crate::ledger::{Draft, LedgerError};
+use crate::record::{
+    ClusterRecord, MachineRecord, OperationRecord, PlanRecord, StepEnd, StepRecord, machine_key, step_prefix,
+};
+
+/// What of an operation's plan is done, under way, and failed.
+struct Run {
+    engine: Arc<Engine>,
+    plan: Arc<Plan>,
+    id: OperationId,
+    done: BTreeSet<StepId>,
+    begun: BTreeSet<StepId>,
+    failed: Option<(StepId, String)>,
+    /// Steps that wait, by the number of needs that are not done.
+    waiting: BTreeMap<StepId, usize>,
+    /// Steps that need a step.
+    needed_by: BTreeMap<StepId, Vec<StepId>>,
+    ready: BTreeSet<StepId>,
+}
+
+/// Carries an operation out. Returns at its end, or when this engine may not write any more.
+pub(crate) async fn run(engine: Arc<Engine>, id: OperationId) {
+    let Some(mut run) = Run::load(engine, id) else { return };
+    match run.carry_out().await {
+        Ok(()) => {}
+        Err(error) => tracing::error!(operation = %run.id, %error, "operation left as it is"),
+    }
+}
+
+impl Run {
+    fn load(engine: Arc<Engine>, id: OperationId) -> Option<Self> {
+        let (plan, ends) = {
+            let state = engine.ledger.read();
+            let record: &OperationRecord = state.operations.get(id.as_str())?;
+            let plan: &PlanRecord = state.plans.get(record.operation.plan.as_str())?;
+            let ends: Vec<StepRecord> = state.steps.under(&step_prefix(&id)).cloned().collect();
+            (Arc::new(plan.plan.clone()), ends)
+        };
+        let mut run = Self {
+            engine,
+            plan,
+            id,
+            done: BTreeSet::new(),
+            begun: BTreeSet::new(),
+            failed: None,
+            waiting: BTreeMap::new(),
+            needed_by: BTreeMap::new(),
+            ready: BTreeSet::new(),
+        };
+        for end in ends {
+            match end.end {
+                StepEnd::Done { .. } => {
+                    run.done.insert(end.step);
+                }
+                StepEnd::Failed { reason, .. } => run.failed = Some((end.step, reason)),
+            }
+        }
+        run.sort_out();
+        Some(run)
+    }
+
+    fn sort_out(&mut self) {
+        for step in &self.plan.body.steps {
+            let ended = self.done.contains(&step.id) || self.failed.as_ref().is_some_and(|(id, _)| *id == step.id);
+            if ended {
+                continue;
+            }
+            let open: Vec<StepId> = step
+                .needs
+                .iter()
+                .filter(|need| !self.done.contains(need))
+                .copied()
+                .collect();
+            if open.is_empty() {
+                self.ready.insert(step.id);
+            } else {
+                self.waiting.insert(step.id, open.len());
+                for need in open {
+                    self.needed_by.entry(need).or_default().push(step.id);
+                }
+            }
+        }
+    }
+
+    fn step(&self, id: StepId) -> &Step {
+        let index = usize::try_from(id.0).expect("fits") - 1;
+        &self.plan.body.steps[index]
+    }
+
+    fn goes_on(&self) -> bool {
+        self.failed.is_none() && {
+            let state = self.engine.ledger.read();
+            let record = state.operations.get(self.id.as_str());
+            record.is_some_and(|record| matches!(record.operation.state, OperationState::Running))
+        }
+    }
+
+    async fn carry_out(&mut self) -> Result<(), LedgerError> {
+        let mut tasks: JoinSet<(StepId, Result<(), StepError>)> = JoinSet::new();
+        loop {
+            while tasks.len() < self.engine.config.bounds.steps_at_a_time && self.goes_on() {
+                let Some(step) = self.ready.pop_first() else { break };
+                self.begin(&mut tasks, step);
+            }
+            let ended = tokio::select! {
+                biased;
+                () = self.engine.stop.cancelled() => return Err(LedgerError::Stopping),
+                ended = tasks.join_next() => ended,
+            };
+            let Some(ended) = ended else { break };
+            // A step that panicked is a bug; as a failed step it stops its operation and nothing else.
+            let (step, result) = match ended {
+                Ok(ended) => ended,
+                Err(error) => {
+                    self.failed
+                        .get_or_insert((StepId(0), format!("internal error: {error}")));
+                    continue;
+                }
+            };
+            match result {
+                Ok(()) => self.step_done(step).await?,
+                Err(StepError::Failed(reason)) => self.step_failed(step, reason).await?,
+                Err(StepError::Ledger(error @ (LedgerError::Fenced | LedgerError::Stopping))) => return Err(error),
+                Err(StepError::Ledger(LedgerError::Store(reason))) => {
+                    tracing::warn!(operation = %self.id, step = step.0, reason, "the store did not take a change; trying again");
+                    self.engine.clock.sleep(self.engine.config.bounds.poll()).await;
+                    self.begin(&mut tasks, step);
+                }
+            }
+        }
+        self.conclude().await
+    }
+
+    fn begin(&mut self, tasks: &mut JoinSet<(StepId, Result<(), StepError>)>, step: StepId) {
+        self.begun.insert(step);
+        let (engine, plan, operation) = (self.engine.clone(), self.plan.clone(), self.id.clone());
+        let action = self.step(step).action.clone();
+        tasks.spawn(async move {
+            let job = StepJob {
+                engine: &engine,
+                plan: &plan,
+                operation: &operation,
+                step,
+            };
+            (step, carry(&job, &action).await)
+        });
+    }
+
+    /// Keeps the end of a step, again and again while the store does not take it.
+    async fn keep(&self, step: StepId, end: StepEnd) -> Result<(), LedgerError> {
+        loop {
+            let record = StepRecord {
+                operation: self.id.clone(),
+                step,
+                end: end.clone(),
+            };
+            match self.engine.ledger.write(move |draft| draft.put(record)).await {
+                Err(LedgerError::Store(reason)) => {
+                    tracing::warn!(operation = %self.id, step = step.0, reason, "the end of a step is not kept yet");
+                    self.engine.clock.sleep(self.engine.config.bounds.poll()).await;
+                }
+                other => {
+                    self.engine.live.step_ended(&(self.id.clone(), step));
+                    return other;
+                }
+            }
+        }
+    }
+
+    async fn step_done(&mut self, step: StepId) -> Result<(), LedgerError> {
+        self.keep(
+            step,
+            StepEnd::Done {
+                at: self.engine.clock.now(),
+            },
+        )
+        .await?;
+        self.done.insert(step);
+        for next in self.needed_by.remove(&step).unwrap_or_default() {
+            if let Some(open) = self.waiting.get_mut(&next) {
+                *open -= 1;
+                if *open == 0 {
+                    self.waiting.remove(&next);
+                    self.ready.insert(next);
+                    if matches!(self.step(next).action, Action::StopReplica { .. }) {
+                        self.engine.crash_point(CrashPoint::MidMove);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn step_failed(&mut self, step: StepId, reason: String) -> Result<(), LedgerError> {
+        tracing::warn!(operation = %self.id, step = step.0, reason, "step failed");
+        self.keep(
+            step,
+            StepEnd::Failed {
+                at: self.engine.clock.now(),
+                reason: reason.clone(),
+            },
+        )
+        .await?;
+        self.failed.get_or_insert((step, reason));
+        Ok(())
+    }
+
+    /// Commits how the operation ended, and frees its cluster for the next.
+    async fn conclude(&self) -> Result<(), LedgerError> {
+        let at = self.engine.clock.now();
+        let complete = self.done.len() == self.plan.body.steps.len();
+        let end = match &self.failed {
+            Some((step, reason)) => OperationState::Failed {
+                at,
+                reason: format!("step {step}: {reason}"),
+                hint: Some(format!(
+                    "`isobar explain` tells more; the engine plans again by itself (cluster {})",
+                    self.plan.body.cluster
+                )),
+            },
+            None if complete => OperationState::Succeeded { at },
+            None => OperationState::Cancelled { at },
+        };
+        let what = match &end {
+            OperationState::Failed { reason, .. } => format!("failed: {reason}"),
+            OperationState::Cancelled { .. } => "cancelled; the cluster is held until the next accepted plan".into(),
+            OperationState::Succeeded { .. } | OperationState::Running | OperationState::Cancelling { .. } => {
+                "succeeded".into()
+            }
+        };
+        let never_begun: Vec<String> = self.never_begun();
+        loop {
+            let (id, cluster, end) = (self.id.clone(), self.plan.body.cluster.clone(), end.clone());
+            let never_begun = never_begun.clone();
+            let written = self.engine.ledger.write(move |draft| {
+                end_operation(draft, &id, end);
+                free_cluster(draft, cluster.as_str());
+                for machine in &never_begun {
+                    draft.remove::<MachineRecord>(machine);
+                }
+            });
+            match written.await {
+                Err(LedgerError::Store(reason)) => {
+                    tracing::warn!(operation = %self.id, reason, "the end of an operation is not kept yet");
+                    self.engine.clock.sleep(self.engine.config.bounds.poll()).await;
+                }
+                other => break other?,
+            }
+        }
+        self.engine.live.progressed();
+        tracing::info!(operation = %self.id, what, "operation ended");
+        self.engine
+            .event(&self.plan.body.cluster, self.id.as_str(), &what)
+            .await
+    }
+
+    /// Keys of machines that were wanted and never asked for.
+    fn never_begun(&self) -> Vec<String> {
+        let state = self.engine.ledger.read();
+        let steps = self
+            .plan
+            .body
+            .steps
+            .iter()
+            .filter(|step| !self.begun.contains(&step.id));
+        steps
+            .filter_map(|step| {
+                let Action::BuyMachine { machine, .. } = &step.action else {
+                    return None;
+                };
+                let key = machine_key(&self.plan.body.cluster, machine);
+                let record = state.machines.get(&key)?;
+                matches!(record.machine.phase, MachinePhase::Wanted { .. }).then_some(key)
+            })
+            .collect()
+    }
+}
+
+fn end_operation(draft: &mut Draft, id: &OperationId, end: OperationState) {
+    if let Some(record) = draft.get::<OperationRecord>(id.as_str()) {
+        let mut record = record.clone();
+        record.operation.state = end;
+        draft.put(record);
+    }
+}
+
+fn free_cluster(draft: &mut Draft, cluster: &str) {
+    if let Some(record) = draft.get::<ClusterRecord>(cluster) {
+        let mut record = record.clone();
+        let cancelled = record
+            .running
+            .as_ref()
+            .and_then(|id| draft.get::<OperationRecord>(id.as_str()));
+        record.held = cancelled.is_some_and(|op| matches!(op.operation.state, OperationState::Cancelled { .. }));
+        record.running = None;
+        draft.put(record);
+    }
+}
+
+/// The one match at which steps become cloud writes and words to nodes.
+async fn carry(job: &StepJob<'_>, action: &Action) -> Result<(), StepError> {
+    match action {
+        Action::BuyMachine {
+            machine,
+            pool,
+            candidates,
+        } => {
+            buy::buy(
+                job,
+                &buy::Purchase {
+                    machine,
+                    pool,
+                    candidates,
+                },
+            )
+            .await
+        }
+        Action::ReleaseMachine { machine } => release::release(job, machine).await,
+        Action::StartReplica {
+            replica,
+            workload,
+            revision,
+            machine,
+            ports,
+        } => {
+            replica::start(
+                job,
+                &replica::Start {
+                    replica,
+                    workload,
+                    revision,
+                    machine,
+                    ports,
+                },
+            )
+            .await
+        }
+        Action::StopReplica { replica, machine, .. } => replica::stop(job, replica, machine).await,
+    }
+}

@@ -1,0 +1,260 @@
+//! Deleting: what may exist is found out, deleted, and deleted again until the provider says that it is gone.
+
+use isobar_engine_model::id::MachineId;
+use isobar_engine_model::id::ResourceHandle;
+use isobar_engine_model::observed::MachinePhase;
+use isobar_engine_provider::error::Next;
+use isobar_engine_provider::{Provider, ProviderError, ResourceKind, Site};
+
+use super::{StepError, StepJob};
+use crate::live::Command;
+use crate::record::{
+    AttemptRecord, AttemptState, CredentialRecord, MachineRecord, ReplicaRecord, attempt_key, machine_key,
+    machine_prefix,
+};
+
+/// Deletes a machine and returns when the provider says that it is gone.
+pub(crate) async fn release(job: &StepJob<'_>, machine: &MachineId) -> Result<(), StepError> {
+    announce(job, machine).await?;
+    job.engine
+        .live
+        .tell(&(job.cluster().clone(), machine.clone()), Command::Close);
+    loop {
+        let attempts: Vec<AttemptRecord> = {
+            let state = job.engine.ledger.read();
+            state
+                .attempts
+                .under(&machine_prefix(job.cluster(), machine))
+                .filter(|a| a.may_live())
+                .cloned()
+                .collect()
+        };
+        let Some(attempt) = attempts.first() else { break };
+        finish(job, attempt).await?;
+    }
+    let (key, prefix) = (
+        machine_key(job.cluster(), machine),
+        machine_prefix(job.cluster(), machine),
+    );
+    let now = job.engine.clock.now();
+    job.engine
+        .ledger
+        .write(move |draft| {
+            if let Some(record) = draft.get::<MachineRecord>(&key) {
+                let mut record = record.clone();
+                record.machine.phase = MachinePhase::Gone { since: now };
+                draft.put(record);
+            }
+            let left: Vec<String> = draft
+                .state()
+                .replicas
+                .under(&prefix)
+                .map(crate::record::Record::key)
+                .collect();
+            for replica in left {
+                draft.remove::<ReplicaRecord>(&replica);
+            }
+        })
+        .await?;
+    job.engine.live.forget(&(job.cluster().clone(), machine.clone()));
+    job.engine
+        .event(
+            job.cluster(),
+            machine.as_str(),
+            "released: the provider says that it is gone",
+        )
+        .await?;
+    Ok(())
+}
+
+/// Commits that a machine is being deleted: from here on none of its attempts may join.
+async fn announce(job: &StepJob<'_>, machine: &MachineId) -> Result<(), StepError> {
+    let (key, prefix) = (
+        machine_key(job.cluster(), machine),
+        machine_prefix(job.cluster(), machine),
+    );
+    let now = job.engine.clock.now();
+    job.engine
+        .ledger
+        .write(move |draft| {
+            if let Some(record) = draft.get::<MachineRecord>(&key)
+                && !matches!(
+                    record.machine.phase,
+                    MachinePhase::Releasing { .. } | MachinePhase::Gone { .. }
+                )
+            {
+                let mut record = record.clone();
+                let handle = record.machine.handle().cloned();
+                record.machine.phase = MachinePhase::Releasing { since: now, handle };
+                record.machine.version.0 += 1;
+                draft.put(record);
+            }
+            let living: Vec<AttemptRecord> = draft
+                .state()
+                .attempts
+                .under(&prefix)
+                .filter(|attempt| attempt.may_live())
+                .cloned()
+                .collect();
+            for attempt in living {
+                revoke(draft, &attempt);
+                if !matches!(attempt.state, AttemptState::Closing { .. }) {
+                    let handle = attempt.handle().cloned();
+                    let state = AttemptState::Closing {
+                        handle,
+                        reason: "released".into(),
+                    };
+                    draft.put(AttemptRecord { state, ..attempt });
+                }
+            }
+        })
+        .await?;
+    Ok(())
+}
+
+fn revoke(draft: &mut crate::ledger::Draft, attempt: &AttemptRecord) {
+    let key = attempt_key(&attempt.cluster, &attempt.machine, attempt.attempt);
+    if let Some(credential) = draft.get::<CredentialRecord>(&key)
+        && !credential.revoked
+    {
+        draft.put(CredentialRecord {
+            revoked: true,
+            ..credential.clone()
+        });
+    }
+}
+
+/// Gives one attempt up: commits that it must not join, deletes what it made, and returns when that is gone.
+pub(crate) async fn close(job: &StepJob<'_>, attempt: &AttemptRecord, reason: &str) -> Result<(), StepError> {
+    let what = format!("attempt {} given up: {reason}", attempt.attempt.0);
+    job.engine.event(job.cluster(), attempt.machine.as_str(), &what).await?;
+    let state = AttemptState::Closing {
+        handle: attempt.handle().cloned(),
+        reason: reason.to_owned(),
+    };
+    let closing = AttemptRecord {
+        state,
+        ..attempt.clone()
+    };
+    let kept = closing.clone();
+    job.engine
+        .ledger
+        .write(move |draft| {
+            revoke(draft, &kept);
+            draft.put(kept);
+        })
+        .await?;
+    finish(job, &closing).await
+}
+
+/// Deletes what a closing attempt made, until the provider says that it is gone.
+pub(crate) async fn finish(job: &StepJob<'_>, attempt: &AttemptRecord) -> Result<(), StepError> {
+    let AttemptState::Closing { handle, reason } = &attempt.state else {
+        return Err(StepError::Failed(format!(
+            "attempt {} of {} is not closing",
+            attempt.attempt.0, attempt.machine
+        )));
+    };
+    let sealed = job.engine.request(attempt).map_err(StepError::Failed)?;
+    let provider = job
+        .engine
+        .provider(&sealed.site)
+        .map_err(|error| StepError::Failed(error.message))?;
+    let found = match handle {
+        Some(handle) => Some(handle.clone()),
+        None => find_out(job, attempt, &*provider, &sealed.site).await?,
+    };
+    if let Some(handle) = found {
+        delete(job, attempt, &*provider, (&sealed.site, &handle)).await?;
+    }
+    let gone = AttemptState::Gone {
+        since: job.engine.clock.now(),
+        reason: reason.clone(),
+    };
+    job.engine.attempt_is(attempt, gone).await?;
+    Ok(())
+}
+
+async fn delete(
+    job: &StepJob<'_>,
+    attempt: &AttemptRecord,
+    provider: &dyn Provider,
+    (site, handle): (&Site, &ResourceHandle),
+) -> Result<(), StepError> {
+    loop {
+        job.says(attempt.attempt, format!("{} deletes it", attempt.site));
+        match provider.delete(site, handle, &attempt.token).await {
+            Ok(()) => match provider.get(site, handle).await {
+                Err(ProviderError::NotFound) => return Ok(()),
+                Ok(_) => {}
+                Err(error) => job.says(attempt.attempt, format!("{}: {error}; looking again", attempt.site)),
+            },
+            Err(ProviderError::NotFound) => return Ok(()),
+            Err(error) if error.next() == Next::GiveUp => {
+                return Err(StepError::Failed(format!(
+                    "delete {} in {}: {error}",
+                    attempt.machine, attempt.site
+                )));
+            }
+            Err(error) => job.says(attempt.attempt, format!("{}: {error}; deleting again", attempt.site)),
+        }
+        job.pause().await;
+    }
+}
+
+/// Whether an attempt whose answer was lost made something. Inside the token's validity the same request answers that
+/// for certain; after it, two lists a visibility delay apart do.
+async fn find_out(
+    job: &StepJob<'_>,
+    attempt: &AttemptRecord,
+    provider: &dyn Provider,
+    site: &Site,
+) -> Result<Option<ResourceHandle>, StepError> {
+    let mut absent_since = None;
+    loop {
+        let now = job.engine.clock.now();
+        job.says(attempt.attempt, format!("finding out whether {} made it", attempt.site));
+        if let Some(handle) = listed(job, attempt, provider, site).await {
+            return Ok(Some(handle));
+        }
+        if now < attempt.expires {
+            match job.engine.create(attempt).await {
+                Ok(handle) => return Ok(Some(handle)),
+                Err(error) => match error.next() {
+                    Next::Fallback | Next::GiveUp => return Ok(None),
+                    Next::Again | Next::FindOut => {}
+                },
+            }
+        } else {
+            let first = *absent_since.get_or_insert(now);
+            if now.since_ms(first) > provider.capabilities().visibility_delay_max_ms {
+                return Ok(None);
+            }
+        }
+        job.pause().await;
+    }
+}
+
+async fn listed(
+    job: &StepJob<'_>,
+    attempt: &AttemptRecord,
+    provider: &dyn Provider,
+    site: &Site,
+) -> Option<ResourceHandle> {
+    let owner = job.engine.owner(job.cluster());
+    let mut page = None;
+    loop {
+        let listing = provider.list(site, ResourceKind::Machine, &owner, page).await.ok()?;
+        let ours = listing.items.into_iter().find(|item| {
+            item.tags.as_ref().is_some_and(|tags| {
+                tags.machine == attempt.machine
+                    && tags.attempt == attempt.attempt
+                    && tags.operation == attempt.operation
+            })
+        });
+        if let Some(item) = ours {
+            return Some(item.handle);
+        }
+        page = Some(listing.next?);
+    }
+}

@@ -1,0 +1,208 @@
+//! Starting and stopping replicas: the wish is committed, the node is told, the step waits for the node's word.
+
+use std::collections::BTreeMap;
+
+use isobar_engine_model::id::{AttemptNo, MachineId, ReplicaId, Version, WorkloadName};
+use isobar_engine_model::observed::{MachinePhase, PortBinding, Replica, ReplicaPhase};
+use isobar_engine_model::quantity::Timestamp;
+use isobar_engine_model::spec::WorkloadKind;
+
+use super::{StepError, StepJob};
+use crate::live::Command;
+use crate::record::{MachineRecord, ReplicaRecord, machine_key, replica_key};
+
+/// The only attempt at starting or stopping: the node does the rest.
+const FIRST: AttemptNo = AttemptNo(1);
+
+/// A replica to start.
+pub(crate) struct Start<'a> {
+    pub(crate) replica: &'a ReplicaId,
+    pub(crate) workload: &'a WorkloadName,
+    pub(crate) revision: &'a str,
+    pub(crate) machine: &'a MachineId,
+    pub(crate) ports: &'a BTreeMap<String, PortBinding>,
+}
+
+/// Starts a replica and returns when it is healthy; a job's, when its node has it.
+pub(crate) async fn start(job: &StepJob<'_>, start: &Start<'_>) -> Result<(), StepError> {
+    let template = job
+        .plan
+        .body
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.workloads.get(start.workload))
+        .ok_or_else(|| StepError::Failed(format!("workload {} is not in the plan's spec", start.workload)))?;
+    let since = job.engine.clock.now();
+    let replica = Replica {
+        id: start.replica.clone(),
+        workload: start.workload.clone(),
+        revision: start.revision.to_owned(),
+        version: Version(1),
+        machine: start.machine.clone(),
+        resources: template.resources,
+        ports: start.ports.clone(),
+        phase: ReplicaPhase::Assigned { since },
+    };
+    let record = ReplicaRecord {
+        cluster: job.cluster().clone(),
+        replica,
+        template: template.clone(),
+    };
+    let key = replica_key(job.cluster(), start.machine, start.replica);
+    let kept = key.clone();
+    let assigned = job.engine.ledger.write(move |draft| {
+        // There already: an engine before this one began the step.
+        if draft.get::<ReplicaRecord>(&kept).is_none() {
+            draft.put(record);
+        }
+    });
+    assigned.await?;
+    tell(job, start.machine);
+    let is_job = matches!(template.kind, WorkloadKind::Job { .. });
+    started(job, start, &key, (is_job, since)).await
+}
+
+fn tell(job: &StepJob<'_>, machine: &MachineId) {
+    // Without a session there is nobody to tell: a new one starts with everything.
+    job.engine
+        .live
+        .tell(&(job.cluster().clone(), machine.clone()), Command::Replicas);
+}
+
+async fn started(
+    job: &StepJob<'_>,
+    start: &Start<'_>,
+    key: &str,
+    (is_job, begun): (bool, Timestamp),
+) -> Result<(), StepError> {
+    let bounds = &job.engine.config.bounds;
+    let id = start.replica;
+    loop {
+        let (phase, machine) = {
+            let state = job.engine.ledger.read();
+            let machine = state.machines.get(&machine_key(job.cluster(), start.machine));
+            (
+                state.replicas.get(key).map(|record| record.replica.phase.clone()),
+                machine.map(is_lost),
+            )
+        };
+        if machine.unwrap_or(true) {
+            return Err(StepError::Failed(format!(
+                "{id}: its machine {} is lost",
+                start.machine
+            )));
+        }
+        let doing = match phase {
+            None => return Err(StepError::Failed(format!("{id} was removed meanwhile"))),
+            Some(ReplicaPhase::Running { healthy: true, .. } | ReplicaPhase::Succeeded { .. }) => return Ok(()),
+            Some(ReplicaPhase::Running { healthy: false, .. }) if is_job => return Ok(()),
+            Some(ReplicaPhase::Running {
+                healthy: false,
+                restarts,
+                ..
+            }) => {
+                tries_left(job, id, (restarts, "it runs and is not healthy"))?;
+                "runs, not healthy yet".to_owned()
+            }
+            Some(ReplicaPhase::Assigned { .. }) => "its node has not answered".to_owned(),
+            Some(ReplicaPhase::Starting { detail, .. }) => detail,
+            Some(ReplicaPhase::BackOff { restarts, reason, .. }) => {
+                tries_left(job, id, (restarts, &reason))?;
+                reason
+            }
+            Some(ReplicaPhase::Failed { reason, .. }) => {
+                return Err(StepError::Failed(format!("{id} on {}: {reason}", start.machine)));
+            }
+            Some(ReplicaPhase::Stopping { .. } | ReplicaPhase::Stopped { .. }) => {
+                return Err(StepError::Failed(format!("{id} was stopped meanwhile")));
+            }
+        };
+        if job.engine.clock.now().since_ms(begun) > bounds.start_max_ms {
+            let bound = bounds.start_max_ms / 1000;
+            return Err(StepError::Failed(format!(
+                "{id} was not healthy within {bound} s: {doing}"
+            )));
+        }
+        job.says(FIRST, doing);
+        job.pause().await;
+    }
+}
+
+fn tries_left(job: &StepJob<'_>, id: &ReplicaId, (restarts, last): (u32, &str)) -> Result<(), StepError> {
+    if restarts < job.engine.config.bounds.start_tries_max {
+        return Ok(());
+    }
+    Err(StepError::Failed(format!(
+        "{id} was started {} times and never healthy: {last}",
+        restarts + 1
+    )))
+}
+
+/// Whether nothing on the machine runs for Isobar any more.
+fn is_lost(record: &MachineRecord) -> bool {
+    match record.machine.phase {
+        MachinePhase::Lost { .. } | MachinePhase::Releasing { .. } | MachinePhase::Gone { .. } => true,
+        MachinePhase::Wanted { .. }
+        | MachinePhase::Creating { .. }
+        | MachinePhase::Booting { .. }
+        | MachinePhase::Ready { .. } => false,
+    }
+}
+
+/// Stops a replica and returns when its node says so, or its machine is lost.
+pub(crate) async fn stop(job: &StepJob<'_>, replica: &ReplicaId, machine: &MachineId) -> Result<(), StepError> {
+    let key = replica_key(job.cluster(), machine, replica);
+    let now = job.engine.clock.now();
+    let kept = key.clone();
+    let stopping = job.engine.ledger.write(move |draft| {
+        let Some(record) = draft.get::<ReplicaRecord>(&kept) else {
+            return;
+        };
+        if matches!(
+            record.replica.phase,
+            ReplicaPhase::Stopping { .. } | ReplicaPhase::Stopped { .. }
+        ) {
+            return;
+        }
+        let mut record = record.clone();
+        record.replica.phase = ReplicaPhase::Stopping { since: now };
+        record.replica.version.0 += 1;
+        draft.put(record);
+    });
+    stopping.await?;
+    tell(job, machine);
+    stopped(job, replica, (machine, &key)).await?;
+    job.engine
+        .ledger
+        .write(move |draft| draft.remove::<ReplicaRecord>(&key))
+        .await?;
+    tell(job, machine);
+    Ok(())
+}
+
+async fn stopped(job: &StepJob<'_>, replica: &ReplicaId, (machine, key): (&MachineId, &str)) -> Result<(), StepError> {
+    let begun = job.engine.clock.now();
+    loop {
+        let (record, lost) = {
+            let state = job.engine.ledger.read();
+            let lost = state
+                .machines
+                .get(&machine_key(job.cluster(), machine))
+                .is_none_or(is_lost);
+            (state.replicas.get(key).cloned(), lost)
+        };
+        let Some(record) = record else { return Ok(()) };
+        if lost || matches!(record.replica.phase, ReplicaPhase::Stopped { .. }) {
+            return Ok(());
+        }
+        let bound_ms = job.engine.config.bounds.stop_max_ms + u64::from(record.template.stop_grace_seconds) * 1000;
+        if job.engine.clock.now().since_ms(begun) > bound_ms {
+            let bound = bound_ms / 1000;
+            return Err(StepError::Failed(format!(
+                "{replica} on {machine} did not stop within {bound} s"
+            )));
+        }
+        job.says(FIRST, "draining");
+        job.pause().await;
+    }
+}

@@ -1,0 +1,142 @@
+//! What an Engine is given besides its boundaries: where nodes find it, its keys, and every bound with its unit.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::authority::Authority;
+use crate::vault::KEY_BYTES;
+
+/// What an Engine is given besides its boundaries.
+pub struct Config {
+    /// Where nodes reach the engine: `host:port`, put into every machine's identity.
+    pub advertise: String,
+    /// Registries that nodes speak to over plain HTTP: `host:port`.
+    pub insecure_registries: Vec<String>,
+    /// Seals secrets in the store.
+    pub key: [u8; KEY_BYTES],
+    /// Signs certificates.
+    pub authority: Authority,
+    /// Every bound.
+    pub bounds: Bounds,
+    /// Called at each [`CrashPoint`], for tests that kill the engine there.
+    pub at_crash_point: Option<Arc<dyn Fn(CrashPoint) + Send + Sync>>,
+}
+
+/// Moments between a cloud write and its journal at which tests kill the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CrashPoint {
+    /// The intent is committed, nothing is sent.
+    AfterIntent,
+    /// The request is on its way, no answer has come.
+    AfterSend,
+    /// The answer has come, it is not committed.
+    BeforeOutcome,
+    /// A new replica is healthy, the old one it replaces still runs.
+    MidMove,
+}
+
+impl CrashPoint {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::AfterIntent, Self::AfterSend, Self::BeforeOutcome, Self::MidMove];
+
+    /// Its name: `after-intent` ...
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AfterIntent => "after-intent",
+            Self::AfterSend => "after-send",
+            Self::BeforeOutcome => "before-outcome",
+            Self::MidMove => "mid-move",
+        }
+    }
+}
+
+/// Every bound of an Engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// A plan is refused so long after it was made.
+    pub plan_valid_ms: u64,
+    /// Between two looks at the clouds and the clusters.
+    pub tick_ms: u64,
+    /// Between two looks at a machine or replica that a step waits for, when nothing is heard of it.
+    pub poll_ms: u64,
+    /// A node must renew its lease within so long.
+    pub lease_ms: u64,
+    /// Added to the lease before a silent node's machine counts as lost.
+    pub lease_margin_ms: u64,
+    /// So long after its lease's end a node powers off for good.
+    pub abandon_after_ms: u64,
+    /// From the intent to the node's joining; longer, and the attempt is given up.
+    pub boot_max_ms: u64,
+    /// From giving a replica to its node to its being healthy; longer, and the step fails.
+    pub start_max_ms: u64,
+    /// A replica that was started again so often before it was ever healthy fails its step.
+    pub start_tries_max: u32,
+    /// Beyond its grace, for a replica to stop; longer, and the step fails.
+    pub stop_max_ms: u64,
+    /// So many attempts at booting one candidate before the next.
+    pub boots_per_candidate_max: u32,
+    /// Steps of one operation at a time.
+    pub steps_at_a_time: usize,
+    /// First pause of the reconciler after a plan of its own; doubles with each.
+    pub heal_pause_ms: u64,
+    /// Longest such pause.
+    pub heal_pause_max_ms: u64,
+    /// Converged for so long, the pauses start anew.
+    pub heal_calm_ms: u64,
+    /// A catalog is asked for again when it is so old.
+    pub catalog_max_age_ms: u64,
+    /// Tombstones of machines are kept for so long, or as long as their tokens are valid if that is longer.
+    pub tombstone_ms: u64,
+    /// Events kept per cluster.
+    pub events_kept: usize,
+    /// For a node to answer a request for output.
+    pub logs_answer_ms: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            plan_valid_ms: 60 * 60 * 1000,
+            tick_ms: 2_000,
+            poll_ms: 1_000,
+            lease_ms: 20_000,
+            lease_margin_ms: 5_000,
+            abandon_after_ms: 24 * 60 * 60 * 1000,
+            boot_max_ms: 5 * 60 * 1000,
+            start_max_ms: 5 * 60 * 1000,
+            start_tries_max: 4,
+            stop_max_ms: 60 * 1000,
+            boots_per_candidate_max: 2,
+            steps_at_a_time: 256,
+            heal_pause_ms: 5_000,
+            heal_pause_max_ms: 10 * 60 * 1000,
+            heal_calm_ms: 5 * 60 * 1000,
+            catalog_max_age_ms: 60_000,
+            tombstone_ms: 24 * 60 * 60 * 1000,
+            events_kept: 1_000,
+            logs_answer_ms: 10_000,
+        }
+    }
+}
+
+impl Bounds {
+    /// Between two signs of life on a node's connection.
+    pub(crate) fn keepalive(&self) -> Duration {
+        Duration::from_millis(self.lease_ms / 2)
+    }
+
+    /// Between two looks.
+    pub(crate) fn poll(&self) -> Duration {
+        Duration::from_millis(self.poll_ms)
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("advertise", &self.advertise)
+            .field("bounds", &self.bounds)
+            .finish_non_exhaustive()
+    }
+}

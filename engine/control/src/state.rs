@@ -1,0 +1,168 @@
+//! The engine's image of the store: every record, in key order, with the revision of its row.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use isobar_engine_store::{Store, StoreError, Table};
+
+use crate::record::{
+    AttemptRecord, ClusterRecord, CredentialRecord, EventRecord, MachineRecord, OperationRecord, PlanRecord, Record,
+    ReplicaRecord, StepRecord,
+};
+
+/// Rows read per call while loading.
+const LOAD_PAGE_ROWS: u32 = 1000;
+
+/// A record as its row holds it.
+#[derive(Debug)]
+pub(crate) struct Held<R> {
+    /// The row's revision in the store; 0: not there yet.
+    pub(crate) revision: u64,
+    pub(crate) record: Arc<R>,
+}
+
+impl<R> Clone for Held<R> {
+    fn clone(&self) -> Self {
+        Self {
+            revision: self.revision,
+            record: self.record.clone(),
+        }
+    }
+}
+
+/// The records of one table.
+#[derive(Debug)]
+pub(crate) struct Rows<R>(pub(crate) BTreeMap<String, Held<R>>);
+
+impl<R> Default for Rows<R> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<R: Record> Rows<R> {
+    /// One record.
+    pub(crate) fn get(&self, key: &str) -> Option<&R> {
+        self.0.get(key).map(|held| &*held.record)
+    }
+
+    /// Records whose keys start with `prefix`, in key order.
+    pub(crate) fn under<'a>(&'a self, prefix: &str) -> impl DoubleEndedIterator<Item = &'a R> + use<'a, R> {
+        debug_assert!(prefix.ends_with('/'), "`{prefix}` must end with a slash");
+        // The first key after every one with the prefix: `0` follows `/`.
+        let end = format!("{}0", prefix.trim_end_matches('/'));
+        self.0
+            .range::<str, _>((Bound::Included(prefix), Bound::Excluded(end.as_str())))
+            .map(|(_, held)| &*held.record)
+    }
+
+    /// All records, in key order.
+    pub(crate) fn all(&self) -> impl DoubleEndedIterator<Item = &R> {
+        self.0.values().map(|held| &*held.record)
+    }
+}
+
+/// Every record.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) clusters: Rows<ClusterRecord>,
+    pub(crate) machines: Rows<MachineRecord>,
+    pub(crate) replicas: Rows<ReplicaRecord>,
+    pub(crate) plans: Rows<PlanRecord>,
+    pub(crate) operations: Rows<OperationRecord>,
+    pub(crate) steps: Rows<StepRecord>,
+    pub(crate) attempts: Rows<AttemptRecord>,
+    pub(crate) credentials: Rows<CredentialRecord>,
+    pub(crate) events: Rows<EventRecord>,
+}
+
+/// Where a state keeps the records of one kind.
+pub(crate) trait Kept<R> {
+    fn rows(&self) -> &Rows<R>;
+    fn rows_mut(&mut self) -> &mut Rows<R>;
+}
+
+macro_rules! kept {
+    ($($record:ident in $field:ident),+) => {$(
+        impl Kept<$record> for State {
+            fn rows(&self) -> &Rows<$record> {
+                &self.$field
+            }
+            fn rows_mut(&mut self) -> &mut Rows<$record> {
+                &mut self.$field
+            }
+        }
+    )+};
+}
+kept!(
+    ClusterRecord in clusters,
+    MachineRecord in machines,
+    ReplicaRecord in replicas,
+    PlanRecord in plans,
+    OperationRecord in operations,
+    StepRecord in steps,
+    AttemptRecord in attempts,
+    CredentialRecord in credentials,
+    EventRecord in events
+);
+
+impl State {
+    /// Reads every record.
+    pub(crate) async fn load(store: &dyn Store) -> Result<Self, StoreError> {
+        let mut state = Self::default();
+        load_table(store, &mut state.clusters).await?;
+        load_table(store, &mut state.machines).await?;
+        load_table(store, &mut state.replicas).await?;
+        load_table(store, &mut state.plans).await?;
+        load_table(store, &mut state.operations).await?;
+        load_table(store, &mut state.steps).await?;
+        load_table(store, &mut state.attempts).await?;
+        load_table(store, &mut state.credentials).await?;
+        load_table(store, &mut state.events).await?;
+        Ok(state)
+    }
+
+    /// A copy that shares the records.
+    pub(crate) fn share(&self) -> Self {
+        Self {
+            clusters: Rows(self.clusters.0.clone()),
+            machines: Rows(self.machines.0.clone()),
+            replicas: Rows(self.replicas.0.clone()),
+            plans: Rows(self.plans.0.clone()),
+            operations: Rows(self.operations.0.clone()),
+            steps: Rows(self.steps.0.clone()),
+            attempts: Rows(self.attempts.0.clone()),
+            credentials: Rows(self.credentials.0.clone()),
+            events: Rows(self.events.0.clone()),
+        }
+    }
+}
+
+async fn load_table<R: Record>(store: &dyn Store, rows: &mut Rows<R>) -> Result<(), StoreError> {
+    loop {
+        let after = rows.0.last_key_value().map(|(key, _)| key.clone());
+        let page = store.scan(R::TABLE, after.as_deref(), LOAD_PAGE_ROWS).await?;
+        let done = page.len() < usize::try_from(LOAD_PAGE_ROWS).expect("fits");
+        for row in page {
+            let record = serde_json::from_str(&row.body).map_err(|error| unreadable(R::TABLE, &row.key, &error))?;
+            rows.0.insert(
+                row.key,
+                Held {
+                    revision: row.revision,
+                    record: Arc::new(record),
+                },
+            );
+        }
+        if done {
+            return Ok(());
+        }
+    }
+}
+
+fn unreadable(table: Table, key: &str, error: &serde_json::Error) -> StoreError {
+    StoreError::Corrupt {
+        path: "the store".into(),
+        detail: format!("{table:?} `{key}`: {error}"),
+    }
+}
