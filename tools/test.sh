@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Everything that CI runs, from fast to slow. Stops at the first stage that fails, and says how to run it alone.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
+source tools/env.sh
+
+STAGES="fmt clippy unit doc image vm"
+
+about() {
+    case "$1" in
+        fmt) say "the code is formatted" ;;
+        clippy) say "no lint speaks up" ;;
+        unit) say "unit, property, simulation and conformance tests" ;;
+        doc) say "the documentation builds, every link in it holds" ;;
+        image) say "the agent links statically, the node image builds" ;;
+        vm) say "whole clusters of booted VMs (tests/e2e)" ;;
+    esac
+}
+
+run_stage() {
+    case "$1" in
+        fmt) cargo fmt --all --check ;;
+        clippy) cargo clippy --locked --workspace --all-targets -- -D warnings ;;
+        unit) cargo test --locked --workspace --exclude isobar-tests-e2e ;;
+        doc) RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet ;;
+        image) build_image ;;
+        vm)
+            build_command
+            build_image
+            cargo test --locked -p isobar-tests-e2e -- --test-threads=1
+            ;;
+    esac
+}
+
+case "${1:-}" in
+    --list)
+        for stage in $STAGES; do printf '%-8s %s\n' "$stage" "$(about "$stage")"; done
+        exit
+        ;;
+    "") set -- $STAGES ;;
+esac
+for stage in "$@"; do
+    [ -n "$(about "$stage")" ] || die "there is no stage \`$stage\`" "$STAGES"
+done
+
+need_packages build run demo test
+for stage in "$@"; do
+    step "$stage: $(about "$stage")"
+    started=$SECONDS
+    run_stage "$stage" || die "$stage failed" "run it alone: ./dev test $stage"
+    say "$stage passed in $((SECONDS - started)) s"
+done
