@@ -73,6 +73,13 @@ cases![
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Failures(Vec<(&'static str, Broken)>);
 
+impl Failures {
+    /// The names of the cases that failed, in the suite's order.
+    pub fn cases(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().map(|(case, _)| *case)
+    }
+}
+
 impl fmt::Display for Failures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

@@ -168,6 +168,10 @@ pub(super) async fn list_shows_only_the_owners_machines_in_order(client: &Client
 
 pub(super) async fn deletion_is_repeated_until_not_found(client: &Client<'_>) -> Verdict {
     let handle = client.create_visible(&client.request()).await?;
+    client
+        .get(&handle)
+        .await
+        .map_err(|error| Broken(format!("get before the deletion: {error}")))?;
     let first = client.delete(&handle).await;
     // The answer to a first call may have been lost, and the machine may be gone before the next.
     ensure(matches!(first, Ok(()) | Err(ProviderError::NotFound)), || {
