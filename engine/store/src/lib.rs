@@ -98,7 +98,7 @@ pub enum Write {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another writer took the shard over: stop writing.
-    #[error("another engine writes this store since epoch {current:?}")]
+    #[error("another engine writes this store since epoch {}", current.0)]
     Fenced {
         /// Its epoch.
         current: Epoch,

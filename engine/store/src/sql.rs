@@ -257,4 +257,40 @@ mod tests {
             .await
             .unwrap();
     }
+
+    #[tokio::test]
+    async fn a_commit_dropped_at_any_point_is_whole_or_absent_and_the_next_one_goes_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqlStore::open(folder.path(), "store").await.unwrap();
+        let epoch = store.take_over().await.unwrap();
+        let mut finished = false;
+        for polls in 0..40 {
+            let (one, two) = (format!("{polls}/1"), format!("{polls}/2"));
+            let batch = [insert(Table::Attempt, &one, "{}"), insert(Table::Audit, &two, "{}")];
+            finished |= poll_times(store.commit(epoch, &batch), polls).await;
+            store.commit(epoch, &[insert(Table::Plan, &one, "{}")]).await.unwrap();
+            let first = store.get(Table::Attempt, &one).await.unwrap();
+            let second = store.get(Table::Audit, &two).await.unwrap();
+            assert_eq!(first.is_some(), second.is_some(), "dropped after {polls} polls");
+        }
+        assert!(finished, "no commit was let through: too few polls");
+    }
+
+    /// Polls a future so often, whenever it can go on, then drops it. Whether it was ready.
+    async fn poll_times<T>(future: impl Future<Output = T>, times: u32) -> bool {
+        let mut future = std::pin::pin!(future);
+        let mut left = times;
+        std::future::poll_fn(|context| {
+            if left == 0 {
+                return std::task::Poll::Ready(false);
+            }
+            left -= 1;
+            let answer = future.as_mut().poll(context);
+            if answer.is_pending() && left == 0 {
+                context.waker().wake_by_ref();
+            }
+            answer.map(|_| true)
+        })
+        .await
+    }
 }

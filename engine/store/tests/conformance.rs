@@ -1,5 +1,9 @@
 //! Both stores keep the one contract, and answer any sequence of batches alike.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+use std::sync::Arc;
+
 use isobar_engine_model::id::Epoch;
 use isobar_engine_store::conformance::{self, dump};
 use isobar_engine_store::memory::MemoryStore;
@@ -36,6 +40,49 @@ keeps!(
     tables_are_apart,
     large_batches_are_atomic,
 );
+
+/// Adds one to a row so often, reading again whenever another was faster.
+async fn count(store: Arc<dyn Store>, epoch: Epoch, times: u32) {
+    for _ in 0..times {
+        loop {
+            let row = store.get(Table::Cluster, "counter").await.unwrap().unwrap();
+            let next = (row.body.parse::<u32>().unwrap() + 1).to_string();
+            match store
+                .commit(
+                    epoch,
+                    &[conformance::update(Table::Cluster, "counter", row.revision, &next)],
+                )
+                .await
+            {
+                Ok(()) => break,
+                Err(StoreError::Stale { .. }) => {}
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn writers_beside_each_other_lose_no_update() {
+    let folder = tempfile::tempdir().unwrap();
+    let sql: Arc<dyn Store> = Arc::new(SqlStore::open(folder.path(), "store").await.unwrap());
+    let memory: Arc<dyn Store> = Arc::new(MemoryStore::new("store"));
+    for store in [sql, memory] {
+        let epoch = store.take_over().await.unwrap();
+        store
+            .commit(epoch, &[conformance::insert(Table::Cluster, "counter", "0")])
+            .await
+            .unwrap();
+        let writers: Vec<_> = (0..8)
+            .map(|_| tokio::spawn(count(Arc::clone(&store), epoch, 10)))
+            .collect();
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        let row = store.get(Table::Cluster, "counter").await.unwrap().unwrap();
+        assert_eq!((row.body.as_str(), row.revision), ("80", 81));
+    }
+}
 
 /// What a random caller does next.
 #[derive(Debug, Clone)]

@@ -1,5 +1,7 @@
 //! A store that is damaged, held or of another version is refused, with what to do; a whole one keeps its rows.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use std::fs::{self, OpenOptions};
 use std::io::{Seek, SeekFrom, Write as _};
 use std::os::unix::fs::PermissionsExt;
@@ -81,13 +83,12 @@ async fn folder_and_files_are_their_owners_only() {
 async fn a_second_engine_is_refused_until_the_first_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let first = SqlStore::open(folder.path(), "store").await.unwrap();
-    match refusal(folder.path()).await {
-        StoreError::InUse { path, holder } => {
-            assert_eq!(path, folder.path().display().to_string());
-            assert_eq!(holder, Some(std::process::id()));
-        }
-        other => panic!("{other:?}"),
-    }
+    let refusal = refusal(folder.path()).await;
+    let StoreError::InUse { path, holder } = &refusal else {
+        panic!("{refusal:?}")
+    };
+    assert_eq!(path, &folder.path().display().to_string());
+    assert_eq!(*holder, Some(std::process::id()));
     first.close().await.unwrap();
     SqlStore::open(folder.path(), "store").await.unwrap();
 }
@@ -148,13 +149,12 @@ async fn a_garbage_header_is_refused_with_the_file_and_what_to_do() {
     let mut damaged = fs::read(&file).unwrap();
     damaged[..16].copy_from_slice(b"not a database!!");
     fs::write(&file, damaged).unwrap();
-    match refusal(folder.path()).await {
-        StoreError::Corrupt { path, detail } => {
-            assert_eq!(path, file.display().to_string());
-            assert!(detail.contains("restore a backup"), "{detail}");
-        }
-        other => panic!("{other:?}"),
-    }
+    let refusal = refusal(folder.path()).await;
+    let StoreError::Corrupt { path, detail } = &refusal else {
+        panic!("{refusal:?}")
+    };
+    assert_eq!(path, &file.display().to_string());
+    assert!(detail.contains("restore a backup"), "{detail}");
 }
 
 #[tokio::test]
@@ -185,10 +185,11 @@ async fn a_log_without_its_file_is_no_new_store() {
 async fn a_database_of_someone_else_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     tamper(&folder.path().join("isobar.db"), "CREATE TABLE songs (title TEXT)").await;
-    match refusal(folder.path()).await {
-        StoreError::Corrupt { detail, .. } => assert!(detail.contains("no store of isobar"), "{detail}"),
-        other => panic!("{other:?}"),
-    }
+    let refusal = refusal(folder.path()).await;
+    let StoreError::Corrupt { detail, .. } = &refusal else {
+        panic!("{refusal:?}")
+    };
+    assert!(detail.contains("no store of isobar"), "{detail}");
 }
 
 #[tokio::test]

@@ -1,7 +1,13 @@
 //! A disk that is really full: a small file system in memory. Needs root to mount one, and is skipped with a word without.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test panics where it fails and says where it is skipped"
+)]
+
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use isobar_engine_store::conformance::{dump, insert};
 use isobar_engine_store::sql::SqlStore;
@@ -31,12 +37,12 @@ impl SmallDisk {
         }
     }
 
-    fn data(&self) -> std::path::PathBuf {
+    fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
     /// Takes all the room there is; removing the file gives it back.
-    fn fill(&self) -> std::path::PathBuf {
+    fn fill(&self) -> PathBuf {
         let ballast = self.folder.path().join("ballast");
         let mut length = 0;
         for step in [65_536, 4_096, 1] {

@@ -50,9 +50,10 @@ pub(super) fn of_commit(error: DbErr) -> StoreError {
 /// What a failure of the file system means, around the database.
 pub(super) fn of_file(path: &Path, error: &io::Error) -> StoreError {
     let named = io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full(named.into()),
-        _ => StoreError::Unavailable(named.into()),
+    if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        StoreError::Full(named.into())
+    } else {
+        StoreError::Unavailable(named.into())
     }
 }
 
@@ -72,4 +73,94 @@ fn sqlite_code(error: &DbErr) -> Option<u32> {
         return None;
     };
     cause.as_database_error()?.code()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::error::Error;
+    use std::fmt;
+
+    use sea_orm::sqlx;
+    use sea_orm::sqlx::error::{DatabaseError, ErrorKind};
+
+    use super::*;
+
+    /// What SQLite answers with an extended result code.
+    #[derive(Debug)]
+    struct Answer(u32);
+
+    impl fmt::Display for Answer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "code {}", self.0)
+        }
+    }
+
+    impl Error for Answer {}
+
+    impl DatabaseError for Answer {
+        fn message(&self) -> &str {
+            "a message"
+        }
+        fn code(&self) -> Option<Cow<'_, str>> {
+            Some(self.0.to_string().into())
+        }
+        fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
+            self
+        }
+        fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
+            self
+        }
+        fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
+            self
+        }
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Other
+        }
+    }
+
+    fn answer(code: u32) -> DbErr {
+        DbErr::Exec(RuntimeErr::SqlxError(
+            sqlx::Error::Database(Box::new(Answer(code))).into(),
+        ))
+    }
+
+    fn kind(error: &StoreError) -> &'static str {
+        match error {
+            StoreError::Full(_) => "full",
+            StoreError::Corrupt { .. } => "corrupt",
+            StoreError::Unavailable(_) => "unavailable",
+            StoreError::OutcomeUnknown(_) => "unknown",
+            StoreError::Fenced { .. }
+            | StoreError::Stale { .. }
+            | StoreError::InUse { .. }
+            | StoreError::Newer { .. } => "no failure of the database",
+        }
+    }
+
+    #[test]
+    fn a_result_code_means_what_the_caller_can_do() {
+        for (name, code, before, of) in [
+            ("SQLITE_BUSY", 5, "unavailable", "unavailable"),
+            ("SQLITE_BUSY_SNAPSHOT", 517, "unavailable", "unavailable"),
+            ("SQLITE_IOERR_WRITE", 778, "unavailable", "unknown"),
+            ("SQLITE_IOERR_FSYNC", 1034, "unavailable", "unknown"),
+            ("SQLITE_IOERR_SHMSIZE", 4874, "full", "unknown"),
+            ("SQLITE_IOERR_DATA", 8202, "corrupt", "unknown"),
+            ("SQLITE_IOERR_CORRUPTFS", 8458, "corrupt", "unknown"),
+            ("SQLITE_CORRUPT", 11, "corrupt", "unknown"),
+            ("SQLITE_CORRUPT_INDEX", 779, "corrupt", "unknown"),
+            ("SQLITE_FULL", 13, "full", "full"),
+            ("SQLITE_CANTOPEN", 14, "unavailable", "unknown"),
+            ("SQLITE_NOTADB", 26, "corrupt", "unknown"),
+        ] {
+            assert_eq!(
+                kind(&before_commit(Path::new("file"), answer(code))),
+                before,
+                "{name} before a commit"
+            );
+            assert_eq!(kind(&of_commit(answer(code))), of, "{name} of a commit");
+        }
+        assert_eq!(kind(&of_commit(DbErr::Custom("no answer".into()))), "unknown");
+    }
 }
