@@ -1,0 +1,179 @@
+//! A small engine for tests: the real protocol over real TLS with a CA of its own. It binds the token to the first key
+//! like the real one, signs what it is asked to, answers renewals, and hands every message to the test.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use isobar_node_image_agent::identity::Home;
+use isobar_node_image_protocol::names::{ENGINE_DNS_NAME, machine_dns_name};
+use isobar_node_image_protocol::v1::node_server::{Node, NodeServer};
+use isobar_node_image_protocol::v1::{
+    Certificate, EngineMessage, JoinReply, JoinRequest, Lease, NodeMessage, engine_message, node_message,
+};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
+};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::transport::{Certificate as TlsCertificate, Identity, Server, ServerTlsConfig};
+use tonic::{Request, Response, Status, Streaming};
+
+pub const TOKEN: [u8; 32] = [7; 32];
+const QUEUE_MESSAGES: usize = 64;
+
+/// How the engine answers.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    pub lease_ms: u64,
+    pub abandon_after_ms: u64,
+    pub certificate_ms: u64,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { lease_ms: 9_000, abandon_after_ms: 86_400_000, certificate_ms: 3_600_000 }
+    }
+}
+
+/// A session as the test sees it.
+pub struct Session {
+    pub messages: mpsc::Receiver<NodeMessage>,
+    pub reply: mpsc::Sender<Result<EngineMessage, Status>>,
+}
+
+pub struct TestEngine {
+    pub home: Home,
+    pub sessions: mpsc::Receiver<Session>,
+    pub joins: Arc<Mutex<Vec<JoinRequest>>>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl TestEngine {
+    pub async fn start(terms: Terms) -> Self {
+        Self::start_at(TcpListener::bind("127.0.0.1:0").await.unwrap(), terms)
+    }
+
+    pub fn start_at(listener: TcpListener, terms: Terms) -> Self {
+        let address = listener.local_addr().unwrap();
+        let ca = Arc::new(new_ca());
+        let joins = Arc::new(Mutex::new(Vec::new()));
+        let (to_test, sessions) = mpsc::channel(QUEUE_MESSAGES);
+        let service = Service { ca: ca.clone(), joins: joins.clone(), bound_key: Mutex::default(), to_test, terms };
+        let server = serve(listener, &ca, service);
+        Self { home: home(address, ca.der().to_vec()), sessions, joins, server }
+    }
+
+    pub fn stop(&self) {
+        self.server.abort();
+    }
+}
+
+pub fn home(address: SocketAddr, ca_der: Vec<u8>) -> Home {
+    Home {
+        engine: address.to_string(),
+        ca_der,
+        token: TOKEN.to_vec(),
+        machine: "general-1".into(),
+        insecure_registries: Vec::new(),
+    }
+}
+
+pub fn new_ca() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "test cluster");
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+fn serve(
+    listener: TcpListener,
+    ca: &CertifiedIssuer<'static, KeyPair>,
+    service: Service,
+) -> tokio::task::JoinHandle<()> {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![ENGINE_DNS_NAME.to_owned()]).unwrap();
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let certificate = params.signed_by(&key, ca).unwrap();
+    let tls = ServerTlsConfig::new()
+        .identity(Identity::from_pem(certificate.pem(), key.serialize_pem()))
+        .client_ca_root(TlsCertificate::from_pem(ca.pem()))
+        .client_auth_optional(true);
+    let server = Server::builder().tls_config(tls).unwrap().add_service(NodeServer::new(service));
+    tokio::spawn(async move {
+        server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
+    })
+}
+
+struct Service {
+    ca: Arc<CertifiedIssuer<'static, KeyPair>>,
+    joins: Arc<Mutex<Vec<JoinRequest>>>,
+    bound_key: Mutex<Option<Vec<u8>>>,
+    to_test: mpsc::Sender<Session>,
+    terms: Terms,
+}
+
+fn sign(ca: &CertifiedIssuer<'static, KeyPair>, csr_der: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Status> {
+    let csr = CertificateSigningRequestParams::from_der(&csr_der.into());
+    let mut csr = csr.map_err(|error| Status::invalid_argument(error.to_string()))?;
+    let name = machine_dns_name("test", "general-1", 1).try_into().unwrap();
+    csr.params.subject_alt_names = vec![SanType::DnsName(name)];
+    csr.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let key = rcgen::PublicKeyData::der_bytes(&csr.public_key).to_vec();
+    Ok((csr.signed_by(ca).unwrap().der().to_vec(), key))
+}
+
+#[tonic::async_trait]
+impl Node for Service {
+    async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinReply>, Status> {
+        let request = request.into_inner();
+        self.joins.lock().unwrap().push(request.clone());
+        if request.token != TOKEN {
+            return Err(Status::unauthenticated("unknown token"));
+        }
+        let (certificate_der, key) = sign(&self.ca, &request.csr_der)?;
+        if *self.bound_key.lock().unwrap().get_or_insert(key.clone()) != key {
+            return Err(Status::permission_denied("the token was used by another key"));
+        }
+        let valid_ms = self.terms.certificate_ms;
+        Ok(Response::new(JoinReply { certificate_der, machine: "general-1".into(), valid_ms }))
+    }
+
+    type SessionStream = ReceiverStream<Result<EngineMessage, Status>>;
+
+    async fn session(&self, request: Request<Streaming<NodeMessage>>) -> Result<Response<Self::SessionStream>, Status> {
+        if request.peer_certs().is_none_or(|certificates| certificates.is_empty()) {
+            return Err(Status::unauthenticated("a session needs a certificate"));
+        }
+        let mut incoming = request.into_inner();
+        let (reply, outgoing) = mpsc::channel(QUEUE_MESSAGES);
+        let (to_test, messages) = mpsc::channel(QUEUE_MESSAGES);
+        let (ca, terms, answers) = (self.ca.clone(), self.terms, reply.clone());
+        tokio::spawn(async move {
+            while let Ok(Some(message)) = incoming.message().await {
+                if let Some(answer) = answer(&ca, terms, &message) {
+                    let _ = answers.send(Ok(EngineMessage { kind: Some(answer) })).await;
+                }
+                let _ = to_test.send(message).await;
+            }
+        });
+        let _ = self.to_test.send(Session { messages, reply }).await;
+        Ok(Response::new(ReceiverStream::new(outgoing)))
+    }
+}
+
+fn answer(ca: &CertifiedIssuer<'static, KeyPair>, terms: Terms, message: &NodeMessage) -> Option<engine_message::Kind> {
+    match message.kind.as_ref()? {
+        node_message::Kind::Renew(renew) => Some(engine_message::Kind::Lease(Lease {
+            sequence: renew.sequence,
+            valid_ms: terms.lease_ms,
+            abandon_after_ms: terms.abandon_after_ms,
+        })),
+        node_message::Kind::Certificate(request) => {
+            let (certificate_der, _) = sign(ca, &request.csr_der).ok()?;
+            Some(engine_message::Kind::Certificate(Certificate { certificate_der, valid_ms: terms.certificate_ms }))
+        }
+        node_message::Kind::Hello(_) | node_message::Kind::Status(_) | node_message::Kind::Log(_) => None,
+    }
+}
