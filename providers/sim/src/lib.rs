@@ -6,6 +6,27 @@
 //!
 //! A simulated machine runs nothing: a test watches [`SimCloud::events`] and lets a simulated node join for each
 //! machine that comes to run, with the identity that [`SimCloud::machine`] shows.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use isobar_engine_model::id::ProviderId;
+//! use isobar_engine_provider::decorate;
+//! use isobar_providers_sim::{FaultRates, SeededEntropy, SimCloud, SimConfig, SimProvider, TokioClock};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let seed = 7;
+//! let clock = Arc::new(TokioClock::new());
+//! let config = SimConfig::of_regions(seed, &["north", "south"]).with_faults(FaultRates::rough());
+//! let cloud = SimCloud::new(config, clock.clone());
+//! let client = Arc::new(SimProvider::new(ProviderId::new("sim")?, cloud.clone()));
+//! let provider = decorate::standard(client, clock, Arc::new(SeededEntropy::new(seed)));
+//! # assert_eq!(provider.id().as_str(), "sim");
+//! # assert_eq!(cloud.machines().len(), 0);
+//! # Ok(())
+//! # }
+//! ```
 
 mod clock;
 mod cloud;
@@ -14,6 +35,7 @@ mod fault;
 mod machine;
 mod provider;
 mod random;
+mod schedule;
 mod world;
 
 pub use clock::{SIMULATION_EPOCH, TokioClock};

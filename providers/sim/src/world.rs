@@ -16,6 +16,7 @@ use crate::config::{RegionConfig, SimConfig};
 use crate::fault::{Counters, Fault, Operation, happens};
 use crate::machine::{Machine, Origin, Phase, machine_of};
 use crate::random::SplitMix64;
+use crate::schedule::Schedule;
 
 /// Something that will happen by itself.
 #[derive(Debug, Clone)]
@@ -64,10 +65,9 @@ pub(crate) struct World {
     tokens: BTreeMap<TokenKey, TokenUse>,
     in_zone: BTreeMap<(String, Zone), u32>,
     dry_until: BTreeMap<(String, Zone), Timestamp>,
-    due: BTreeMap<(Timestamp, u64), Due>,
-    stale: BTreeMap<(Timestamp, u64), Stale>,
+    due: Schedule<Due>,
+    stale: Schedule<Stale>,
     last_serial: u32,
-    last_entry: u64,
     billed_before: i128,
 }
 
@@ -85,10 +85,9 @@ impl World {
             tokens: BTreeMap::new(),
             in_zone: BTreeMap::new(),
             dry_until: BTreeMap::new(),
-            due: BTreeMap::new(),
-            stale: BTreeMap::new(),
+            due: Schedule::new(),
+            stale: Schedule::new(),
             last_serial: 0,
-            last_entry: 0,
             billed_before: 0,
         }
     }
@@ -109,8 +108,7 @@ impl World {
 
     /// Lets everything happen that is due by `now`.
     pub(crate) fn settle(&mut self, now: Timestamp) {
-        while let Some(entry) = self.due.first_entry().filter(|entry| entry.key().0 <= now) {
-            let ((at, _), due) = entry.remove_entry();
+        while let Some((at, due)) = self.due.take_due(now) {
             match due {
                 Due::Boot(handle) => self.boot(&handle, at),
                 Due::Die(handle) => {
@@ -125,8 +123,8 @@ impl World {
                 }
             }
         }
-        while let Some(entry) = self.stale.first_entry().filter(|entry| entry.key().0 <= now) {
-            match entry.remove() {
+        while let Some((_, stale)) = self.stale.take_due(now) {
+            match stale {
                 Stale::Machine(handle) => {
                     if let Some(machine) = self.machines.remove(&handle) {
                         self.billed_before += machine.billed(now);
@@ -141,7 +139,7 @@ impl World {
 
     /// When the next thing happens by itself.
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
-        self.due.first_key_value().map(|((at, _), _)| *at)
+        self.due.next()
     }
 
     /// Makes a machine, or answers with the one that the token made.
@@ -192,7 +190,8 @@ impl World {
                 handle: handle.clone(),
             },
         );
-        self.forget_at(now.plus_ms(self.config.token_validity_ms), Stale::Token(token));
+        self.stale
+            .add(now.plus_ms(self.config.token_validity_ms), Stale::Token(token));
         Ok(Created { handle })
     }
 
@@ -215,7 +214,7 @@ impl World {
                 if slow {
                     self.counters.count(Fault::SlowDelete);
                 }
-                self.happen_at(now.plus_ms(takes_ms), Due::Vanish(handle.clone()));
+                self.due.add(now.plus_ms(takes_ms), Due::Vanish(handle.clone()));
                 Ok(())
             }
             Phase::Deleting => Ok(()),
@@ -272,7 +271,7 @@ impl World {
             *taken = taken.saturating_sub(1);
         }
         self.alive.remove(handle);
-        self.forget_at(
+        self.stale.add(
             at.plus_ms(self.config.visibility_delay_max_ms),
             Stale::Machine(handle.clone()),
         );
@@ -281,7 +280,7 @@ impl World {
 
     /// A request that arrives later than its caller waited for it.
     pub(crate) fn arrive_at(&mut self, at: Timestamp, request: Arc<CreateResource>) {
-        self.happen_at(at, Due::Arrive(request));
+        self.due.add(at, Due::Arrive(request));
     }
 
     /// Machines that are not gone, in handle order.
@@ -356,10 +355,10 @@ impl World {
             self.counters.count(Fault::LateVisibility);
         }
         let boots = now.plus_ms(self.random.within(timing.boot_ms));
-        self.happen_at(boots, Due::Boot(handle.clone()));
+        self.due.add(boots, Due::Boot(handle.clone()));
         let dies = boots.plus_ms(self.random.within(timing.death_ms));
         if happens(self.config.faults.death, &mut self.random) {
-            self.happen_at(dies, Due::Die(handle.clone()));
+            self.due.add(dies, Due::Die(handle.clone()));
         }
 
         self.names
@@ -392,16 +391,6 @@ impl World {
             handle: handle.clone(),
             change,
         });
-    }
-
-    fn happen_at(&mut self, at: Timestamp, due: Due) {
-        self.last_entry += 1;
-        self.due.insert((at, self.last_entry), due);
-    }
-
-    fn forget_at(&mut self, at: Timestamp, stale: Stale) {
-        self.last_entry += 1;
-        self.stale.insert((at, self.last_entry), stale);
     }
 }
 

@@ -1,5 +1,7 @@
 //! The simulated cloud's own facts: what the suite of all providers does not say, and the hooks for the engine's tests.
 
+#![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -256,6 +256,15 @@ impl<'a> Client<'a> {
         }
     }
 
+    /// The run and the case, short enough for a label of any provider: the case by its place in the suite.
+    fn label(&self) -> String {
+        let place = super::CASES
+            .iter()
+            .position(|case| case.name == self.case)
+            .unwrap_or(super::CASES.len());
+        format!("{}-{place}", self.bed.run_id())
+    }
+
     fn deadline_ms(&self) -> u64 {
         let patience_ms = u64::try_from(self.bed.patience().as_millis()).unwrap_or(u64::MAX);
         self.bed.clock().now().plus_ms(patience_ms).0

@@ -95,3 +95,67 @@ impl Layer for RateLimit {
         send().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    struct NoClock;
+
+    #[async_trait]
+    impl Clock for NoClock {
+        fn now(&self) -> Timestamp {
+            Timestamp(0)
+        }
+
+        async fn sleep(&self, _pause: Duration) {}
+    }
+
+    fn limit(bounds: RateBounds) -> RateLimit {
+        RateLimit {
+            clock: Arc::new(NoClock),
+            bounds,
+            full_at_us: Mutex::new(0),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_second_sees_more_calls_than_the_burst_and_the_rate(
+            calls_per_second in 1u32..50,
+            burst_calls in 1u32..20,
+            gaps_ms in prop::collection::vec(0u64..200, 1..200),
+        ) {
+            let limit = limit(RateBounds { calls_per_second, burst_calls, queue_calls: 1_000 });
+            let mut now = Timestamp(1_000_000);
+            let mut sent_ms = Vec::new();
+            for gap_ms in gaps_ms {
+                now = now.plus_ms(gap_ms);
+                let wait_ms = limit.take(now).expect("the queue is longer than the test");
+                sent_ms.push(now.0 + wait_ms);
+            }
+            prop_assert!(sent_ms.is_sorted(), "in the order of their coming");
+            for (first, from_ms) in sent_ms.iter().enumerate() {
+                let within = sent_ms[first..].iter().take_while(|ms| **ms < from_ms + 1_000).count();
+                // One more, since waits are rounded up to whole milliseconds.
+                prop_assert!(within <= (burst_calls + calls_per_second) as usize + 1, "{within} calls in a second");
+            }
+        }
+
+        #[test]
+        fn no_jump_of_the_clock_makes_anyone_wait_for_longer_than_the_queue(
+            times_ms in prop::collection::vec(0u64..10_000_000, 1..100),
+        ) {
+            let limit = limit(RateBounds { calls_per_second: 10, burst_calls: 2, queue_calls: 5 });
+            for now_ms in times_ms {
+                match limit.take(Timestamp(now_ms)) {
+                    Ok(wait_ms) => prop_assert!(wait_ms <= 500),
+                    Err(after_ms) => prop_assert!(after_ms <= 100),
+                }
+            }
+        }
+    }
+}

@@ -7,14 +7,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use isobar_engine_model::catalog::SiteCatalog;
-use isobar_engine_model::id::{ProviderId, ResourceHandle, SiteName};
+use isobar_engine_model::id::{
+    AttemptNo, ClusterName, Epoch, ImageId, MachineId, OfferingId, OperationId, ProviderId, ResourceHandle, SiteName,
+    Zone,
+};
 use isobar_engine_model::quantity::Timestamp;
 use tokio::time::Instant;
 
 use super::*;
 use crate::{
-    Capabilities, Console, CreateResource, Created, Listing, Owner, Page, ProviderError, ResourceKind, ResourceState,
-    Result, Site, Token,
+    Capabilities, Console, CreateResource, Created, Listing, MachineRequest, Owner, OwnerTags, Page, ProviderError,
+    ResourceKind, ResourceSpec, ResourceState, Result, Secret, Site, Token,
 };
 
 /// Time as the paused runtime counts it.
@@ -140,6 +143,31 @@ fn site() -> Site {
 
 fn handle() -> ResourceHandle {
     ResourceHandle::new("one")
+}
+
+fn request() -> CreateResource {
+    CreateResource {
+        site: site(),
+        name: "iso-web-1".to_owned(),
+        token: Token("create-token".to_owned()),
+        tags: OwnerTags {
+            owner: Owner {
+                store: "store".to_owned(),
+                cluster: ClusterName::new("shop").unwrap(),
+            },
+            machine: MachineId::new("web-1"),
+            operation: OperationId::new("op-1"),
+            attempt: AttemptNo(1),
+            epoch: Epoch(1),
+        },
+        spec: ResourceSpec::Machine(MachineRequest {
+            zone: Zone::new("here-a"),
+            offering: OfferingId::new("small"),
+            image: ImageId::new("image"),
+            identity: Secret(b"join-token".to_vec()),
+            open_ports: (1, 2),
+        }),
+    }
 }
 
 fn words() -> String {
@@ -375,6 +403,55 @@ async fn the_deadline_is_of_one_sending_and_waiting_in_the_queue_is_not_part_of_
     let answers = join_all((0..5).map(|_| delete(&*provider))).await;
     assert_eq!(answers, vec![Ok(()); 5]);
     assert_eq!(told.asked_ms(), [0, 1_000, 2_000, 3_000, 4_000]);
+}
+
+/// Where a subscriber writes.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trace_names_the_call_and_the_kind_of_its_end_and_no_secret() {
+    let written = Written::default();
+    let writer = written.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let told = Told::new([ProviderError::Conflict { message: words() }]);
+    let provider = standard(told.clone(), told.clock.clone(), Arc::new(OneByte(0)));
+    let watched = tracing::subscriber::set_default(subscriber);
+    provider.create(&request()).await.unwrap_err();
+    delete(&*provider).await.unwrap();
+    drop(watched);
+
+    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    for wanted in [
+        "provider=told",
+        "region=here",
+        "operation=\"create\"",
+        "machine=web-1",
+        "outcome=\"conflict\"",
+    ] {
+        assert!(text.contains(wanted), "{wanted} is not in {text}");
+    }
+    for wanted in ["operation=\"delete\"", "handle=one", "outcome=\"ok\""] {
+        assert!(text.contains(wanted), "{wanted} is not in {text}");
+    }
+    for secret in ["join-token", "words", "create-token"] {
+        assert!(!text.contains(secret), "{secret} is in {text}");
+    }
 }
 
 #[test]

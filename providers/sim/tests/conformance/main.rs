@@ -1,6 +1,8 @@
 //! The simulated cloud passes the suite of all providers: on a good day as it is, on bad ones behind the decorators.
 //! And the suite finds what is wrong: each of its cases fails for some flawed provider.
 
+#![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
+
 mod bed;
 mod flaws;
 
