@@ -35,7 +35,7 @@ pub struct SqlStore {
     writer: DatabaseConnection,
     /// See what is committed, also while a commit waits for the disk.
     readers: DatabaseConnection,
-    /// Last: released once the connections are gone.
+    /// Held for as long as the store lives.
     _lock: FolderLock,
 }
 
@@ -48,7 +48,8 @@ impl SqlStore {
         Self::open_bounded(data_folder, id_if_new, open::FILE_PAGES_MAX).await
     }
 
-    /// Closes the file: the log is folded into it and the folder is free. Dropping a store does the same, a little later.
+    /// Folds the log into the file, closes it and frees the folder. A store that is only dropped frees the folder at once
+    /// and closes the file a little later; nothing that was committed is lost by that.
     pub async fn close(self) -> Result<(), StoreError> {
         let unavailable = |error: DbErr| StoreError::Unavailable(error.into());
         self.readers.close().await.map_err(unavailable)?;

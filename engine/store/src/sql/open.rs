@@ -100,29 +100,45 @@ pub(super) async fn open(folder: &Path, id_if_new: &str, pages_max: u32) -> Resu
     fs::set_permissions(&file, Permissions::from_mode(0o600)).map_err(|error| failure::of_file(&file, &error))?;
     let failed = |error| failure::before_commit(&file, error);
     let writer = connect(&file, Role::Writer { pages_max }).await.map_err(failed)?;
-    check(&file, &writer).await?;
-    migrate(&file, &writer).await?;
-    let (id, _) = meta(&file, &writer).await?;
-    let readers = connect(&file, Role::Reader).await.map_err(failed)?;
-    Ok(Opened {
-        id,
-        file,
-        writer,
-        readers,
-    })
+    match settle(&file, &writer).await {
+        Ok((id, readers)) => Ok(Opened {
+            id,
+            file,
+            writer,
+            readers,
+        }),
+        Err(refusal) => {
+            // Before the folder's lock is let go: a connection that closes later would still touch the log.
+            if let Err(error) = writer.close().await {
+                tracing::warn!(%error, file = %file.display(), "a refused file was not closed at once");
+            }
+            Err(refusal)
+        }
+    }
+}
+
+/// Checks the file, brings it up to date, and reads who it is.
+async fn settle(file: &Path, writer: &DatabaseConnection) -> Result<(String, DatabaseConnection), StoreError> {
+    check(file, writer).await?;
+    migrate(file, writer).await?;
+    let (id, _) = meta(file, writer).await?;
+    let readers = connect(file, Role::Reader)
+        .await
+        .map_err(|error| failure::before_commit(file, error))?;
+    Ok((id, readers))
 }
 
 /// Whether there is a store. Refuses what only damage leaves, and SQLite would pass over: a store gets its name once it is
 /// whole, and whoever dies while its file is written leaves the log beside it.
 fn is_there(file: &Path) -> Result<bool, StoreError> {
-    let log_is_there = beside(file, "-wal").exists();
+    let log_bytes = fs::metadata(beside(file, "-wal")).ok().map(|log| log.len());
     let page = u64::from(PAGE_BYTES);
     match fs::metadata(file) {
-        Ok(found) if found.len() < page || (found.len() % page != 0 && !log_is_there) => {
+        Ok(found) if found.len() < page || (found.len() % page != 0 && log_bytes.unwrap_or(0) == 0) => {
             Err(failure::corrupt(file, "the file is cut short"))
         }
         Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && log_is_there => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && log_bytes.is_some() => {
             Err(failure::corrupt(file, "the file is gone, but its log is there"))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -157,12 +173,18 @@ async fn make(folder: &Path, file: &Path, id: &str) -> Result<(), StoreError> {
 
 async fn fill(being_made: &Path, id: &str) -> Result<(), DbErr> {
     let connection = connect(being_made, Role::Maker).await?;
-    Migrator::up(&connection, None).await?;
+    let filled = first_rows(&connection, id).await;
+    // Closed in either case: the next attempt removes the file and what belongs to it.
+    connection.close().await?;
+    filled
+}
+
+async fn first_rows(connection: &DatabaseConnection, id: &str) -> Result<(), DbErr> {
+    Migrator::up(connection, None).await?;
     let transaction = connection.begin().await?;
     transaction.execute(&statement::new_shard()).await?;
     transaction.execute(&statement::new_meta(id, schema::known())).await?;
-    transaction.commit().await?;
-    connection.close().await
+    transaction.commit().await
 }
 
 /// Refuses a file that is damaged or not ours.
