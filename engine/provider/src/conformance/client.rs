@@ -61,7 +61,7 @@ impl<'a> Client<'a> {
     pub(super) fn owner_named(&self, cluster: &str) -> Owner {
         let cluster = ClusterName::new(cluster).expect("the suite's cluster names are labels");
         Owner {
-            store: format!("{}-{}", self.bed.run_id(), self.case),
+            store: self.label(),
             cluster,
         }
     }
@@ -79,12 +79,7 @@ impl<'a> Client<'a> {
             used.owners.insert(owner.clone(), ());
             used.requests
         };
-        // Names are short labels on every provider: the case by its place in the suite.
-        let place = super::CASES
-            .iter()
-            .position(|case| case.name == self.case)
-            .unwrap_or(super::CASES.len());
-        let name = format!("iso-{}-{place}-{number}", self.bed.run_id());
+        let name = format!("iso-{}-{number}", self.label());
         let mut machine = self.bed.machine();
         machine.identity = Secret(format!("identity of {name}").into_bytes());
         CreateResource {
