@@ -85,21 +85,20 @@ impl PlanError {
         }
     }
 
-    /// What to do next.
-    pub fn hint(&self) -> String {
+    /// What to do next; none where there is nothing to choose from.
+    pub fn hint(&self) -> Option<String> {
         match self {
-            Self::UnknownCluster { .. } => "deploy it first, or list the clusters there are".into(),
+            Self::UnknownCluster { .. } => Some("deploy it first, or list the clusters there are".into()),
             Self::UnknownWorkload { nearest, known, .. }
             | Self::UnknownSite { nearest, known, .. }
             | Self::UnknownMachine { nearest, known, .. } => match nearest {
-                Some(name) => format!("did you mean {name}?"),
-                None if known.is_empty() => "there is none".into(),
-                None => format!("there is {}", known.join(", ")),
+                Some(name) => Some(format!("did you mean {name}?")),
+                None => (!known.is_empty()).then(|| format!("there is {}", known.join(", "))),
             },
-            Self::NothingLeft { .. } => "move it to a site by name, or destroy the cluster".into(),
-            Self::NoSiteNamed { .. } => "say where to or where from".into(),
-            Self::NotAService { .. } => "deploy a changed spec instead".into(),
-            Self::Singleton { .. } => "deploy a spec in which it is none".into(),
+            Self::NothingLeft { .. } => Some("move it to a site by name, or destroy the cluster".into()),
+            Self::NoSiteNamed { .. } => Some("say where to or where from".into()),
+            Self::NotAService { .. } => Some("deploy a changed spec instead".into()),
+            Self::Singleton { .. } => Some("deploy a spec in which it is none".into()),
         }
     }
 

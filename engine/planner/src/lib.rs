@@ -82,6 +82,9 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
         }),
         None => everything_ends(observed),
     };
+    if origin == Origin::Reconcile && input.limits == Limits::default() {
+        price::drop_dear_fallbacks(observed, &mut placement, before);
+    }
     let ordered = steps::order(spec.as_ref(), observed, &mut placement);
     let cost = price::change(observed, &ordered, before);
     let risks = risk::find(spec.as_ref(), observed, &placement, &ordered);

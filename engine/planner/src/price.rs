@@ -7,6 +7,7 @@ use isobar_engine_model::intent::Limits;
 use isobar_engine_model::observed::{Machine, MachinePhase, Observed};
 use isobar_engine_model::plan::{Action, CostChange, Step};
 use isobar_engine_model::quantity::MicroUsdPerHour;
+use isobar_engine_scheduler::Placement;
 
 /// What the cluster costs now: all that may be billed, also what is lost or being released.
 pub(crate) fn before(observed: &Observed) -> MicroUsdPerHour {
@@ -20,6 +21,21 @@ pub(crate) fn ceiling(limits: &Limits, before: MicroUsdPerHour) -> Option<MicroU
         before.0.saturating_add(i64::try_from(more).unwrap_or(i64::MAX))
     });
     [dearer, limits.max_micro_usd_per_hour].into_iter().flatten().min().map(MicroUsdPerHour)
+}
+
+/// Healing takes no fallback that lifts the cost above what the cluster costs already: nobody is asked before it runs,
+/// so it brings back what was accepted and buys nothing dearer on the way.
+pub(crate) fn drop_dear_fallbacks(observed: &Observed, placement: &mut Placement, before: MicroUsdPerHour) {
+    let released: BTreeSet<&MachineId> = placement.releases.iter().collect();
+    let staying = observed.machines.iter().filter(|machine| !released.contains(&machine.id)).map(price);
+    let firsts = placement.buys.iter().filter_map(|buy| Some(buy.candidates.first()?.price));
+    let mut left = before.0.saturating_sub(staying.chain(firsts).sum::<MicroUsdPerHour>().0).max(0);
+    for buy in &mut placement.buys {
+        let first = buy.candidates.first().map_or(0, |candidate| candidate.price.0);
+        buy.candidates.retain(|candidate| candidate.price.0 <= first.saturating_add(left));
+        let dearest = buy.candidates.iter().map(|candidate| candidate.price.0).max().unwrap_or(first);
+        left -= dearest - first;
+    }
 }
 
 /// What `steps` make of it.
