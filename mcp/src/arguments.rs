@@ -164,15 +164,24 @@ impl Checker {
         let wrong_tags: Vec<&ValidationError<'_>> = all()
             .filter(|inner| matches!(inner.kind(), Kind::Constant { .. } | Kind::Enum { .. }))
             .collect();
+        let missing = unique(all().filter_map(|inner| missing_at(inner, at)));
         if let Some(first) = wrong_tags.first() {
-            let mut allowed: Vec<String> = wrong_tags.iter().flat_map(|inner| constants(inner)).collect();
-            allowed.extend(missing_at(all(), at).map(|name| format!("{{\"{name}\": ...}}")));
-            return choice(first.instance_path().as_str(), first.instance(), allowed);
+            let tag_at = first.instance_path().as_str();
+            let objects = if tag_at == at { missing } else { Vec::new() };
+            let allowed = wrong_tags
+                .iter()
+                .flat_map(|inner| constants(inner))
+                .chain(objects.into_iter().map(|name| format!("{{{name}: ...}}")));
+            return choice(tag_at, first.instance(), unique(allowed));
         }
-        let missing: Vec<String> = missing_at(all(), at).collect();
-        match missing.first() {
-            Some(tag) if missing.iter().all(|name| name == tag) => {
-                let allowed = all().flat_map(|inner| self.tag_values(inner, tag)).collect();
+        let tag = missing.iter().find(|name| {
+            context
+                .iter()
+                .all(|branch| branch.iter().any(|e| missing_at(e, at).as_ref() == Some(name)))
+        });
+        match (tag, first_key(error.instance())) {
+            (Some(tag), _) => {
+                let allowed = unique(all().filter_map(|inner| self.tag_value(inner, tag)));
                 Problem {
                     pointer: at.to_owned(),
                     message: format!("`{tag}` is missing"),
@@ -180,11 +189,9 @@ impl Checker {
                     nearest: None,
                 }
             }
-            Some(_) => match first_key(error.instance()) {
-                Some(key) => unknown(error, key, missing),
-                None => choice(at, error.instance(), missing),
-            },
-            None => choice(at, error.instance(), all().flat_map(types).collect()),
+            (None, Some(key)) if !missing.is_empty() => unknown(error, key, missing),
+            (None, Some(_) | None) if !missing.is_empty() => choice(at, error.instance(), missing),
+            (None, Some(_) | None) => choice(at, error.instance(), unique(all().flat_map(types))),
         }
     }
 
@@ -197,7 +204,7 @@ impl Checker {
     }
 
     /// The values that a missing tag could have had in this shape.
-    fn tag_values(&self, error: &ValidationError<'_>, tag: &str) -> Option<String> {
+    fn tag_value(&self, error: &ValidationError<'_>, tag: &str) -> Option<String> {
         let constant = self.schema_beside(error)?.get("properties")?.get(tag)?.get("const")?;
         Some(plain(constant))
     }
@@ -303,8 +310,7 @@ fn unknown(error: &ValidationError<'_>, name: &str, allowed: Vec<String>) -> Pro
     }
 }
 
-fn choice(pointer: &str, value: &Value, mut allowed: Vec<String>) -> Problem {
-    allowed.dedup();
+fn choice(pointer: &str, value: &Value, allowed: Vec<String>) -> Problem {
     let nearest = value.as_str().and_then(|text| nearest(text, &allowed));
     let message = format!("`{}` is not one of the allowed values", shortened(value));
     Problem {
@@ -346,19 +352,22 @@ fn is_type(error: &ValidationError<'_>) -> bool {
     matches!(error.kind(), Kind::Type { .. })
 }
 
-fn missing_at<'a>(
-    errors: impl Iterator<Item = &'a ValidationError<'static>>,
-    at: &str,
-) -> impl Iterator<Item = String> {
-    errors
-        .filter(move |error| error.instance_path().as_str() == at)
-        .filter_map(|error| {
-            if let Kind::Required { property } = error.kind() {
-                Some(plain(property))
-            } else {
-                None
-            }
-        })
+fn missing_at(error: &ValidationError<'_>, at: &str) -> Option<String> {
+    if let Kind::Required { property } = error.kind() {
+        (error.instance_path().as_str() == at).then(|| plain(property))
+    } else {
+        None
+    }
+}
+
+fn unique(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut unique = Vec::new();
+    for name in names {
+        if !unique.contains(&name) {
+            unique.push(name);
+        }
+    }
+    unique
 }
 
 fn first_key(value: &Value) -> Option<&String> {

@@ -1,5 +1,5 @@
-//! The two files in an engine's data folder by which its clients find it: `endpoint`, the URL it listens on, and
-//! `token`, which shows that a client may speak to it. Both are for their owner's eyes only.
+//! The small files in an engine's data folder, for their owner's eyes only: `endpoint`, the URL that the engine listens
+//! on, and `token`, which shows that a client may speak to it; and those that the engine keeps beside them.
 //!
 //! Never writes the store. The engine's process writes these files, clients read them.
 
@@ -13,8 +13,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 /// Random bytes in a token; its file holds them in hex.
 pub const TOKEN_BYTES: usize = 32;
-/// Neither file is longer than this.
-const FILE_MAX_BYTES: u64 = 4096;
+/// No such file is longer than this.
+const FILE_MAX_BYTES: u64 = 16 * 1024;
 /// No one but the owner may read or write.
 const OWNER_ONLY: u32 = 0o600;
 const OTHERS: u32 = 0o077;
@@ -94,7 +94,6 @@ impl Token {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let text = text.trim_end();
         (hex::decode(text).ok()?.len() == TOKEN_BYTES).then(|| Self(text.to_owned()))
     }
 }
@@ -134,7 +133,7 @@ impl DataFolder {
         match self.token() {
             Err(FolderError::NoEngine { .. }) => {
                 let token = Token::random();
-                write_whole(&self.0.join("token"), token.as_str())?;
+                self.write("token", token.as_str())?;
                 Ok(token)
             }
             read => read,
@@ -143,26 +142,27 @@ impl DataFolder {
 
     /// The token of the engine that runs, or last ran, with this folder.
     pub fn token(&self) -> Result<Token, FolderError> {
-        let path = self.0.join("token");
-        let text = self.read(&path)?;
-        Token::parse(&text).ok_or(FolderError::Malformed { path })
+        let text = self.read_or_no_engine("token")?;
+        Token::parse(&text).ok_or_else(|| FolderError::Malformed {
+            path: self.0.join("token"),
+        })
     }
 
     /// Where the engine listens.
     pub fn endpoint(&self) -> Result<String, FolderError> {
-        let path = self.0.join("endpoint");
-        let text = self.read(&path)?;
-        let url = text.trim_end();
+        let url = self.read_or_no_engine("endpoint")?;
         if url.starts_with("http://") {
-            Ok(url.to_owned())
+            Ok(url)
         } else {
-            Err(FolderError::Malformed { path })
+            Err(FolderError::Malformed {
+                path: self.0.join("endpoint"),
+            })
         }
     }
 
     /// Says where the engine listens.
     pub fn publish_endpoint(&self, url: &str) -> Result<(), FolderError> {
-        write_whole(&self.0.join("endpoint"), url)
+        self.write("endpoint", url)
     }
 
     /// Takes the endpoint back; done when the engine stops.
@@ -178,53 +178,56 @@ impl DataFolder {
         }
     }
 
-    fn read(&self, path: &Path) -> Result<String, FolderError> {
+    /// The text of a file of the folder, refused when others may read or write it. None: there is no such file.
+    pub fn read(&self, name: &str) -> Result<Option<String>, FolderError> {
+        let path = self.0.join(name);
         let failed = |source| FolderError::Io {
             doing: "read",
-            path: path.to_owned(),
+            path: path.clone(),
             source,
         };
-        let file = match fs::File::open(path) {
+        let file = match fs::File::open(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(FolderError::NoEngine { folder: self.0.clone() });
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(error)),
         };
         // Asked of the open file, so that it cannot be swapped in between.
         let mode = file.metadata().map_err(failed)?.mode() & 0o777;
         if mode & OTHERS != 0 {
-            return Err(FolderError::Open {
-                path: path.to_owned(),
-                mode,
-            });
+            return Err(FolderError::Open { path, mode });
         }
         let mut text = String::new();
         file.take(FILE_MAX_BYTES).read_to_string(&mut text).map_err(failed)?;
-        Ok(text)
+        Ok(Some(text.trim_end().to_owned()))
     }
-}
 
-/// Replaces a file at once: a reader sees the old or the new text, never half of it.
-fn write_whole(path: &Path, text: &str) -> Result<(), FolderError> {
-    let part = path.with_extension("part");
-    let write = || {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(OWNER_ONLY)
-            .open(&part)?;
-        file.set_permissions(Permissions::from_mode(OWNER_ONLY))?;
-        writeln!(file, "{text}")?;
-        file.sync_all()?;
-        fs::rename(&part, path)
-    };
-    write().map_err(|source| FolderError::Io {
-        doing: "write",
-        path: path.to_owned(),
-        source,
-    })
+    /// Replaces a file of the folder at once, for the owner only: a reader sees the old or the new text, never half.
+    pub fn write(&self, name: &str, text: &str) -> Result<(), FolderError> {
+        let path = self.0.join(name);
+        let part = path.with_extension("part");
+        let write = || {
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(OWNER_ONLY)
+                .open(&part)?;
+            file.set_permissions(Permissions::from_mode(OWNER_ONLY))?;
+            writeln!(file, "{text}")?;
+            file.sync_all()?;
+            fs::rename(&part, &path)
+        };
+        write().map_err(|source| FolderError::Io {
+            doing: "write",
+            path: path.clone(),
+            source,
+        })
+    }
+
+    fn read_or_no_engine(&self, name: &str) -> Result<String, FolderError> {
+        self.read(name)?
+            .ok_or_else(|| FolderError::NoEngine { folder: self.0.clone() })
+    }
 }
 
 #[cfg(test)]
@@ -261,7 +264,7 @@ mod tests {
     #[test]
     fn a_damaged_token_is_refused_and_not_replaced() {
         let (_dir, folder) = folder();
-        write_whole(&folder.path().join("token"), "abc").unwrap();
+        folder.write("token", "abc").unwrap();
         assert!(matches!(folder.token_or_new(), Err(FolderError::Malformed { .. })));
     }
 

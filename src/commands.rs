@@ -1,0 +1,44 @@
+//! The commands. Each asks the engine through the typed client and prints what it says; decides nothing itself.
+
+mod change;
+mod logs;
+mod look;
+mod offline;
+mod operation;
+
+use anyhow::Result;
+
+use crate::cli::{Cli, Command};
+use crate::exit::Exit;
+use crate::output::Output;
+use crate::serve;
+use crate::session::Context;
+
+/// Runs a command.
+pub(crate) async fn run(cli: Cli, output: &Output) -> Result<Exit> {
+    let context = Context {
+        data: cli.global.data,
+        output,
+    };
+    match cli.command {
+        Command::Serve(args) => serve::serve(context.folder()?, args, output).await,
+        Command::Mcp => {
+            isobar_mcp::stdio::relay(context.folder()?).await?;
+            Ok(Exit::Done)
+        }
+        Command::Plan(args) => change::plan(&context, args).await,
+        Command::Apply(args) => change::apply(&context, args).await,
+        Command::Move(args) => change::relocate(&context, args).await,
+        Command::Scale(args) => change::scale(&context, args).await,
+        Command::Drain(args) => change::drain(&context, args).await,
+        Command::Destroy(args) => change::destroy(&context, args).await,
+        Command::Status(args) => look::status(&context, args).await,
+        Command::Query(args) => look::query(&context, args).await,
+        Command::Explain(args) => look::explain(&context, args).await,
+        Command::Logs(args) => logs::logs(&context, args).await,
+        Command::Operation(args) => operation::operation(&context, args).await,
+        Command::Schema => offline::schema(output),
+        Command::Check(args) => offline::check(&args, output),
+        Command::Completions { shell } => offline::completions(shell, output),
+    }
+}

@@ -1,0 +1,125 @@
+//! `isobar serve`: one engine on a data folder, its MCP server and its node endpoint, until a signal.
+
+use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result};
+use isobar_engine_control::Engine;
+use isobar_mcp::folder::DataFolder;
+use isobar_mcp::{Server, http};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli;
+use crate::exit::{Complaint, Exit};
+use crate::output::{HEAD, Output};
+use crate::wire;
+
+/// Runs an engine until SIGINT or SIGTERM.
+pub(crate) async fn serve(folder: DataFolder, args: cli::Serve, output: &Output) -> Result<Exit> {
+    log(&args.log)?;
+    if !args.listen.ip().is_loopback() {
+        return Err(Complaint::new(
+            Exit::Usage,
+            format!("--listen {} is not a loopback address", args.listen),
+        )
+        .hint("MCP goes over plain HTTP: listen on 127.0.0.1 and reach it from elsewhere through SSH")
+        .into());
+    }
+    folder.make()?;
+    // The folder's lock comes first: a second engine hears of it, not of a port in use.
+    let store = wire::store(&folder).await?;
+    let mcp = bind(args.listen, "--listen").await?;
+    let nodes = bind(args.node_listen, "--node-listen").await?;
+    let (mcp_url, node_address) = (http::url(&mcp)?, nodes.local_addr()?);
+    let token = folder.token_or_new()?;
+    let engine = wire::engine(&folder, &args, store, node_address).await?;
+
+    folder.publish_endpoint(&mcp_url)?;
+    let listening = json!({ "mcp": mcp_url, "nodes": node_address, "data": folder.path() });
+    output.result(&listening, || {
+        format!(
+            "{HEAD}isobar {}{HEAD:#}\n  MCP    {mcp_url} (token: {})\n  nodes  {node_address}\n  data   {}",
+            env!("CARGO_PKG_VERSION"),
+            folder.path().join("token").display(),
+            folder.path().display(),
+        )
+    })?;
+    let stop = CancellationToken::new();
+    let mut node_endpoint = tokio::spawn(engine.clone().serve_nodes(nodes));
+    let mut mcp_endpoint = tokio::spawn({
+        let (server, stop) = (Server::new(engine.clone()), stop.clone());
+        async move { http::serve(server, mcp, &token, stop).await }
+    });
+    let result = tokio::select! {
+        biased;
+        signal = stop_signal() => signal.context("wait for a signal").map(|name| tracing::info!(signal = name, "stopping")),
+        ended = &mut node_endpoint => early(ended, "the node endpoint"),
+        ended = &mut mcp_endpoint => early(ended, "the MCP endpoint"),
+    };
+    folder.withdraw_endpoint()?;
+    stop.cancel();
+    shut_down(&engine).await;
+    result.map(|()| Exit::Done)
+}
+
+/// Stops the engine; a second signal means at once. What is committed stays either way.
+async fn shut_down(engine: &Engine) {
+    tokio::select! {
+        biased;
+        () = engine.shutdown() => {}
+        _ = stop_signal() => tracing::warn!("stopped at once; the next engine goes on from what is committed"),
+    }
+}
+
+async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let complaint = Complaint::new(Exit::Refused, format!("listen on {address} ({option})"));
+        let complaint = match error.kind() {
+            io::ErrorKind::AddrInUse => complaint.hint(format!(
+                "another program has that port: stop it, or give another one with {option} HOST:PORT"
+            )),
+            _ => complaint,
+        };
+        complaint.because(error).into()
+    })
+}
+
+/// SIGINT or SIGTERM, by name.
+async fn stop_signal() -> io::Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        biased;
+        pressed = tokio::signal::ctrl_c() => pressed.map(|()| "SIGINT"),
+        _ = terminate.recv() => Ok("SIGTERM"),
+    }
+}
+
+fn early<E>(ended: Result<Result<(), E>, tokio::task::JoinError>, what: &'static str) -> Result<()>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    match ended {
+        Ok(Ok(())) => Err(anyhow::anyhow!("{what} ended early")),
+        Ok(Err(error)) => Err(anyhow::Error::new(error).context(what)),
+        Err(error) => Err(anyhow::Error::new(error).context(what)),
+    }
+}
+
+fn log(filter: &str) -> Result<()> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        Complaint::new(Exit::Usage, format!("--log {filter}"))
+            .hint("give a level (info, debug) or `tracing` directives")
+            .because(error)
+    })?;
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(colours)
+        .init();
+    Ok(())
+}
