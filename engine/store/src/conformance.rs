@@ -45,6 +45,11 @@ pub async fn dump(store: &dyn Store) -> Result<Vec<(Table, Row)>, StoreError> {
         loop {
             let page = store.scan(table, after.as_deref(), DUMP_ROWS).await?;
             let Some(last) = page.last() else { break };
+            assert!(
+                after.as_ref() < Some(&last.key),
+                "{table:?}: a page after {after:?} ends with {:?}",
+                last.key
+            );
             after = Some(last.key.clone());
             rows.extend(page.into_iter().map(|row| (table, row)));
         }
@@ -173,9 +178,12 @@ pub async fn scans_page_in_key_order(store: &dyn Store) {
                 u32::try_from(page.len()).is_ok_and(|rows| rows <= limit),
                 "a page of more than {limit}"
             );
-            if page.is_empty() {
-                break;
-            }
+            let Some(last) = page.last() else { break };
+            assert!(
+                after.as_ref() < Some(&last.key),
+                "a page after {after:?} ends with {:?}",
+                last.key
+            );
             seen.extend(page);
         }
         let found: Vec<&str> = seen.iter().map(|row| row.key.as_str()).collect();
