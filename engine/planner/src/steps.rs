@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use isobar_engine_model::id::{MachineId, ReplicaId, StepId, WorkloadName};
 use isobar_engine_model::observed::Observed;
 use isobar_engine_model::plan::{Action, Reason, Step, Unmet};
-use isobar_engine_model::spec::Spec;
+use isobar_engine_model::spec::{Spec, WorkloadSpec};
 use isobar_engine_scheduler::{Assignment, Placement, Stop, serving};
 
 /// The steps of a placement, each after those it needs. What cannot be done in any allowed order is left out, and said
@@ -189,9 +189,7 @@ impl<'p> Ordering<'p> {
     }
 }
 
-/// How many healthy replicas of a workload must never be fallen below. The same rule as the scheduler's: a singleton
-/// must be stopped before it starts elsewhere, and what is not wanted needs nothing.
+/// How many healthy replicas of a workload must never be fallen below. What is not wanted needs none.
 fn must_serve(spec: Option<&Spec>, workload: &WorkloadName) -> u32 {
-    let workload = spec.and_then(|spec| spec.workloads.get(workload));
-    workload.filter(|workload| !workload.singleton).map_or(0, |workload| workload.min_available())
+    spec.and_then(|spec| spec.workloads.get(workload)).map_or(0, WorkloadSpec::min_available)
 }

@@ -11,6 +11,7 @@ use crate::census::{is_daemon, may_be};
 use crate::fleet::{ClassIx, GoingIx, HostIx, When, sum};
 use crate::open::Opening;
 use crate::ports::{Ports, bind};
+use crate::room::Title;
 use crate::work::{Work, one_at_a_time};
 
 /// The placing of one workload's missing replicas.
@@ -56,7 +57,8 @@ struct Key {
     level: u32,
     /// Replicas in its domain, for spreads after `machine`.
     spread_after: [u32; 2],
-    opens: bool,
+    /// A machine that is there, one that must be bought anyway, one that was meant for another site.
+    opens: u8,
     /// Free memory and processor that remain.
     slack: (u32, u32),
     class: ClassIx,
@@ -142,7 +144,7 @@ impl<'a> Work<'a> {
     }
 
     fn run(&mut self, round: &mut Round<'a>) {
-        let mut tried: BTreeMap<&'a PoolName, u32> = BTreeMap::new();
+        let mut tried: BTreeMap<&'a PoolName, HostIx> = BTreeMap::new();
         while round.left > 0 {
             if let Some(place) = self.best(round) {
                 self.take(round, place);
@@ -162,6 +164,7 @@ impl<'a> Work<'a> {
                 return;
             }
         }
+        self.placed.insert(self.demands[round.demand].name);
     }
 
     fn end(&mut self, round: Round<'a>) {
@@ -233,7 +236,8 @@ impl<'a> Work<'a> {
         if let Some(opening) = self.opening(class, round.spec, share) {
             let slack = opening.offer.offering.allocatable.less(&round.spec.resources);
             let mut key = self.key(round, class, (slack.memory.0, slack.cpu.0));
-            (key.cost, key.opens, key.level) = (opening.cost, true, 0);
+            (key.cost, key.level) = (opening.cost, 0);
+            key.opens = if matches!(opening.title, Title::Moved(_)) { 2 } else { 1 };
             places.push((key, Place::New { class, opening }));
         }
         places
@@ -259,7 +263,7 @@ impl<'a> Work<'a> {
             waits: false,
             level: round.level.get(&class).copied().unwrap_or(0),
             spread_after: [0; 2],
-            opens: false,
+            opens: 0,
             slack,
             class,
         };

@@ -8,7 +8,7 @@ use isobar_engine_model::quantity::Resources;
 use isobar_engine_model::spec::WorkloadSpec;
 
 use crate::census::{Demand, may_be};
-use crate::fleet::{ClassIx, HostIx, sum};
+use crate::fleet::{ClassIx, GoingIx, HostIx, sum};
 use crate::offers::Offer;
 use crate::ports::replicas_per_machine;
 use crate::room::Title;
@@ -18,7 +18,7 @@ use crate::work::Work;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Opening<'a> {
     pub(crate) offer: Offer<'a>,
-    pub(crate) title: Title,
+    pub(crate) title: Title<'a>,
     /// What it costs more than what must be bought anyway, in micro-dollars an hour.
     pub(crate) cost: i64,
 }
@@ -32,7 +32,7 @@ impl<'a> Work<'a> {
         }
         let room = self.rooms.get(here.pool)?;
         let title = room.title(here.site)?;
-        if title == Title::Extra && self.quotas.get(here.site) == Some(&0) {
+        if title != Title::Owed && self.quotas.get(here.site) == Some(&0) {
             return None;
         }
         let daemons = self.daemons_of(class);
@@ -53,7 +53,7 @@ impl<'a> Work<'a> {
             .min_by_key(|(key, _)| *key)?
             .1;
         let cost = match title {
-            Title::Owed => offer.offering.price.0 - base,
+            Title::Owed | Title::Moved(_) => offer.offering.price.0 - base,
             Title::Extra => offer.offering.price.0,
         };
         Some(Opening { offer: *offer, title, cost })
@@ -99,9 +99,9 @@ impl<'a> Work<'a> {
         classes.take_while(|c| !is_it(c)).count()
     }
 
-    /// Makes room for a machine that serves `demand` in a pool that is full: moves one that is owed elsewhere, or gives
-    /// up one that holds nothing. Whether it could.
-    pub(crate) fn make_way(&mut self, demand: &Demand<'a>, tried: &mut BTreeMap<&'a PoolName, u32>) -> bool {
+    /// Makes room for a machine that serves `demand` in a pool that is full: gives up one that nothing stays on.
+    /// Whether it could.
+    pub(crate) fn make_way(&mut self, demand: &Demand<'a>, tried: &mut BTreeMap<&'a PoolName, HostIx>) -> bool {
         for class in 0..self.fleet.classes.len() {
             let here = &self.fleet.classes[class];
             let (pool, site) = (here.pool, here.site);
@@ -109,50 +109,40 @@ impl<'a> Work<'a> {
                 continue;
             }
             let Some(room) = self.rooms.get(pool) else { continue };
-            if room.title(site).is_some() || self.quotas.get(site) == Some(&0) {
+            if room.title(site).is_some() || room.count.max == 0 || self.quotas.get(site) == Some(&0) {
                 continue;
             }
-            if let Some(from) = room.owed.iter().max_by_key(|(_, owed)| **owed).map(|(site, _)| *site)
-                && self.move_owed(pool, from, site)
-            {
-                return true;
-            }
-            if self.retire(pool, site, tried) {
+            let from = tried.entry(pool).or_default();
+            let found = (*from..self.fleet.hosts.len()).find(|host| self.may_retire(*host, pool, demand));
+            // Machines before it hold something, and will not be given up in this round.
+            *from = found.unwrap_or(self.fleet.hosts.len());
+            if let Some(host) = found {
+                self.retire(host, pool, site);
                 return true;
             }
         }
         false
     }
 
-    fn move_owed(&mut self, pool: &PoolName, from: &'a SiteName, to: &'a SiteName) -> bool {
-        let Some(room) = self.rooms.get_mut(pool) else { return false };
-        let Some(owed) = room.owed.get_mut(from).filter(|owed| **owed > 0) else { return false };
-        *owed -= 1;
-        *room.owed.entry(to).or_default() += 1;
-        if let Some(left) = self.quotas.get_mut(from) {
-            *left += 1;
-        }
-        if let Some(left) = self.quotas.get_mut(to) {
-            *left -= 1;
-        }
-        true
+    /// Whether nothing stays on a machine, and what leaves it finds its place elsewhere.
+    fn may_retire(&self, host: HostIx, pool: &PoolName, demand: &Demand<'a>) -> bool {
+        let entry = &self.fleet.hosts[host];
+        let finds_its_place = |ix: &GoingIx| {
+            let going = &self.going[*ix];
+            let workload = &going.replica.workload;
+            !going.healthy
+                || workload == demand.name
+                || self.placed.contains(workload)
+                || !self.input.spec.workloads.contains_key(workload)
+        };
+        self.fleet.class_of(host).pool == pool
+            && !entry.new
+            && !entry.retired
+            && entry.load == 0
+            && entry.going.iter().chain(&entry.claimed).all(finds_its_place)
     }
 
-    /// Gives up a machine of `pool` that nothing stays on and nothing is to start on.
-    fn retire(&mut self, pool: &'a PoolName, to: &SiteName, tried: &mut BTreeMap<&'a PoolName, u32>) -> bool {
-        // Where the last search ended: machines before it hold something, and will not be given up.
-        let from = tried.entry(pool).or_default();
-        let start = usize::try_from(*from).unwrap_or(usize::MAX);
-        let classes = &self.fleet.classes;
-        let found = (start..self.fleet.hosts.len()).find(|host| {
-            let host = &self.fleet.hosts[*host];
-            classes[host.class].pool == pool && !host.new && !host.retired && host.load == 0
-        });
-        let Some(host) = found else {
-            *from = u32::MAX;
-            return false;
-        };
-        *from = u32::try_from(host).unwrap_or(u32::MAX);
+    fn retire(&mut self, host: HostIx, pool: &PoolName, to: &SiteName) {
         self.fleet.hosts[host].retired = true;
         self.fleet.index(host);
         if let Some(room) = self.rooms.get_mut(pool) {
@@ -160,7 +150,6 @@ impl<'a> Work<'a> {
         }
         let because = format!("released: pool {pool} is full, and one in {to} is needed instead");
         self.reasons.push(Reason { about: self.fleet.hosts[host].id.to_string(), because });
-        true
     }
 
     /// Whether something that a class offers could hold a replica, were there no other limit.

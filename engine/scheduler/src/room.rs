@@ -19,14 +19,16 @@ pub(crate) struct PoolRoom<'a> {
 
 /// How a new machine counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Title {
+pub(crate) enum Title<'a> {
     /// It must be bought anyway.
     Owed,
+    /// It must be bought anyway, and was meant for that site.
+    Moved(&'a SiteName),
     /// It comes on top.
     Extra,
 }
 
-impl PoolRoom<'_> {
+impl<'a> PoolRoom<'a> {
     /// Machines in all, with those owed.
     pub(crate) fn all(&self) -> u32 {
         self.standing + self.new + self.owed_in_all()
@@ -42,9 +44,11 @@ impl PoolRoom<'_> {
     }
 
     /// Whether a machine more may be in `site`, and how it counts.
-    pub(crate) fn title(&self, site: &SiteName) -> Option<Title> {
+    pub(crate) fn title(&self, site: &SiteName) -> Option<Title<'a>> {
         if self.owed.get(site).is_some_and(|owed| *owed > 0) {
             Some(Title::Owed)
+        } else if let Some((from, _)) = self.owed.iter().filter(|(_, owed)| **owed > 0).max_by_key(|(_, owed)| **owed) {
+            Some(Title::Moved(from))
         } else if self.left() > 0 {
             Some(Title::Extra)
         } else {

@@ -81,9 +81,12 @@ impl<'a> Work<'a> {
         for (name, room) in &self.rooms {
             let sites: BTreeSet<&SiteName> = empty.keys().filter(|(pool, _)| pool == name).map(|(_, s)| *s).collect();
             let mut most: BTreeSet<(u32, &SiteName)> = sites.iter().map(|site| (in_site[&(*name, *site)], *site)).collect();
-            for _ in room.count.min..room.standing + room.new {
-                let Some((count, site)) = most.pop_last() else { break };
+            let mut surplus = (room.standing + room.new).saturating_sub(room.count.min);
+            while surplus > 0
+                && let Some((count, site)) = most.pop_last()
+            {
                 let Some(host) = empty.get_mut(&(*name, site)).and_then(Vec::pop) else { continue };
+                surplus -= 1;
                 most.insert((count - 1, site));
                 released.insert(host);
                 let because = format!("released: it holds nothing, and pool {name} needs {}", room.count.min);

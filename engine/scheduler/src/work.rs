@@ -47,6 +47,8 @@ pub(crate) struct Work<'a> {
     pub(crate) unmet: Vec<Unmet>,
     pub(crate) missing: BTreeMap<WorkloadName, u32>,
     pub(crate) reasons: Vec<Reason>,
+    /// Workloads of which nothing is missing any more.
+    pub(crate) placed: BTreeSet<&'a WorkloadName>,
     /// What is left of the work budget.
     pub(crate) budget: u64,
 }
@@ -73,6 +75,7 @@ impl<'a> Work<'a> {
             unmet: Vec::new(),
             missing: BTreeMap::new(),
             reasons,
+            placed: demands.iter().filter(|demand| demand.missing == 0).map(|demand| demand.name).collect(),
             budget: input.budget.0,
             machines,
             demands,
@@ -132,7 +135,7 @@ impl<'a> Work<'a> {
             self.going.push(Going { replica, host, healthy, claimed: false });
         }
         for (workload, healthy) in &mut self.spare {
-            *healthy = healthy.saturating_sub(self.input.spec.workloads.get(*workload).map_or(0, must_serve));
+            *healthy = healthy.saturating_sub(self.input.spec.workloads.get(*workload).map_or(0, WorkloadSpec::min_available));
         }
         for host in 0..self.fleet.hosts.len() {
             self.tally_lingering(host);
@@ -185,18 +188,26 @@ impl<'a> Work<'a> {
     }
 
     /// Takes note of one more machine of a class, and says what it is called.
-    pub(crate) fn name_machine(&mut self, class: ClassIx, title: Title) -> MachineId {
+    pub(crate) fn name_machine(&mut self, class: ClassIx, title: Title<'a>) -> MachineId {
         let class = &self.fleet.classes[class];
         let room = self.rooms.get_mut(class.pool).expect("every pool with offers has its room noted");
         room.new += 1;
-        match title {
-            Title::Owed => *room.owed.get_mut(class.site).expect("owed at this site") -= 1,
-            // The quota of owed machines was taken when they were spread.
-            Title::Extra => {
-                if let Some(left) = self.quotas.get_mut(class.site) {
-                    *left = left.saturating_sub(1);
-                }
-            }
+        // The quota of an owed machine was taken when it was given its site.
+        let (owed_in, takes_quota) = match title {
+            Title::Owed => (Some(class.site), false),
+            Title::Moved(from) => (Some(from), true),
+            Title::Extra => (None, true),
+        };
+        if let Some(owed) = owed_in.and_then(|site| room.owed.get_mut(site)) {
+            *owed -= 1;
+        }
+        if takes_quota && let Some(left) = self.quotas.get_mut(class.site) {
+            *left = left.saturating_sub(1);
+        }
+        if let Title::Moved(from) = title
+            && let Some(left) = self.quotas.get_mut(from)
+        {
+            *left += 1;
         }
         let next = self.next_machine.entry(class.pool).or_insert(1);
         *next += 1;
@@ -211,12 +222,6 @@ impl<'a> Work<'a> {
             .filter(|d| is_daemon(self.input.spec, d.name) && census::may_be(d.spec, class.pool, class.site))
             .fold(Resources::default(), |room, demand| sum(&room, &demand.spec.resources))
     }
-}
-
-/// How many healthy replicas of a workload must never be fallen below. A singleton must be stopped before it starts
-/// elsewhere.
-pub(crate) fn must_serve(spec: &WorkloadSpec) -> u32 {
-    if spec.singleton { 0 } else { spec.min_available() }
 }
 
 /// Whether a new replica may only start once all old ones are stopped.
