@@ -251,7 +251,10 @@ impl Engine {
         let key = machine_key(&attempt.cluster, &attempt.machine);
         let now = self.clock.now();
         let attempt = AttemptRecord {
-            state: AttemptState::Accepted { handle: handle.clone() },
+            state: AttemptState::Accepted {
+                handle: handle.clone(),
+                since: now,
+            },
             ..attempt.clone()
         };
         let node = (attempt.cluster.clone(), attempt.machine.clone());

@@ -130,24 +130,40 @@ pub(crate) enum AttemptState {
     /// It may have been sent. Resolved by sending the same again.
     Intended,
     /// The provider has it.
-    Accepted { handle: ResourceHandle },
+    Accepted { handle: ResourceHandle, since: Timestamp },
     /// The provider has made nothing.
     Refused { reason: String },
-    /// To be deleted; it must not join any more. Without a handle it may not exist at all.
-    Closing {
-        handle: Option<ResourceHandle>,
-        reason: String,
-    },
+    /// To be deleted; it must not join any more. Without a resource it may not exist at all.
+    Closing { made: Option<Made>, reason: String },
     /// The provider says that it is gone.
     Gone { since: Timestamp, reason: String },
 }
 
+/// What an attempt made, and when the provider first said so: until it must be visible, "not found" means nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Made {
+    pub(crate) handle: ResourceHandle,
+    pub(crate) since: Timestamp,
+}
+
 impl AttemptRecord {
+    /// What it made, once known.
+    pub(crate) fn made(&self) -> Option<Made> {
+        match &self.state {
+            AttemptState::Accepted { handle, since } => Some(Made {
+                handle: handle.clone(),
+                since: *since,
+            }),
+            AttemptState::Closing { made, .. } => made.clone(),
+            AttemptState::Intended | AttemptState::Refused { .. } | AttemptState::Gone { .. } => None,
+        }
+    }
+
     /// What the provider calls the resource, once known.
     pub(crate) fn handle(&self) -> Option<&ResourceHandle> {
         match &self.state {
-            AttemptState::Accepted { handle } => Some(handle),
-            AttemptState::Closing { handle, .. } => handle.as_ref(),
+            AttemptState::Accepted { handle, .. } => Some(handle),
+            AttemptState::Closing { made, .. } => made.as_ref().map(|made| &made.handle),
             AttemptState::Intended | AttemptState::Refused { .. } | AttemptState::Gone { .. } => None,
         }
     }

@@ -36,7 +36,11 @@ enum Moment {
 impl Life {
     /// Ends at half-call `last`: an even one before call `last / 2` happens, an odd one after.
     pub fn until(last: u64) -> Self {
-        Self { calls: Arc::default(), last, over: CancellationToken::new() }
+        Self {
+            calls: Arc::default(),
+            last,
+            over: CancellationToken::new(),
+        }
     }
 
     /// Never ends by itself.
@@ -105,12 +109,7 @@ impl<T: Store> Store for Mortal<T> {
         self.life.live(self.inner.commit(epoch, batch)).await
     }
 
-    async fn scan(
-        &self,
-        table: Table,
-        after: Option<&str>,
-        limit: u32,
-    ) -> std::result::Result<Vec<Row>, StoreError> {
+    async fn scan(&self, table: Table, after: Option<&str>, limit: u32) -> std::result::Result<Vec<Row>, StoreError> {
         self.life.live(self.inner.scan(table, after, limit)).await
     }
 

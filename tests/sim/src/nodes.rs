@@ -71,7 +71,9 @@ pub async fn populate(cloud: SimCloud, engine: Living, deeds: Arc<Mutex<Deeds>>)
         let event = events.next().await;
         match event.change {
             MachineChange::Running => {
-                let Some(machine) = cloud.machine(&event.handle) else { continue };
+                let Some(machine) = cloud.machine(&event.handle) else {
+                    continue;
+                };
                 if machine.tags().is_none() {
                     continue;
                 }
@@ -129,9 +131,20 @@ impl Node {
             attempt: AttemptNo(part().parse().expect("a number")),
         };
         let key = rcgen::KeyPair::generate().expect("a key");
-        let request = rcgen::CertificateParams::default().serialize_request(&key).expect("a request");
+        let request = rcgen::CertificateParams::default()
+            .serialize_request(&key)
+            .expect("a request");
         let csr_der = request.der().to_vec();
-        Self { peer, token, csr_der, engine, deeds, replicas: BTreeMap::new(), revision: 0, renewals: 0 }
+        Self {
+            peer,
+            token,
+            csr_der,
+            engine,
+            deeds,
+            replicas: BTreeMap::new(),
+            revision: 0,
+            renewals: 0,
+        }
     }
 
     async fn live(&mut self) {
@@ -164,7 +177,11 @@ impl Node {
             }
             *joined = true;
             let mut deeds = self.deeds.lock().expect("no panic with the lock");
-            deeds.joined.entry(self.peer.machine.clone()).or_default().insert(self.peer.attempt.0);
+            deeds
+                .joined
+                .entry(self.peer.machine.clone())
+                .or_default()
+                .insert(self.peer.attempt.0);
         }
         let (mine, theirs) = memory_pair::<NodeMessage, EngineMessage>();
         let (engine, peer) = (engine.clone(), self.peer.clone());
@@ -175,8 +192,18 @@ impl Node {
     }
 
     async fn talk(&mut self, mut channel: Box<dyn Channel<NodeMessage, EngineMessage>>) -> bool {
-        let hello = Hello { agent_version: "sim".into(), kernel: "sim".into(), joined_boot_ms: 1 };
-        if channel.send(NodeMessage { kind: Some(ToEngine::Hello(hello)) }).await.is_err() {
+        let hello = Hello {
+            agent_version: "sim".into(),
+            kernel: "sim".into(),
+            joined_boot_ms: 1,
+        };
+        if channel
+            .send(NodeMessage {
+                kind: Some(ToEngine::Hello(hello)),
+            })
+            .await
+            .is_err()
+        {
             return true;
         }
         loop {
@@ -196,11 +223,15 @@ impl Node {
                 }
             };
             match message {
-                Ok(EngineMessage { kind: Some(FromEngine::Desired(desired)) }) if desired.revision > self.revision => {
+                Ok(EngineMessage {
+                    kind: Some(FromEngine::Desired(desired)),
+                }) if desired.revision > self.revision => {
                     self.revision = desired.revision;
                     self.take_up(desired.replicas);
                 }
-                Ok(EngineMessage { kind: Some(FromEngine::PowerOff(_)) }) => return false,
+                Ok(EngineMessage {
+                    kind: Some(FromEngine::PowerOff(_)),
+                }) => return false,
                 Ok(_) => {}
                 Err(_) => return true,
             }
@@ -221,7 +252,11 @@ impl Node {
         });
         for replica in wanted {
             let (id, stopping) = (replica.id.clone(), replica.stopping);
-            let running = self.replicas.entry(id).or_insert(Running { replica, since: now, stopping: None });
+            let running = self.replicas.entry(id).or_insert(Running {
+                replica,
+                since: now,
+                stopping: None,
+            });
             if stopping && running.stopping.is_none() {
                 running.stopping = Some(now);
                 deeds.set(&running.replica.workload, &running.replica.id, false);
@@ -242,13 +277,30 @@ impl Node {
             };
             let healthy = state == ReplicaState::ReplicaRunning && running.stopping.is_none();
             deeds.set(&running.replica.workload, &running.replica.id, healthy);
-            ReplicaStatus { id: running.replica.id.clone(), state: state.into(), healthy, ..ReplicaStatus::default() }
+            ReplicaStatus {
+                id: running.replica.id.clone(),
+                state: state.into(),
+                healthy,
+                ..ReplicaStatus::default()
+            }
         });
-        Status { desired_revision: self.revision, replicas: replicas.collect(), ..Status::default() }
+        Status {
+            desired_revision: self.revision,
+            replicas: replicas.collect(),
+            ..Status::default()
+        }
     }
 }
 
 fn unhex(text: &str) -> Vec<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()).expect("hex");
-    text.as_bytes().chunks(2).map(|pair| digit(pair[0]) * 16 + digit(pair[1])).collect()
+    let digit = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+            .expect("hex")
+    };
+    text.as_bytes()
+        .chunks(2)
+        .map(|pair| digit(pair[0]) * 16 + digit(pair[1]))
+        .collect()
 }

@@ -77,9 +77,15 @@ impl World {
     pub async fn start(&mut self, life: Life) -> Option<Arc<Engine>> {
         self.engines += 1;
         let entropy = Arc::new(SeededEntropy::new(self.seed ^ (self.engines << 32)));
-        let clock = Arc::new(Mortal { inner: self.clock.clone(), life: life.clone() });
+        let clock = Arc::new(Mortal {
+            inner: self.clock.clone(),
+            life: life.clone(),
+        });
         let id = ProviderId::new("sim").expect("a name");
-        let sim = Mortal { inner: SimProvider::new(id, self.cloud.clone()), life: life.clone() };
+        let sim = Mortal {
+            inner: SimProvider::new(id, self.cloud.clone()),
+            life: life.clone(),
+        };
         let sim: Arc<dyn Provider> = Arc::new(sim);
         let provider = isobar_engine_provider::decorate::standard(sim, clock.clone(), entropy.clone());
         let config = Config {
@@ -90,8 +96,16 @@ impl World {
             bounds: self.bounds,
             at_crash_point: None,
         };
-        let store = Arc::new(Mortal { inner: self.store.clone(), life: life.clone() });
-        let boundaries = Boundaries { store, providers: vec![provider], clock, entropy };
+        let store = Arc::new(Mortal {
+            inner: self.store.clone(),
+            life: life.clone(),
+        });
+        let boundaries = Boundaries {
+            store,
+            providers: vec![provider],
+            clock,
+            entropy,
+        };
         let engine = tokio::select! {
             biased;
             () = life.ended() => return None,
@@ -105,12 +119,23 @@ impl World {
     pub async fn apply(&self, engine: &Arc<Engine>, intent: Intent) -> Result<OperationView, ApiError> {
         let answer = self.plan(engine, intent).await?;
         let plan = answer.plan.id;
-        engine.apply(ApplyRequest { idempotency_key: plan.to_string(), plan, why: None }).await
+        engine
+            .apply(ApplyRequest {
+                idempotency_key: plan.to_string(),
+                plan,
+                why: None,
+            })
+            .await
     }
 
     /// Plans.
     pub async fn plan(&self, engine: &Engine, intent: Intent) -> Result<PlanAnswer, ApiError> {
-        engine.plan(PlanRequest { intent, limits: Limits::default() }).await
+        engine
+            .plan(PlanRequest {
+                intent,
+                limits: Limits::default(),
+            })
+            .await
     }
 
     /// Waits for an operation's end.
@@ -118,7 +143,11 @@ impl World {
         let waiting = async {
             let mut seen = None;
             loop {
-                let get = OperationGet { operation: operation.clone(), seen, wait_ms: Some(20_000) };
+                let get = OperationGet {
+                    operation: operation.clone(),
+                    seen,
+                    wait_ms: Some(20_000),
+                };
                 let view = engine.operation_get(get).await.expect("it was accepted");
                 if view.operation.state.is_final() {
                     return view.operation.state;
@@ -126,12 +155,19 @@ impl World {
                 seen = Some(view.revision);
             }
         };
-        tokio::time::timeout(PATIENCE, waiting).await.expect("every operation ends")
+        tokio::time::timeout(PATIENCE, waiting)
+            .await
+            .expect("every operation ends")
     }
 
     /// Lists.
     pub async fn query(&self, engine: &Engine, cluster: &ClusterName, what: QueryWhat) -> QueryAnswer {
-        let request = QueryRequest { what, cluster: cluster.clone(), after: None, limit: Some(500) };
+        let request = QueryRequest {
+            what,
+            cluster: cluster.clone(),
+            after: None,
+            limit: Some(500),
+        };
         engine.query(request).await.expect("the cluster is known")
     }
 
@@ -143,7 +179,11 @@ impl World {
                 let summary = answer.cluster.expect("asked for");
                 let settled = summary.condition == Condition::Converged;
                 if settled && summary.machines_ready == summary.machines && self.looked_twice().await {
-                    let again = self.query(engine, cluster, QueryWhat::Cluster).await.cluster.expect("asked for");
+                    let again = self
+                        .query(engine, cluster, QueryWhat::Cluster)
+                        .await
+                        .cluster
+                        .expect("asked for");
                     if again.condition == Condition::Converged && again.machines_ready == again.machines {
                         return;
                     }
@@ -151,7 +191,9 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, converging).await.expect("every cluster converges");
+        tokio::time::timeout(PATIENCE, converging)
+            .await
+            .expect("every cluster converges");
     }
 
     async fn looked_twice(&self) -> bool {
@@ -162,7 +204,11 @@ impl World {
     /// Panics unless what the cloud has is what the journal and the machines' records say, each machine once, and no
     /// machine was ever joined by two attempts.
     pub async fn check(&self, engine: &Engine, cluster: &ClusterName) {
-        let machines = self.query(engine, cluster, QueryWhat::Machines).await.machines.expect("asked for");
+        let machines = self
+            .query(engine, cluster, QueryWhat::Machines)
+            .await
+            .machines
+            .expect("asked for");
         let mut kept: BTreeMap<MachineId, String> = BTreeMap::new();
         for machine in &machines {
             match &machine.phase {
@@ -177,7 +223,11 @@ impl World {
             assert_eq!(twin, None, "two resources of {}", tags.machine);
         }
         assert_eq!(living, kept, "the cloud has what the engine knows");
-        let attempts = self.query(engine, cluster, QueryWhat::Attempts).await.attempts.expect("asked for");
+        let attempts = self
+            .query(engine, cluster, QueryWhat::Attempts)
+            .await
+            .attempts
+            .expect("asked for");
         let journaled: BTreeMap<MachineId, String> = attempts
             .into_iter()
             .filter(|attempt| attempt.state == "accepted")

@@ -38,32 +38,63 @@ async fn a_cluster_is_bought_runs_moves_heals_and_goes() {
     world.check(&engine, &shop_name()).await;
     let again = world.plan(&engine, deploy()).await.unwrap();
     assert!(again.converged, "{:?}", again.outline);
-    let replicas = world.query(&engine, &shop_name(), QueryWhat::Replicas).await.replicas.unwrap();
-    let job = replicas.iter().find(|view| view.replica.workload.as_str() == "migrate").unwrap();
-    assert!(matches!(job.replica.phase, ReplicaPhase::Succeeded { .. }), "{:?}", job.replica.phase);
+    let replicas = world
+        .query(&engine, &shop_name(), QueryWhat::Replicas)
+        .await
+        .replicas
+        .unwrap();
+    let job = replicas
+        .iter()
+        .find(|view| view.replica.workload.as_str() == "migrate")
+        .unwrap();
+    assert!(
+        matches!(job.replica.phase, ReplicaPhase::Succeeded { .. }),
+        "{:?}",
+        job.replica.phase
+    );
 
     world.deeds.lock().unwrap().fewest.clear();
     let moved = world.apply(&engine, move_web()).await.unwrap();
     let end = world.wait(&engine, &moved.operation.id).await;
     assert!(matches!(end, OperationState::Succeeded { .. }), "{end:?}");
-    assert!(world.deeds.lock().unwrap().fewest["web"] >= 3, "never below what the spec allows");
+    assert!(
+        world.deeds.lock().unwrap().fewest["web"] >= 3,
+        "never below what the spec allows"
+    );
     world.converge(&engine, &shop_name()).await;
-    let replicas = world.query(&engine, &shop_name(), QueryWhat::Replicas).await.replicas.unwrap();
-    let web: Vec<_> = replicas.iter().filter(|view| view.replica.workload.as_str() == "web").collect();
+    let replicas = world
+        .query(&engine, &shop_name(), QueryWhat::Replicas)
+        .await
+        .replicas
+        .unwrap();
+    let web: Vec<_> = replicas
+        .iter()
+        .filter(|view| view.replica.workload.as_str() == "web")
+        .collect();
     assert_eq!(web.len(), 4);
     assert!(web.iter().all(|view| view.site.as_ref().unwrap().as_str() == "south"));
 
     let victim = web[0].replica.machine.clone();
     let machines = world.cloud.machines();
-    let machine = machines.iter().find(|machine| machine.tags().unwrap().machine == victim).unwrap();
+    let machine = machines
+        .iter()
+        .find(|machine| machine.tags().unwrap().machine == victim)
+        .unwrap();
     assert!(world.cloud.kill(&machine.handle));
     tokio::time::sleep(std::time::Duration::from_secs(10)).await;
     world.converge(&engine, &shop_name()).await;
     world.check(&engine, &shop_name()).await;
-    let replicas = world.query(&engine, &shop_name(), QueryWhat::Replicas).await.replicas.unwrap();
+    let replicas = world
+        .query(&engine, &shop_name(), QueryWhat::Replicas)
+        .await
+        .replicas
+        .unwrap();
     assert!(replicas.iter().all(|view| view.replica.machine != victim));
 
-    let gone = world.apply(&engine, Intent::Destroy { cluster: shop_name() }).await.unwrap();
+    let gone = world
+        .apply(&engine, Intent::Destroy { cluster: shop_name() })
+        .await
+        .unwrap();
     let end = world.wait(&engine, &gone.operation.id).await;
     assert!(matches!(end, OperationState::Succeeded { .. }), "{end:?}");
     assert!(world.cloud.machines().is_empty());

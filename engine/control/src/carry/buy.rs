@@ -6,6 +6,7 @@
 use isobar_engine_model::id::{AttemptNo, MachineId, PoolName, ResourceHandle};
 use isobar_engine_model::observed::{Bought, MachinePhase};
 use isobar_engine_model::plan::Candidate;
+use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_model::spec::NODE_PORTS;
 use isobar_engine_provider::error::Next;
 use isobar_engine_provider::{
@@ -35,7 +36,7 @@ pub(crate) async fn buy(job: &StepJob<'_>, purchase: &Purchase<'_>) -> Result<()
         match attempts.last() {
             Some(last) => match &last.state {
                 AttemptState::Intended => send(job, last).await?,
-                AttemptState::Accepted { handle } => match joined(job, last, handle).await? {
+                AttemptState::Accepted { handle, since } => match joined(job, last, (handle, *since)).await? {
                     Joined::Yes => return Ok(()),
                     Joined::Never(reason) => super::release::close(job, last, &reason).await?,
                 },
@@ -260,7 +261,11 @@ enum Joined {
 }
 
 /// Waits until an attempt's node has joined, or never will.
-async fn joined(job: &StepJob<'_>, attempt: &AttemptRecord, handle: &ResourceHandle) -> Result<Joined, StepError> {
+async fn joined(
+    job: &StepJob<'_>,
+    attempt: &AttemptRecord,
+    (handle, accepted): (&ResourceHandle, Timestamp),
+) -> Result<Joined, StepError> {
     let engine = job.engine;
     let bounds = &engine.config.bounds;
     let key = machine_key(job.cluster(), &attempt.machine);
@@ -289,7 +294,7 @@ async fn joined(job: &StepJob<'_>, attempt: &AttemptRecord, handle: &ResourceHan
             }
         }
         let now = engine.clock.now();
-        let age = now.since_ms(attempt.intended);
+        let age = now.since_ms(accepted);
         if age > bounds.boot_max_ms {
             let bound = bounds.boot_max_ms / 1000;
             return Ok(Joined::Never(format!(

@@ -1,7 +1,6 @@
 //! Deleting: what may exist is found out, deleted, and deleted again until the provider says that it is gone.
 
-use isobar_engine_model::id::MachineId;
-use isobar_engine_model::id::ResourceHandle;
+use isobar_engine_model::id::{MachineId, ResourceHandle};
 use isobar_engine_model::observed::MachinePhase;
 use isobar_engine_provider::error::Next;
 use isobar_engine_provider::{Provider, ProviderError, ResourceKind, Site};
@@ -9,7 +8,7 @@ use isobar_engine_provider::{Provider, ProviderError, ResourceKind, Site};
 use super::{StepError, StepJob};
 use crate::live::Command;
 use crate::record::{
-    AttemptRecord, AttemptState, CredentialRecord, MachineRecord, ReplicaRecord, attempt_key, machine_key,
+    AttemptRecord, AttemptState, CredentialRecord, MachineRecord, Made, ReplicaRecord, attempt_key, machine_key,
     machine_prefix,
 };
 
@@ -99,9 +98,8 @@ async fn announce(job: &StepJob<'_>, machine: &MachineId) -> Result<(), StepErro
             for attempt in living {
                 revoke(draft, &attempt);
                 if !matches!(attempt.state, AttemptState::Closing { .. }) {
-                    let handle = attempt.handle().cloned();
                     let state = AttemptState::Closing {
-                        handle,
+                        made: attempt.made(),
                         reason: "released".into(),
                     };
                     draft.put(AttemptRecord { state, ..attempt });
@@ -129,7 +127,7 @@ pub(crate) async fn close(job: &StepJob<'_>, attempt: &AttemptRecord, reason: &s
     let what = format!("attempt {} given up: {reason}", attempt.attempt.0);
     job.engine.event(job.cluster(), attempt.machine.as_str(), &what).await?;
     let state = AttemptState::Closing {
-        handle: attempt.handle().cloned(),
+        made: attempt.made(),
         reason: reason.to_owned(),
     };
     let closing = AttemptRecord {
@@ -149,7 +147,7 @@ pub(crate) async fn close(job: &StepJob<'_>, attempt: &AttemptRecord, reason: &s
 
 /// Deletes what a closing attempt made, until the provider says that it is gone.
 pub(crate) async fn finish(job: &StepJob<'_>, attempt: &AttemptRecord) -> Result<(), StepError> {
-    let AttemptState::Closing { handle, reason } = &attempt.state else {
+    let AttemptState::Closing { made, reason } = &attempt.state else {
         return Err(StepError::Failed(format!(
             "attempt {} of {} is not closing",
             attempt.attempt.0, attempt.machine
@@ -160,12 +158,12 @@ pub(crate) async fn finish(job: &StepJob<'_>, attempt: &AttemptRecord) -> Result
         .engine
         .provider(&sealed.site)
         .map_err(|error| StepError::Failed(error.message))?;
-    let found = match handle {
-        Some(handle) => Some(handle.clone()),
+    let found = match made {
+        Some(made) => Some(made.clone()),
         None => find_out(job, attempt, &*provider, &sealed.site).await?,
     };
-    if let Some(handle) = found {
-        delete(job, attempt, &*provider, (&sealed.site, &handle)).await?;
+    if let Some(made) = found {
+        delete(job, attempt, &*provider, (&sealed.site, &made)).await?;
     }
     let gone = AttemptState::Gone {
         since: job.engine.clock.now(),
@@ -179,17 +177,20 @@ async fn delete(
     job: &StepJob<'_>,
     attempt: &AttemptRecord,
     provider: &dyn Provider,
-    (site, handle): (&Site, &ResourceHandle),
+    (site, made): (&Site, &Made),
 ) -> Result<(), StepError> {
+    let visible_from = made.since.plus_ms(provider.capabilities().visibility_delay_max_ms);
     loop {
         job.says(attempt.attempt, format!("{} deletes it", attempt.site));
-        match provider.delete(site, handle, &attempt.token).await {
-            Ok(()) => match provider.get(site, handle).await {
-                Err(ProviderError::NotFound) => return Ok(()),
-                Ok(_) => {}
-                Err(error) => job.says(attempt.attempt, format!("{}: {error}; looking again", attempt.site)),
-            },
-            Err(ProviderError::NotFound) => return Ok(()),
+        let asked = job.engine.clock.now();
+        let gone = match provider.delete(site, &made.handle, &attempt.token).await {
+            Ok(()) => provider.get(site, &made.handle).await.map(|_| ()),
+            Err(error) => Err(error),
+        };
+        match gone {
+            Ok(()) => {}
+            Err(ProviderError::NotFound) if asked > visible_from => return Ok(()),
+            Err(ProviderError::NotFound) => job.says(attempt.attempt, "waiting until it must be visible"),
             Err(error) if error.next() == Next::GiveUp => {
                 return Err(StepError::Failed(format!(
                     "delete {} in {}: {error}",
@@ -209,17 +210,22 @@ async fn find_out(
     attempt: &AttemptRecord,
     provider: &dyn Provider,
     site: &Site,
-) -> Result<Option<ResourceHandle>, StepError> {
+) -> Result<Option<Made>, StepError> {
     let mut absent_since = None;
     loop {
         let now = job.engine.clock.now();
         job.says(attempt.attempt, format!("finding out whether {} made it", attempt.site));
         if let Some(handle) = listed(job, attempt, provider, site).await {
-            return Ok(Some(handle));
+            return Ok(Some(Made { handle, since: now }));
         }
         if now < attempt.expires {
             match job.engine.create(attempt).await {
-                Ok(handle) => return Ok(Some(handle)),
+                Ok(handle) => {
+                    return Ok(Some(Made {
+                        handle,
+                        since: job.engine.clock.now(),
+                    }));
+                }
                 Err(error) => match error.next() {
                     Next::Fallback | Next::GiveUp => return Ok(None),
                     Next::Again | Next::FindOut => {}
