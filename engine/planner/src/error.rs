@@ -120,5 +120,8 @@ impl PlanError {
 /// The name that was probably meant.
 pub(crate) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<String> {
     let distances = known.map(|other| (strsim::damerau_levenshtein(name, other), other));
-    distances.filter(|(distance, _)| *distance <= SUGGEST_WITHIN).min().map(|(_, other)| other.to_owned())
+    distances
+        .filter(|(distance, _)| *distance <= SUGGEST_WITHIN)
+        .min()
+        .map(|(_, other)| other.to_owned())
 }

@@ -13,13 +13,22 @@ use crate::error::{PlanError, nearest};
 pub fn apply(intent: &Intent, observed: &Observed) -> Result<Option<Spec>, PlanError> {
     match intent {
         Intent::Deploy { spec } => Ok(Some((**spec).clone())),
-        Intent::Move { cluster, workload, to, from } => {
+        Intent::Move {
+            cluster,
+            workload,
+            to,
+            from,
+        } => {
             let mut spec = stored(cluster, observed)?;
             let sites = target_sites(&spec, workload, to, from)?;
             workload_mut(&mut spec, workload)?.placement.sites = sites;
             Ok(Some(spec))
         }
-        Intent::Scale { cluster, workload, replicas } => {
+        Intent::Scale {
+            cluster,
+            workload,
+            replicas,
+        } => {
             let mut spec = stored(cluster, observed)?;
             scale(workload, workload_mut(&mut spec, workload)?, *replicas)?;
             Ok(Some(spec))
@@ -27,7 +36,9 @@ pub fn apply(intent: &Intent, observed: &Observed) -> Result<Option<Spec>, PlanE
         Intent::Drain { cluster, .. } => stored(cluster, observed).map(Some),
         Intent::Destroy { cluster } => {
             if observed.cluster != *cluster || (observed.spec.is_none() && observed.machines.is_empty()) {
-                return Err(PlanError::UnknownCluster { cluster: cluster.clone() });
+                return Err(PlanError::UnknownCluster {
+                    cluster: cluster.clone(),
+                });
             }
             Ok(None)
         }
@@ -36,7 +47,9 @@ pub fn apply(intent: &Intent, observed: &Observed) -> Result<Option<Spec>, PlanE
 
 fn stored(cluster: &ClusterName, observed: &Observed) -> Result<Spec, PlanError> {
     let spec = observed.spec.as_ref().filter(|spec| spec.cluster == *cluster);
-    spec.cloned().ok_or_else(|| PlanError::UnknownCluster { cluster: cluster.clone() })
+    spec.cloned().ok_or_else(|| PlanError::UnknownCluster {
+        cluster: cluster.clone(),
+    })
 }
 
 fn workload_mut<'s>(spec: &'s mut Spec, name: &WorkloadName) -> Result<&'s mut WorkloadSpec, PlanError> {
@@ -77,7 +90,11 @@ fn target_sites(
     }
     let mut sorted = now;
     sorted.sort_unstable();
-    Ok(if target == sorted { workload.cloned().flatten() } else { Some(target) })
+    Ok(if target == sorted {
+        workload.cloned().flatten()
+    } else {
+        Some(target)
+    })
 }
 
 fn known_site(spec: &Spec, site: &SiteName) -> Result<(), PlanError> {
@@ -93,7 +110,10 @@ fn known_site(spec: &Spec, site: &SiteName) -> Result<(), PlanError> {
 
 fn scale(name: &WorkloadName, spec: &mut WorkloadSpec, wanted: u32) -> Result<(), PlanError> {
     match &mut spec.kind {
-        WorkloadKind::Service { replicas, min_available } => {
+        WorkloadKind::Service {
+            replicas,
+            min_available,
+        } => {
             if spec.singleton && wanted > 1 {
                 return Err(PlanError::Singleton { workload: name.clone() });
             }

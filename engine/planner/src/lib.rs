@@ -110,8 +110,14 @@ pub fn is_converged(plan: &Plan, stored: Option<&Spec>) -> bool {
 }
 
 fn drained(intent: &Intent, observed: &Observed) -> Result<Option<MachineId>, PlanError> {
-    let Intent::Drain { machine, .. } = intent else { return Ok(None) };
-    let there = observed.machines.iter().filter(|m| !matches!(m.phase, MachinePhase::Gone { .. })).map(|m| &m.id);
+    let Intent::Drain { machine, .. } = intent else {
+        return Ok(None);
+    };
+    let there = observed
+        .machines
+        .iter()
+        .filter(|m| !matches!(m.phase, MachinePhase::Gone { .. }))
+        .map(|m| &m.id);
     if there.clone().any(|id| id == machine) {
         return Ok(Some(machine.clone()));
     }
@@ -129,7 +135,10 @@ fn there_are(observed: &Observed) -> Vec<String> {
 /// Nothing is wanted: every replica is stopped, every machine released.
 fn everything_ends(observed: &Observed) -> Placement {
     let mut placement = Placement::default();
-    let live = observed.replicas.iter().filter(|replica| !matches!(replica.phase, ReplicaPhase::Stopped { .. }));
+    let live = observed
+        .replicas
+        .iter()
+        .filter(|replica| !matches!(replica.phase, ReplicaPhase::Stopped { .. }));
     placement.stops = live
         .map(|replica| isobar_engine_scheduler::Stop {
             replica: replica.id.clone(),
@@ -138,7 +147,10 @@ fn everything_ends(observed: &Observed) -> Placement {
             healthy: false,
         })
         .collect();
-    let there = observed.machines.iter().filter(|machine| !matches!(machine.phase, MachinePhase::Gone { .. }));
+    let there = observed
+        .machines
+        .iter()
+        .filter(|machine| !matches!(machine.phase, MachinePhase::Gone { .. }));
     placement.releases = there.map(|machine| machine.id.clone()).collect();
     placement
 }
@@ -147,7 +159,15 @@ fn everything_ends(observed: &Observed) -> Placement {
 fn base(observed: &Observed) -> Base {
     Base {
         generation: observed.generation,
-        machines: observed.machines.iter().map(|machine| (machine.id.clone(), machine.version)).collect(),
-        replicas: observed.replicas.iter().map(|replica| (replica.id.clone(), replica.version)).collect(),
+        machines: observed
+            .machines
+            .iter()
+            .map(|machine| (machine.id.clone(), machine.version))
+            .collect(),
+        replicas: observed
+            .replicas
+            .iter()
+            .map(|replica| (replica.id.clone(), replica.version))
+            .collect(),
     }
 }

@@ -20,20 +20,40 @@ pub(crate) fn ceiling(limits: &Limits, before: MicroUsdPerHour) -> Option<MicroU
         let more = i128::from(before.0) * i128::from(percent) / 100;
         before.0.saturating_add(i64::try_from(more).unwrap_or(i64::MAX))
     });
-    [dearer, limits.max_micro_usd_per_hour].into_iter().flatten().min().map(MicroUsdPerHour)
+    [dearer, limits.max_micro_usd_per_hour]
+        .into_iter()
+        .flatten()
+        .min()
+        .map(MicroUsdPerHour)
 }
 
 /// Healing takes no fallback that lifts the cost above what the cluster costs already: nobody is asked before it runs,
 /// so it brings back what was accepted and buys nothing dearer on the way.
 pub(crate) fn drop_dear_fallbacks(observed: &Observed, placement: &mut Placement, before: MicroUsdPerHour) {
     let released: BTreeSet<&MachineId> = placement.releases.iter().collect();
-    let staying = observed.machines.iter().filter(|machine| !released.contains(&machine.id)).map(price);
-    let firsts = placement.buys.iter().filter_map(|buy| Some(buy.candidates.first()?.price));
-    let mut left = before.0.saturating_sub(staying.chain(firsts).sum::<MicroUsdPerHour>().0).max(0);
+    let staying = observed
+        .machines
+        .iter()
+        .filter(|machine| !released.contains(&machine.id))
+        .map(price);
+    let firsts = placement
+        .buys
+        .iter()
+        .filter_map(|buy| Some(buy.candidates.first()?.price));
+    let mut left = before
+        .0
+        .saturating_sub(staying.chain(firsts).sum::<MicroUsdPerHour>().0)
+        .max(0);
     for buy in &mut placement.buys {
         let first = buy.candidates.first().map_or(0, |candidate| candidate.price.0);
-        buy.candidates.retain(|candidate| candidate.price.0 <= first.saturating_add(left));
-        let dearest = buy.candidates.iter().map(|candidate| candidate.price.0).max().unwrap_or(first);
+        buy.candidates
+            .retain(|candidate| candidate.price.0 <= first.saturating_add(left));
+        let dearest = buy
+            .candidates
+            .iter()
+            .map(|candidate| candidate.price.0)
+            .max()
+            .unwrap_or(first);
         left -= dearest - first;
     }
 }
@@ -55,8 +75,17 @@ pub(crate) fn change(observed: &Observed, steps: &[Step], before: MicroUsdPerHou
             Action::StartReplica { .. } | Action::StopReplica { .. } => {}
         }
     }
-    let staying = observed.machines.iter().filter(|machine| !released.contains(&machine.id)).map(price).sum();
-    CostChange { before, after: first + staying, ceiling: dearest + staying }
+    let staying = observed
+        .machines
+        .iter()
+        .filter(|machine| !released.contains(&machine.id))
+        .map(price)
+        .sum();
+    CostChange {
+        before,
+        after: first + staying,
+        ceiling: dearest + staying,
+    }
 }
 
 fn price(machine: &Machine) -> MicroUsdPerHour {
@@ -66,6 +95,9 @@ fn price(machine: &Machine) -> MicroUsdPerHour {
         | MachinePhase::Booting { .. }
         | MachinePhase::Ready { .. }
         | MachinePhase::Lost { .. }
-        | MachinePhase::Releasing { .. } => machine.bought.as_ref().map_or(MicroUsdPerHour(0), |bought| bought.price),
+        | MachinePhase::Releasing { .. } => machine
+            .bought
+            .as_ref()
+            .map_or(MicroUsdPerHour(0), |bought| bought.price),
     }
 }

@@ -10,11 +10,15 @@ use isobar_engine_scheduler::{Placement, serving};
 
 /// Every risk of carrying `steps` out, in order of severity.
 pub(crate) fn find(spec: Option<&Spec>, observed: &Observed, placement: &Placement, steps: &[Step]) -> Vec<Risk> {
-    let Some(spec) = spec else { return vec![Risk::ClusterEnds] };
+    let Some(spec) = spec else {
+        return vec![Risk::ClusterEnds];
+    };
     let mut risks = Vec::new();
     for workload in observed.spec.iter().flat_map(|stored| stored.workloads.keys()) {
         if !spec.workloads.contains_key(workload) {
-            risks.push(Risk::WorkloadEnds { workload: workload.clone() });
+            risks.push(Risk::WorkloadEnds {
+                workload: workload.clone(),
+            });
         }
     }
     risks.extend(below_minimum(spec, observed));
@@ -31,12 +35,18 @@ fn below_minimum(spec: &Spec, observed: &Observed) -> Vec<Risk> {
     }
     let mut risks = Vec::new();
     for (name, before) in observed.spec.iter().flat_map(|stored| &stored.workloads) {
-        let Some(after) = spec.workloads.get(name) else { continue };
+        let Some(after) = spec.workloads.get(name) else {
+            continue;
+        };
         // A minimum that this very plan raises is not lost yet.
         let minimum = before.min_available().min(after.min_available());
         let healthy = healthy.get(name).copied().unwrap_or(0);
         if healthy < minimum {
-            risks.push(Risk::BelowMinimum { workload: name.clone(), healthy, minimum });
+            risks.push(Risk::BelowMinimum {
+                workload: name.clone(),
+                healthy,
+                minimum,
+            });
         }
     }
     risks
@@ -51,11 +61,17 @@ fn single_site(spec: &Spec, observed: &Observed, placement: &Placement, steps: &
         }
     }
     let kept: BTreeSet<&ReplicaId> = placement.kept.iter().collect();
-    let mut places: Vec<(&WorkloadName, &MachineId)> =
-        observed.replicas.iter().filter(|r| kept.contains(&r.id)).map(|r| (&r.workload, &r.machine)).collect();
+    let mut places: Vec<(&WorkloadName, &MachineId)> = observed
+        .replicas
+        .iter()
+        .filter(|r| kept.contains(&r.id))
+        .map(|r| (&r.workload, &r.machine))
+        .collect();
     for step in steps {
         match &step.action {
-            Action::BuyMachine { machine, candidates, .. } => {
+            Action::BuyMachine {
+                machine, candidates, ..
+            } => {
                 if let Some(first) = candidates.first() {
                     site_of.insert(machine, &first.site);
                 }
@@ -71,12 +87,19 @@ fn single_site(spec: &Spec, observed: &Observed, placement: &Placement, steps: &
         entry.1.extend(site_of.get(machine));
     }
     let services = sites.into_iter().filter(|(name, _)| {
-        spec.workloads.get(*name).is_some_and(|w| matches!(w.kind, WorkloadKind::Service { .. }))
+        spec.workloads
+            .get(*name)
+            .is_some_and(|w| matches!(w.kind, WorkloadKind::Service { .. }))
     });
     services
-        .filter_map(|(workload, (replicas, sites))| match sites.into_iter().collect::<Vec<_>>()[..] {
-            [site] if replicas > 1 => Some(Risk::SingleSite { workload: workload.clone(), site: site.clone() }),
-            _ => None,
-        })
+        .filter_map(
+            |(workload, (replicas, sites))| match sites.into_iter().collect::<Vec<_>>()[..] {
+                [site] if replicas > 1 => Some(Risk::SingleSite {
+                    workload: workload.clone(),
+                    site: site.clone(),
+                }),
+                _ => None,
+            },
+        )
         .collect()
 }

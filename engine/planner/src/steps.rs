@@ -34,7 +34,9 @@ pub(crate) fn order(spec: Option<&Spec>, observed: &Observed, placement: &mut Pl
     for machine in &placement.releases {
         ordering.release(machine);
     }
-    let Ordering { steps, unmet, reasons, .. } = ordering;
+    let Ordering {
+        steps, unmet, reasons, ..
+    } = ordering;
     placement.unmet.extend(unmet);
     placement.reasons.extend(reasons);
     steps
@@ -93,7 +95,9 @@ impl<'p> Ordering<'p> {
     fn start(&mut self, assignment: &'p Assignment) {
         let mut needs: Vec<StepId> = self.bought.get(&assignment.machine).copied().into_iter().collect();
         for replica in &assignment.after {
-            let Some(stop) = self.stops.get(replica).copied() else { continue };
+            let Some(stop) = self.stops.get(replica).copied() else {
+                continue;
+            };
             let Some(step) = self.stop_at_once(stop) else {
                 // A machine that it counted on was too dear: so this one has no room either.
                 self.unmet.push(Unmet {
@@ -161,7 +165,10 @@ impl<'p> Ordering<'p> {
                 *left += 1;
                 self.occupied.insert(&stop.machine);
                 let because = "left running: nothing stands in for it yet".to_owned();
-                self.reasons.push(Reason { about: stop.replica.to_string(), because });
+                self.reasons.push(Reason {
+                    about: stop.replica.to_string(),
+                    because,
+                });
             }
         }
     }
@@ -181,15 +188,24 @@ impl<'p> Ordering<'p> {
     fn release(&mut self, machine: &'p MachineId) {
         if self.occupied.contains(machine) {
             let because = "kept: a replica on it cannot be stopped yet".to_owned();
-            self.reasons.push(Reason { about: machine.to_string(), because });
+            self.reasons.push(Reason {
+                about: machine.to_string(),
+                because,
+            });
             return;
         }
         let needs = self.stopped_on.remove(machine).unwrap_or_default();
-        self.push(Action::ReleaseMachine { machine: machine.clone() }, needs);
+        self.push(
+            Action::ReleaseMachine {
+                machine: machine.clone(),
+            },
+            needs,
+        );
     }
 }
 
 /// How many healthy replicas of a workload must never be fallen below. What is not wanted needs none.
 fn must_serve(spec: Option<&Spec>, workload: &WorkloadName) -> u32 {
-    spec.and_then(|spec| spec.workloads.get(workload)).map_or(0, WorkloadSpec::min_available)
+    spec.and_then(|spec| spec.workloads.get(workload))
+        .map_or(0, WorkloadSpec::min_available)
 }

@@ -28,14 +28,19 @@ pub fn outline(plan: &Plan) -> Vec<String> {
 /// What a step does; of a purchase also what and where.
 fn what(step: &Step) -> String {
     let title = title(step);
-    let Action::BuyMachine { candidates, .. } = &step.action else { return title };
+    let Action::BuyMachine { candidates, .. } = &step.action else {
+        return title;
+    };
     let Some(first) = candidates.first() else { return title };
     let fallbacks = match candidates.len() - 1 {
         0 => String::new(),
         1 => ", 1 fallback".into(),
         more => format!(", {more} fallbacks"),
     };
-    format!("{title} in {}: {}, {}{fallbacks}", first.site, first.offering, first.price)
+    format!(
+        "{title} in {}: {}, {}{fallbacks}",
+        first.site, first.offering, first.price
+    )
 }
 
 /// What a step waits for, beyond what goes without saying: a machine's purchase and its replicas' end.
@@ -48,5 +53,9 @@ fn once<'s>(step: &Step, needs: impl Iterator<Item = &'s Step>) -> String {
             (_, Action::BuyMachine { .. } | Action::ReleaseMachine { .. }) => None,
         })
         .collect();
-    if waits.is_empty() { String::new() } else { format!(" once {}", waits.join(" and ")) }
+    if waits.is_empty() {
+        String::new()
+    } else {
+        format!(" once {}", waits.join(" and "))
+    }
 }

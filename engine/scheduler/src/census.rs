@@ -1,8 +1,9 @@
 //! What is there and what becomes of it: machines that stay or leave, replicas that stay or go, and how many are missing.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use isobar_engine_model::id::{MachineId, PoolName, SiteName, WorkloadName, Zone};
+use isobar_engine_model::id::{MachineId, PoolName, ReplicaId, SiteName, WorkloadName, Zone};
 use isobar_engine_model::observed::{Bought, Machine, MachinePhase, Replica, ReplicaPhase};
 use isobar_engine_model::plan::{Reason, revision};
 use isobar_engine_model::spec::{Spec, Spread, WorkloadKind, WorkloadSpec};
@@ -48,7 +49,10 @@ pub(crate) fn machines<'a>(input: &PlacementInput<'a>, offers: &Offers<'a>, why:
             Err(None) => {}
             Err(Some(because)) => {
                 found.ending.insert(&machine.id);
-                why.push(Reason { about: machine.id.to_string(), because });
+                why.push(Reason {
+                    about: machine.id.to_string(),
+                    because,
+                });
             }
         }
     }
@@ -70,59 +74,123 @@ fn why_it_ends<'a>(
         MachinePhase::Gone { .. } => return Err(None),
         MachinePhase::Creating { .. } | MachinePhase::Booting { .. } | MachinePhase::Ready { .. } => {}
     }
-    let Some(bought) = &machine.bought else { return ends("released: nothing is known of what was bought") };
+    let Some(bought) = &machine.bought else {
+        return ends("released: nothing is known of what was bought");
+    };
     if input.leaving.contains(&machine.id) {
         return ends("released: it is drained");
     }
-    let Some(pool) = input.spec.pools.get(&machine.pool) else { return ends("released: its pool is no longer wanted") };
+    let Some(pool) = input.spec.pools.get(&machine.pool) else {
+        return ends("released: its pool is no longer wanted");
+    };
     if !input.spec.sites.contains_key(&bought.site) || !allows(pool, &bought.site) {
-        return Err(Some(format!("released: pool {} may not be in {}", machine.pool, bought.site)));
+        return Err(Some(format!(
+            "released: pool {} may not be in {}",
+            machine.pool, bought.site
+        )));
     }
     match offers.known(&bought.site, &bought.offering) {
-        Some(offering) if !meets(&pool.requirements, offering) => {
-            Err(Some(format!("released: {} is not what pool {} asks for", bought.offering, machine.pool)))
-        }
+        Some(offering) if !meets(&pool.requirements, offering) => Err(Some(format!(
+            "released: {} is not what pool {} asks for",
+            bought.offering, machine.pool
+        ))),
         Some(_) | None => Ok(bought),
     }
 }
 
-/// Ends machines beyond their pool's maximum: the emptiest first, of equals the newest.
+/// Ends machines beyond their pool's maximum: first those with the fewest replicas that may stay, then the emptiest,
+/// then the newest.
 fn end_surplus<'a>(input: &PlacementInput<'a>, found: &mut Machines<'a>, why: &mut Vec<Reason>) {
     let loads = loads(input);
-    let mut of_pool: BTreeMap<&PoolName, Vec<(u32, std::cmp::Reverse<(usize, &MachineId)>)>> = BTreeMap::new();
+    let lasting = lasting(input, found);
+    let count = |of: &BTreeMap<&'a MachineId, u32>, id: &MachineId| of.get(id).copied().unwrap_or(0);
+    let mut of_pool: BTreeMap<&PoolName, Vec<Rank<'a>>> = BTreeMap::new();
     for (id, standing) in &found.standing {
-        let newest = std::cmp::Reverse((id.as_str().len(), *id));
-        of_pool.entry(&standing.machine.pool).or_default().push((loads.get(id).copied().unwrap_or(0), newest));
+        let newest = Reverse((id.as_str().len(), *id));
+        of_pool
+            .entry(&standing.machine.pool)
+            .or_default()
+            .push((count(&lasting, id), count(&loads, id), newest));
     }
     for (pool, mut machines) in of_pool {
         let max = usize::try_from(input.spec.pools[pool].machines.max).unwrap_or(usize::MAX);
         let surplus = machines.len().saturating_sub(max);
         machines.sort_unstable();
-        for (_, std::cmp::Reverse((_, id))) in machines.into_iter().take(surplus) {
+        for (_, _, Reverse((_, id))) in machines.into_iter().take(surplus) {
             found.standing.remove(id);
             found.ending.insert(id);
-            why.push(Reason { about: id.to_string(), because: format!("released: pool {pool} may have {max} machines") });
+            let because = format!("released: pool {pool} may have at most {max}");
+            why.push(Reason {
+                about: id.to_string(),
+                because,
+            });
         }
     }
 }
 
+/// How readily a machine is ended.
+type Rank<'a> = (u32, u32, Reverse<(usize, &'a MachineId)>);
+
 /// How many replicas take room on each machine, without daemons.
 fn loads<'a>(input: &PlacementInput<'a>) -> BTreeMap<&'a MachineId, u32> {
     let mut loads = BTreeMap::new();
-    for replica in input.observed.replicas.iter().filter(|r| r.takes_room() && !is_daemon(input.spec, &r.workload)) {
+    for replica in input
+        .observed
+        .replicas
+        .iter()
+        .filter(|r| r.takes_room() && !is_daemon(input.spec, &r.workload))
+    {
         *loads.entry(&replica.machine).or_default() += 1;
     }
     loads
 }
 
+/// How many of them need not be replaced.
+fn lasting<'a>(input: &PlacementInput<'a>, found: &Machines<'a>) -> BTreeMap<&'a MachineId, u32> {
+    let revisions: BTreeMap<&WorkloadName, String> = input
+        .spec
+        .workloads
+        .iter()
+        .map(|(name, spec)| (name, revision(spec)))
+        .collect();
+    let mut lasting = BTreeMap::new();
+    for replica in input
+        .observed
+        .replicas
+        .iter()
+        .filter(|r| r.takes_room() && !is_daemon(input.spec, &r.workload))
+    {
+        let spec = input.spec.workloads.get(&replica.workload);
+        let same = revisions.get(&replica.workload) == Some(&replica.revision);
+        let stopping = matches!(replica.phase, ReplicaPhase::Stopping { .. });
+        let host = found.standing.get(&replica.machine);
+        let allowed = host
+            .zip(spec)
+            .is_some_and(|(h, spec)| may_be(spec, &h.machine.pool, &h.bought.site));
+        *lasting.entry(&replica.machine).or_default() += u32::from(same && allowed && !stopping);
+    }
+    lasting
+}
+
+/// Whether a workload runs once on every machine.
 pub(crate) fn is_daemon(spec: &Spec, workload: &WorkloadName) -> bool {
-    spec.workloads.get(workload).is_some_and(|w| matches!(w.kind, WorkloadKind::Daemon {}))
+    spec.workloads
+        .get(workload)
+        .is_some_and(|w| matches!(w.kind, WorkloadKind::Daemon {}))
 }
 
 /// Whether replicas of `workload` may be on machines of `pool` in `site`.
 pub(crate) fn may_be(workload: &WorkloadSpec, pool: &PoolName, site: &SiteName) -> bool {
-    workload.placement.sites.as_ref().is_none_or(|sites| sites.contains(site))
-        && workload.placement.pools.as_ref().is_none_or(|pools| pools.contains(pool))
+    workload
+        .placement
+        .sites
+        .as_ref()
+        .is_none_or(|sites| sites.contains(site))
+        && workload
+            .placement
+            .pools
+            .as_ref()
+            .is_none_or(|pools| pools.contains(pool))
 }
 
 /// What every workload of the spec still needs, in name order, and the replicas that go.
@@ -142,7 +210,13 @@ pub(crate) fn replicas<'a>(
     let mut demands = Vec::new();
     for (name, spec) in &input.spec.workloads {
         let there = of_workload.remove(name).unwrap_or_default();
-        let sorting = Sorting { name, spec, revision: revision(spec), machines, loads: &loads };
+        let sorting = Sorting {
+            name,
+            spec,
+            revision: revision(spec),
+            machines,
+            loads: &loads,
+        };
         demands.push(sorting.sort(there, &mut going, why));
     }
     // What no workload of the spec claims, goes.
@@ -178,7 +252,11 @@ impl<'a> Sorting<'a, '_> {
                 | ReplicaPhase::Starting { .. }
                 | ReplicaPhase::Running { .. }
                 | ReplicaPhase::BackOff { .. } => {
-                    if same && self.may_stay(replica) { kept.push(replica) } else { going.push(replica) }
+                    if same && self.may_stay(replica) {
+                        kept.push(replica)
+                    } else {
+                        going.push(replica)
+                    }
                 }
             }
         }
@@ -197,7 +275,13 @@ impl<'a> Sorting<'a, '_> {
             WorkloadKind::Service { .. } | WorkloadKind::Job { .. } => wanted.saturating_sub(have),
             WorkloadKind::Daemon {} => 0,
         };
-        Demand { name: self.name, spec: self.spec, revision: self.revision, kept, missing }
+        Demand {
+            name: self.name,
+            spec: self.spec,
+            revision: self.revision,
+            kept,
+            missing,
+        }
     }
 
     fn may_stay(&self, replica: &Replica) -> bool {
@@ -210,11 +294,17 @@ impl<'a> Sorting<'a, '_> {
     /// How many replicas of a job should run: one, until it has succeeded or its tries are used up.
     fn tries(&self, attempts: u32, succeeded: u32, failed: u32, why: &mut Vec<Reason>) -> u32 {
         if succeeded > 0 {
-            why.push(Reason { about: self.name.to_string(), because: "not started: it has succeeded".into() });
+            why.push(Reason {
+                about: self.name.to_string(),
+                because: "not started: it has succeeded".into(),
+            });
             0
         } else if failed >= attempts {
             let because = format!("not started: it has failed {failed} times, and may be tried {attempts} times");
-            why.push(Reason { about: self.name.to_string(), because });
+            why.push(Reason {
+                about: self.name.to_string(),
+                because,
+            });
             0
         } else {
             1
@@ -227,7 +317,11 @@ impl<'a> Sorting<'a, '_> {
         let mut seen = BTreeSet::new();
         let all = std::mem::take(kept);
         for replica in all {
-            if seen.insert(&replica.machine) { kept.push(replica) } else { going.push(replica) }
+            if seen.insert(&replica.machine) {
+                kept.push(replica)
+            } else {
+                going.push(replica)
+            }
         }
     }
 
@@ -239,7 +333,7 @@ impl<'a> Sorting<'a, '_> {
             return;
         }
         let load = |replica: &Replica| self.loads.get(&replica.machine).copied().unwrap_or(0);
-        kept.sort_by_key(|r| (!r.is_healthy(), std::cmp::Reverse(load(r)), age(r)));
+        kept.sort_by_key(|r| (!r.is_healthy(), Reverse(load(r)), age(r)));
         for level in self.spec.placement.spread.iter().rev() {
             self.rank(kept, *level);
         }
@@ -250,7 +344,7 @@ impl<'a> Sorting<'a, '_> {
     /// Orders replicas so that the first of every domain come first, then the second of every domain ...
     fn rank(&self, kept: &mut [&'a Replica], level: Spread) {
         let mut counts: BTreeMap<Domain<'a>, u32> = BTreeMap::new();
-        let mut rank_of: BTreeMap<&isobar_engine_model::id::ReplicaId, u32> = BTreeMap::new();
+        let mut rank_of: BTreeMap<&ReplicaId, u32> = BTreeMap::new();
         for replica in kept.iter() {
             let count = counts.entry(self.domain(replica, level)).or_default();
             rank_of.insert(&replica.id, *count);

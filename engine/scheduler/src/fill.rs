@@ -84,7 +84,10 @@ impl<'a> Work<'a> {
                 self.unmet.push(Unmet {
                     about: name.to_string(),
                     missing,
-                    requirement: format!("room for {} and {} on every machine", spec.resources.cpu, spec.resources.memory),
+                    requirement: format!(
+                        "room for {} and {} on every machine",
+                        spec.resources.cpu, spec.resources.memory
+                    ),
                     nearest: Some("larger machines, or smaller replicas beside it".into()),
                 });
                 self.missing.insert(name.clone(), missing);
@@ -94,7 +97,9 @@ impl<'a> Work<'a> {
 
     /// Places what services and jobs lack, those with the largest replicas first.
     pub(crate) fn fill_all(&mut self) {
-        let mut order: Vec<usize> = (0..self.demands.len()).filter(|ix| self.demands[*ix].missing > 0).collect();
+        let mut order: Vec<usize> = (0..self.demands.len())
+            .filter(|ix| self.demands[*ix].missing > 0)
+            .collect();
         order.sort_by_key(|ix| {
             let need = self.demands[*ix].spec.resources;
             (std::cmp::Reverse((need.memory, need.cpu)), self.demands[*ix].name)
@@ -107,7 +112,11 @@ impl<'a> Work<'a> {
     }
 
     fn begin(&mut self, demand: usize) -> Round<'a> {
-        let (name, spec, left) = (self.demands[demand].name, self.demands[demand].spec, self.demands[demand].missing);
+        let (name, spec, left) = (
+            self.demands[demand].name,
+            self.demands[demand].spec,
+            self.demands[demand].missing,
+        );
         let may = |ix: &ClassIx| may_be(spec, self.fleet.classes[*ix].pool, self.fleet.classes[*ix].site);
         let classes: Vec<ClassIx> = (0..self.fleet.classes.len()).filter(may).collect();
         let mut round = Round {
@@ -137,7 +146,9 @@ impl<'a> Work<'a> {
             self.crowd(&mut round, host);
         }
         if one_at_a_time(spec) {
-            round.after = (0..self.going.len()).filter(|ix| self.going[*ix].replica.workload == *name).collect();
+            round.after = (0..self.going.len())
+                .filter(|ix| self.going[*ix].replica.workload == *name)
+                .collect();
             self.claim(&round.after);
         }
         round
@@ -183,8 +194,18 @@ impl<'a> Work<'a> {
         self.fleet.hide(host, When::Now);
         self.fleet.hide(host, When::Later);
         let entry = &self.fleet.hosts[host];
-        let count = entry.of_workload.get(self.demands[round.demand].name).copied().unwrap_or(0);
-        round.crowded.entry(entry.class).or_default().entry(count).or_default().push(host);
+        let count = entry
+            .of_workload
+            .get(self.demands[round.demand].name)
+            .copied()
+            .unwrap_or(0);
+        round
+            .crowded
+            .entry(entry.class)
+            .or_default()
+            .entry(count)
+            .or_default()
+            .push(host);
     }
 
     fn best(&mut self, round: &mut Round<'a>) -> Option<Place<'a>> {
@@ -245,7 +266,9 @@ impl<'a> Work<'a> {
 
     /// Lets the least crowded of a class's hidden machines be found. Whether there were any.
     fn uncrowd(&mut self, round: &mut Round<'a>, class: ClassIx) -> bool {
-        let Some((level, hosts)) = round.crowded.get_mut(&class).and_then(BTreeMap::pop_first) else { return false };
+        let Some((level, hosts)) = round.crowded.get_mut(&class).and_then(BTreeMap::pop_first) else {
+            return false;
+        };
         round.level.insert(class, level);
         for host in hosts {
             self.fleet.index(host);
@@ -274,7 +297,11 @@ impl<'a> Work<'a> {
                 Spread::Zone => round.in_zone.get(&(here.site, here.zone)),
                 Spread::Machine => continue,
             };
-            let slot = if by_machine.is_none_or(|at| ix < at) { before.next() } else { after.next() };
+            let slot = if by_machine.is_none_or(|at| ix < at) {
+                before.next()
+            } else {
+                after.next()
+            };
             if let Some(slot) = slot {
                 *slot = count.copied().unwrap_or(0);
             }
@@ -300,7 +327,11 @@ impl<'a> Work<'a> {
                 }
                 (When::Later, None) => {
                     self.fleet.hide(host, When::Later);
-                    let wait = if self.spare_of(round) == 0 { &mut round.blocked } else { &mut round.hidden };
+                    let wait = if self.spare_of(round) == 0 {
+                        &mut round.blocked
+                    } else {
+                        &mut round.hidden
+                    };
                     wait.push(host);
                 }
             }

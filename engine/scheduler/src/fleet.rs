@@ -104,7 +104,14 @@ impl<'a> Fleet<'a> {
     pub(crate) fn class(&mut self, pool: &'a PoolName, site: &'a SiteName, zone: &'a Zone) -> ClassIx {
         let classes = &mut self.classes;
         *self.class_of.entry((pool, site, zone)).or_insert_with(|| {
-            classes.push(Class { pool, site, zone, offers: Vec::new(), now: Shapes::new(), later: Shapes::new() });
+            classes.push(Class {
+                pool,
+                site,
+                zone,
+                offers: Vec::new(),
+                now: Shapes::new(),
+                later: Shapes::new(),
+            });
             classes.len() - 1
         })
     }

@@ -150,5 +150,8 @@ pub fn serving(observed: &Observed) -> impl Iterator<Item = &Replica> {
         })
         .map(|machine| &machine.id)
         .collect();
-    observed.replicas.iter().filter(move |replica| replica.is_healthy() && up.contains(&replica.machine))
+    observed
+        .replicas
+        .iter()
+        .filter(move |replica| replica.is_healthy() && up.contains(&replica.machine))
 }

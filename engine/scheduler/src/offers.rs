@@ -45,7 +45,13 @@ impl<'a> Offers<'a> {
             let mut offers: Vec<Offer<'a>> = sites_of(pool, spec, catalog)
                 .flat_map(|site| site.offerings.iter().map(move |offering| (site, offering)))
                 .filter(|(_, offering)| meets(&pool.requirements, offering))
-                .filter_map(|(site, offering)| Some(Offer { site: &site.site, offering, image: image(site, offering)? }))
+                .filter_map(|(site, offering)| {
+                    Some(Offer {
+                        site: &site.site,
+                        offering,
+                        image: image(site, offering)?,
+                    })
+                })
                 .collect();
             offers.sort_by_key(|o| (o.offering.price, o.site, &o.offering.zone, &o.offering.id));
             of_pool.insert(name, offers);
@@ -53,7 +59,11 @@ impl<'a> Offers<'a> {
         let known = catalog
             .sites
             .iter()
-            .flat_map(|site| site.offerings.iter().map(move |offering| ((&site.site, &offering.id), offering)))
+            .flat_map(|site| {
+                site.offerings
+                    .iter()
+                    .map(move |offering| ((&site.site, &offering.id), offering))
+            })
             .collect();
         Self { of_pool, known }
     }
@@ -75,7 +85,10 @@ pub(crate) fn sites_of<'a>(
     spec: &'a Spec,
     catalog: &'a Catalog,
 ) -> impl Iterator<Item = &'a SiteCatalog> + Clone {
-    catalog.sites.iter().filter(move |site| spec.sites.contains_key(&site.site) && allows(pool, &site.site))
+    catalog
+        .sites
+        .iter()
+        .filter(move |site| spec.sites.contains_key(&site.site) && allows(pool, &site.site))
 }
 
 /// Whether machines of `pool` may be in `site`.
@@ -87,7 +100,9 @@ pub(crate) fn allows(pool: &PoolSpec, site: &SiteName) -> bool {
 pub(crate) fn meets(asked: &Requirements, offering: &Offering) -> bool {
     asked.cpu.is_none_or(|cpu| offering.total.cpu >= cpu)
         && asked.memory.is_none_or(|memory| offering.total.memory >= memory)
-        && asked.architecture.is_none_or(|architecture| offering.architecture == architecture)
+        && asked
+            .architecture
+            .is_none_or(|architecture| offering.architecture == architecture)
         && asked.zones.as_ref().is_none_or(|zones| zones.contains(&offering.zone))
         && asked.offerings.as_ref().is_none_or(|ids| ids.contains(&offering.id))
         && pays(asked, offering.purchase)
@@ -95,9 +110,15 @@ pub(crate) fn meets(asked: &Requirements, offering: &Offering) -> bool {
 
 /// Whether `asked` may be paid so. Spot machines are bought only where they are asked for.
 pub(crate) fn pays(asked: &Requirements, purchase: Purchase) -> bool {
-    asked.purchase.as_ref().map_or(purchase == Purchase::OnDemand, |ways| ways.contains(&purchase))
+    asked
+        .purchase
+        .as_ref()
+        .map_or(purchase == Purchase::OnDemand, |ways| ways.contains(&purchase))
 }
 
 fn image<'a>(site: &'a SiteCatalog, offering: &Offering) -> Option<&'a ImageId> {
-    site.images.iter().find(|image| image.architecture == offering.architecture).map(|image| &image.id)
+    site.images
+        .iter()
+        .find(|image| image.architecture == offering.architecture)
+        .map(|image| &image.id)
 }

@@ -44,7 +44,10 @@ impl<'a> Work<'a> {
             .iter()
             .filter_map(|offer| {
                 let fit = fit(&offer.offering.allocatable, &daemons, spec).min(left);
-                let machines = i64::from(left.checked_div(fit)? + u32::from(left % fit != 0));
+                if fit == 0 {
+                    return None;
+                }
+                let machines = i64::from(left.div_ceil(fit));
                 let price = offer.offering.price.0;
                 let others_owed = base.saturating_mul((owed - machines).max(0));
                 let in_all = price.saturating_mul(machines).saturating_add(others_owed);
@@ -56,7 +59,11 @@ impl<'a> Work<'a> {
             Title::Owed | Title::Moved(_) => offer.offering.price.0 - base,
             Title::Extra => offer.offering.price.0,
         };
-        Some(Opening { offer: *offer, title, cost })
+        Some(Opening {
+            offer: *offer,
+            title,
+            cost,
+        })
     }
 
     /// Decides to buy a machine, with its daemons.
@@ -85,10 +92,19 @@ impl<'a> Work<'a> {
             let here = || self.offers.of(pool).iter().filter(|offer| offer.site == site).copied();
             let Some(cheapest) = here().next() else { continue };
             let daemons = self.daemons_of(self.class_in(pool, site, cheapest));
-            let offer = here().find(|offer| offer.offering.allocatable.fits(&daemons)).unwrap_or(cheapest);
+            let offer = here()
+                .find(|offer| offer.offering.allocatable.fits(&daemons))
+                .unwrap_or(cheapest);
             let class = self.class_in(pool, site, offer);
             for _ in 0..count {
-                self.open(class, &Opening { offer, title: Title::Owed, cost: 0 });
+                self.open(
+                    class,
+                    &Opening {
+                        offer,
+                        title: Title::Owed,
+                        cost: 0,
+                    },
+                );
             }
         }
     }
@@ -149,13 +165,19 @@ impl<'a> Work<'a> {
             room.standing -= 1;
         }
         let because = format!("released: pool {pool} is full, and one in {to} is needed instead");
-        self.reasons.push(Reason { about: self.fleet.hosts[host].id.to_string(), because });
+        self.reasons.push(Reason {
+            about: self.fleet.hosts[host].id.to_string(),
+            because,
+        });
     }
 
     /// Whether something that a class offers could hold a replica, were there no other limit.
     pub(crate) fn could_serve(&self, class: ClassIx, spec: &WorkloadSpec) -> bool {
         let daemons = self.daemons_of(class);
-        self.fleet.classes[class].offers.iter().any(|o| fit(&o.offering.allocatable, &daemons, spec) > 0)
+        self.fleet.classes[class]
+            .offers
+            .iter()
+            .any(|o| fit(&o.offering.allocatable, &daemons, spec) > 0)
     }
 
     /// Starts one daemon on a machine that lacks it and may have it. Whether it has it then, or should not.
@@ -166,7 +188,9 @@ impl<'a> Work<'a> {
         if !is_one || !may_be(spec, class.pool, class.site) || entry.of_workload.contains_key(name) {
             return true;
         }
-        let Some(claims) = self.claims(host, demand) else { return false };
+        let Some(claims) = self.claims(host, demand) else {
+            return false;
+        };
         self.start(demand, host, &claims, &[]);
         true
     }

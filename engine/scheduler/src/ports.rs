@@ -14,7 +14,10 @@ pub(crate) struct Ports(u128);
 impl Ports {
     /// The ports that `replica` holds on its machine.
     pub(crate) fn of(replica: &Replica) -> Self {
-        replica.ports.values().fold(Self::default(), |set, binding| set.with(binding.node))
+        replica
+            .ports
+            .values()
+            .fold(Self::default(), |set, binding| set.with(binding.node))
     }
 
     /// Both sets.
@@ -34,12 +37,19 @@ impl Ports {
 
 /// A port outside of what nodes publish has no bit: it can neither be taken nor clash.
 fn bit(port: u16) -> u128 {
-    if (NODE_PORTS.0..=NODE_PORTS.1).contains(&port) { 1 << (port - NODE_PORTS.0) } else { 0 }
+    if (NODE_PORTS.0..=NODE_PORTS.1).contains(&port) {
+        1 << (port - NODE_PORTS.0)
+    } else {
+        0
+    }
 }
 
 /// Node ports for a replica with `wanted` on a machine where `taken` are taken, and all that are taken then; none if
 /// they do not suffice.
-pub(crate) fn bind(wanted: &BTreeMap<String, PortSpec>, taken: Ports) -> Option<(BTreeMap<String, PortBinding>, Ports)> {
+pub(crate) fn bind(
+    wanted: &BTreeMap<String, PortSpec>,
+    taken: Ports,
+) -> Option<(BTreeMap<String, PortBinding>, Ports)> {
     let mut taken = taken;
     let mut bound = BTreeMap::new();
     // Fixed ports first, so that picked ones keep out of their way.
@@ -49,14 +59,26 @@ pub(crate) fn bind(wanted: &BTreeMap<String, PortSpec>, taken: Ports) -> Option<
                 return None;
             }
             taken = taken.with(node);
-            bound.insert(name.clone(), PortBinding { container: port.container, node });
+            bound.insert(
+                name.clone(),
+                PortBinding {
+                    container: port.container,
+                    node,
+                },
+            );
         }
     }
     for (name, port) in wanted {
         if port.publish == Publish::Auto {
             let node = (NODE_PORTS.0..=NODE_PORTS.1).find(|node| !taken.has(*node))?;
             taken = taken.with(node);
-            bound.insert(name.clone(), PortBinding { container: port.container, node });
+            bound.insert(
+                name.clone(),
+                PortBinding {
+                    container: port.container,
+                    node,
+                },
+            );
         }
     }
     Some((bound, taken))
@@ -98,7 +120,10 @@ mod tests {
 
     #[test]
     fn a_machine_runs_out_of_ports() {
-        let wanted = BTreeMap::from([("a".to_owned(), port(Publish::Auto)), ("b".to_owned(), port(Publish::Auto))]);
+        let wanted = BTreeMap::from([
+            ("a".to_owned(), port(Publish::Auto)),
+            ("b".to_owned(), port(Publish::Auto)),
+        ]);
         let mut taken = Ports::default();
         let mut replicas = 0;
         while let Some((_, more)) = bind(&wanted, taken) {

@@ -47,7 +47,12 @@ impl<'a> PoolRoom<'a> {
     pub(crate) fn title(&self, site: &SiteName) -> Option<Title<'a>> {
         if self.owed.get(site).is_some_and(|owed| *owed > 0) {
             Some(Title::Owed)
-        } else if let Some((from, _)) = self.owed.iter().filter(|(_, owed)| **owed > 0).max_by_key(|(_, owed)| **owed) {
+        } else if let Some((from, _)) = self
+            .owed
+            .iter()
+            .filter(|(_, owed)| **owed > 0)
+            .max_by_key(|(_, owed)| **owed)
+        {
             Some(Title::Moved(from))
         } else if self.left() > 0 {
             Some(Title::Extra)
@@ -69,8 +74,13 @@ pub(crate) fn spread_owed<'a>(
 ) -> (BTreeMap<&'a SiteName, u32>, u32) {
     let mut spread: BTreeMap<&'a SiteName, u32> = BTreeMap::new();
     for done in 0..owed {
-        let open = have.iter().filter(|(site, _)| quotas.get(*site).is_none_or(|left| *left > 0));
-        let Some(site) = open.min_by_key(|(site, count)| (**count, **site)).map(|(site, _)| *site) else {
+        let open = have
+            .iter()
+            .filter(|(site, _)| quotas.get(*site).is_none_or(|left| *left > 0));
+        let Some(site) = open
+            .min_by_key(|(site, count)| (**count, **site))
+            .map(|(site, _)| *site)
+        else {
             return (spread, owed - done);
         };
         *have.entry(site).or_default() += 1;

@@ -23,6 +23,16 @@ impl<'a> Work<'a> {
         let released = self.release_empty();
         let mut buys = self.buys();
         self.keep_under_ceiling(&mut buys, &released);
+        for (buy, first) in buys.iter().filter_map(|buy| Some((buy, buy.candidates.first()?))) {
+            let because = format!(
+                "bought: {} is the cheapest that serves in {}",
+                first.offering, first.site
+            );
+            self.reasons.push(Reason {
+                about: buy.machine.to_string(),
+                because,
+            });
+        }
         let ending: BTreeSet<MachineId> = self
             .machines
             .ending
@@ -35,12 +45,17 @@ impl<'a> Work<'a> {
         let there: BTreeSet<&MachineId> = known.iter().map(|machine| &machine.id).chain(bought).collect();
         // Nothing starts on a machine that ends: only its daemons were.
         let assignments = std::mem::take(&mut self.assignments);
-        let assignments: Vec<_> =
-            assignments.into_iter().filter(|a| there.contains(&a.machine) && !ending.contains(&a.machine)).collect();
+        let assignments: Vec<_> = assignments
+            .into_iter()
+            .filter(|a| there.contains(&a.machine) && !ending.contains(&a.machine))
+            .collect();
         drop(there);
         self.tell_where(&assignments);
-        let (kept, stopped): (Vec<&Replica>, Vec<&Replica>) =
-            self.demands.iter().flat_map(|demand| &demand.kept).partition(|replica| !ending.contains(&replica.machine));
+        let (kept, stopped): (Vec<&Replica>, Vec<&Replica>) = self
+            .demands
+            .iter()
+            .flat_map(|demand| &demand.kept)
+            .partition(|replica| !ending.contains(&replica.machine));
         let mut stops = self.stops(&ending, &stopped);
         stops.sort_by(|a, b| a.replica.cmp(&b.replica));
         let mut kept: Vec<_> = kept.into_iter().map(|replica| replica.id.clone()).collect();
@@ -80,17 +95,23 @@ impl<'a> Work<'a> {
         }
         for (name, room) in &self.rooms {
             let sites: BTreeSet<&SiteName> = empty.keys().filter(|(pool, _)| pool == name).map(|(_, s)| *s).collect();
-            let mut most: BTreeSet<(u32, &SiteName)> = sites.iter().map(|site| (in_site[&(*name, *site)], *site)).collect();
+            let mut most: BTreeSet<(u32, &SiteName)> =
+                sites.iter().map(|site| (in_site[&(*name, *site)], *site)).collect();
             let mut surplus = (room.standing + room.new).saturating_sub(room.count.min);
             while surplus > 0
                 && let Some((count, site)) = most.pop_last()
             {
-                let Some(host) = empty.get_mut(&(*name, site)).and_then(Vec::pop) else { continue };
+                let Some(host) = empty.get_mut(&(*name, site)).and_then(Vec::pop) else {
+                    continue;
+                };
                 surplus -= 1;
                 most.insert((count - 1, site));
                 released.insert(host);
                 let because = format!("released: it holds nothing, and pool {name} needs {}", room.count.min);
-                self.reasons.push(Reason { about: self.fleet.hosts[host].id.to_string(), because });
+                self.reasons.push(Reason {
+                    about: self.fleet.hosts[host].id.to_string(),
+                    because,
+                });
             }
         }
         released
@@ -98,23 +119,25 @@ impl<'a> Work<'a> {
 
     /// What may be bought for each new machine.
     fn buys(&mut self) -> Vec<Buy> {
-        let mut known: BTreeMap<Need, (Vec<Candidate>, usize)> = BTreeMap::new();
+        let mut known: BTreeMap<Need, Vec<Candidate>> = BTreeMap::new();
         let mut buys = Vec::new();
         for ix in 0..self.fleet.hosts.len() {
             if !self.fleet.hosts[ix].new {
                 continue;
             }
             let need = self.need(ix);
-            let (candidates, serve) = known.entry(need).or_insert_with_key(|need| self.candidates(ix, need)).clone();
+            let candidates = known
+                .entry(need)
+                .or_insert_with_key(|need| self.candidates(ix, need))
+                .clone();
             let host = &mut self.fleet.hosts[ix];
             host.price = candidates.first().map_or(host.price, |first| first.price);
-            let class = self.fleet.class_of(ix);
-            let id = self.fleet.hosts[ix].id.clone();
-            if let Some(first) = candidates.first() {
-                let because = format!("bought: {} is the cheapest of {serve} that serve in {}", first.offering, class.site);
-                self.reasons.push(Reason { about: id.to_string(), because });
-            }
-            buys.push(Buy { machine: id, pool: class.pool.clone(), candidates });
+            let id = host.id.clone();
+            buys.push(Buy {
+                machine: id,
+                pool: self.fleet.class_of(ix).pool.clone(),
+                candidates,
+            });
         }
         buys
     }
@@ -122,15 +145,24 @@ impl<'a> Work<'a> {
     fn need(&self, host: HostIx) -> Need {
         let class = self.fleet.class_of(host);
         let host = &self.fleet.hosts[host];
-        let workloads: Vec<_> = host.of_workload.keys().map(|name| &self.input.spec.workloads[*name]).collect();
+        let workloads: Vec<_> = host
+            .of_workload
+            .keys()
+            .map(|name| &self.input.spec.workloads[*name])
+            .collect();
         let all = self.input.spec.sites.keys();
-        let sites = all.filter(|site| workloads.iter().all(|spec| may_be(spec, class.pool, site))).cloned().collect();
-        let by_zone = workloads.iter().any(|spec| spec.placement.spread.contains(&Spread::Zone));
+        let sites = all
+            .filter(|site| workloads.iter().all(|spec| may_be(spec, class.pool, site)))
+            .cloned()
+            .collect();
+        let by_zone = workloads
+            .iter()
+            .any(|spec| spec.placement.spread.contains(&Spread::Zone));
         (host.class, (host.committed.cpu, host.committed.memory), sites, by_zone)
     }
 
-    /// Offerings that serve the very replicas of a new machine, best first, and how many of its site do.
-    fn candidates(&self, host: HostIx, need: &Need) -> (Vec<Candidate>, usize) {
+    /// Offerings that serve the very replicas of a new machine, best first.
+    fn candidates(&self, host: HostIx, need: &Need) -> Vec<Candidate> {
         let class = self.fleet.class_of(host);
         let committed = self.fleet.hosts[host].committed;
         let (_, _, sites, by_zone) = need;
@@ -142,17 +174,25 @@ impl<'a> Work<'a> {
             .collect();
         serve.sort_by_key(|o| {
             let elsewhere = o.offering.zone != *class.zone;
-            (o.site != class.site, *by_zone && elsewhere, o.offering.price, elsewhere, o.site, &o.offering.id)
+            (
+                o.site != class.site,
+                *by_zone && elsewhere,
+                o.offering.price,
+                elsewhere,
+                o.site,
+                &o.offering.id,
+            )
         });
-        let here = serve.iter().filter(|offer| offer.site == class.site).count();
-        (serve.into_iter().take(MAX_CANDIDATES).map(Offer::candidate).collect(), here)
+        serve.into_iter().take(MAX_CANDIDATES).map(Offer::candidate).collect()
     }
 
     /// Drops what would cost too much: first whole machines, then fallbacks that are dearer than what is left allows.
     fn keep_under_ceiling(&mut self, buys: &mut Vec<Buy>, released: &BTreeSet<HostIx>) {
         let Some(ceiling) = self.input.ceiling else { return };
         let hosts = self.fleet.hosts.iter().enumerate();
-        let staying = hosts.filter(|(ix, host)| !host.new && !released.contains(ix)).map(|(_, host)| host.price);
+        let staying = hosts
+            .filter(|(ix, host)| !host.new && !released.contains(ix))
+            .map(|(_, host)| host.price);
         let staying: MicroUsdPerHour = staying.sum();
         let wanted = staying + buys.iter().filter_map(|buy| Some(buy.candidates.first()?.price)).sum();
         let mut left = ceiling.0.saturating_sub(staying.0);
@@ -171,7 +211,12 @@ impl<'a> Work<'a> {
             let first = buy.candidates.first().map_or(0, |candidate| candidate.price.0);
             let most = first.saturating_add(left.max(0) / to_go);
             buy.candidates.retain(|candidate| candidate.price.0 <= most);
-            let dearest = buy.candidates.iter().map(|candidate| candidate.price.0).max().unwrap_or(first);
+            let dearest = buy
+                .candidates
+                .iter()
+                .map(|candidate| candidate.price.0)
+                .max()
+                .unwrap_or(first);
             left -= dearest - first;
             to_go -= 1;
         }
@@ -210,8 +255,13 @@ impl<'a> Work<'a> {
     }
 
     fn tell_where(&mut self, assignments: &[crate::Assignment]) {
-        let site_of: BTreeMap<&MachineId, &SiteName> =
-            self.fleet.hosts.iter().enumerate().map(|(ix, host)| (&host.id, self.fleet.class_of(ix).site)).collect();
+        let site_of: BTreeMap<&MachineId, &SiteName> = self
+            .fleet
+            .hosts
+            .iter()
+            .enumerate()
+            .map(|(ix, host)| (&host.id, self.fleet.class_of(ix).site))
+            .collect();
         let mut counts: BTreeMap<String, BTreeMap<&SiteName, u32>> = BTreeMap::new();
         for assignment in assignments {
             let sites = counts.entry(assignment.workload.to_string()).or_default();
@@ -219,7 +269,10 @@ impl<'a> Work<'a> {
         }
         for (about, sites) in counts {
             let sites: Vec<String> = sites.iter().map(|(site, count)| format!("{count} in {site}")).collect();
-            self.reasons.push(Reason { about, because: format!("starts {}", sites.join(", ")) });
+            self.reasons.push(Reason {
+                about,
+                because: format!("starts {}", sites.join(", ")),
+            });
         }
     }
 
@@ -235,7 +288,10 @@ impl<'a> Work<'a> {
             }
             stops.push(stop(going.replica, going.healthy && self.must_overlap(going.replica)));
             let because = self.why_it_goes(going.replica, ending);
-            self.reasons.push(Reason { about: going.replica.id.to_string(), because });
+            self.reasons.push(Reason {
+                about: going.replica.id.to_string(),
+                because,
+            });
         }
         stops.extend(daemons.iter().map(|replica| stop(replica, false)));
         stops
@@ -248,7 +304,10 @@ impl<'a> Work<'a> {
     }
 
     fn why_it_goes(&self, replica: &Replica, ending: &BTreeSet<MachineId>) -> String {
-        let Ok(demand) = self.demands.binary_search_by_key(&&replica.workload, |demand| demand.name) else {
+        let Ok(demand) = self
+            .demands
+            .binary_search_by_key(&&replica.workload, |demand| demand.name)
+        else {
             return "stopped: its workload is no longer wanted".into();
         };
         let Demand { spec, revision, .. } = &self.demands[demand];

@@ -21,10 +21,16 @@ impl<'a> Work<'a> {
         let sites: Vec<_> = sites_of(pool, self.input.spec, self.input.catalog).collect();
         let offerings: Vec<&Offering> = sites.iter().flat_map(|site| &site.offerings).collect();
         let (requirement, nearest) = if sites.is_empty() {
-            ("a site with a catalog".to_owned(), Some("none of its sites says now what it offers: try again later".into()))
+            (
+                "a site with a catalog".to_owned(),
+                Some("none of its sites says now what it offers: try again later".into()),
+            )
         } else if self.offers.of(name).is_empty() {
             if offerings.iter().any(|offering| meets(&pool.requirements, offering)) {
-                ("a node image for what it may buy".to_owned(), Some("publish the node image in its sites".into()))
+                (
+                    "a node image for what it may buy".to_owned(),
+                    Some("publish the node image in its sites".into()),
+                )
             } else {
                 unmet_requirement(&pool.requirements, &offerings)
             }
@@ -35,20 +41,33 @@ impl<'a> Work<'a> {
                 Some(format!("{left} more may be bought: raise the quota, or add a site")),
             )
         };
-        Unmet { about: format!("pool {name}"), missing, requirement, nearest }
+        Unmet {
+            about: format!("pool {name}"),
+            missing,
+            requirement,
+            nearest,
+        }
     }
 
     /// Why replicas of a workload cannot be placed.
     pub(crate) fn workload_unmet(&self, demand: &Demand<'a>) -> Unmet {
         let (requirement, nearest) = self.what_lacks(demand);
-        Unmet { about: format!("workload {}", demand.name), missing: demand.missing, requirement, nearest }
+        Unmet {
+            about: format!("workload {}", demand.name),
+            missing: demand.missing,
+            requirement,
+            nearest,
+        }
     }
 
     fn what_lacks(&self, demand: &Demand<'a>) -> (String, Option<String>) {
         let spec = demand.spec;
         if self.budget == 0 {
             let budget = self.input.budget.0;
-            return (format!("more than {budget} places looked at"), Some("plan in smaller changes".into()));
+            return (
+                format!("more than {budget} places looked at"),
+                Some("plan in smaller changes".into()),
+            );
         }
         let classes: Vec<ClassIx> = (0..self.fleet.classes.len())
             .filter(|ix| may_be(spec, self.fleet.classes[*ix].pool, self.fleet.classes[*ix].site))
@@ -57,8 +76,16 @@ impl<'a> Work<'a> {
             return (place_in_words(spec), Some(self.pools_in_words()));
         }
         let in_classes = |class: ClassIx| classes.binary_search(&class).is_ok();
-        let held = self.fleet.hosts.iter().any(|h| in_classes(h.class) && h.allocatable.fits(&spec.resources));
-        let serving: Vec<ClassIx> = classes.iter().copied().filter(|ix| self.could_serve(*ix, spec)).collect();
+        let held = self
+            .fleet
+            .hosts
+            .iter()
+            .any(|h| in_classes(h.class) && h.allocatable.fits(&spec.resources));
+        let serving: Vec<ClassIx> = classes
+            .iter()
+            .copied()
+            .filter(|ix| self.could_serve(*ix, spec))
+            .collect();
         if serving.is_empty() && !held {
             return self.too_large(&spec.resources, &classes);
         }
@@ -70,13 +97,24 @@ impl<'a> Work<'a> {
         let offers = classes.iter().flat_map(|ix| &self.fleet.classes[*ix].offers);
         let largest = offers.max_by_key(|o| {
             let room = o.offering.allocatable;
-            (room.cpu >= need.cpu, room.memory, room.cpu, std::cmp::Reverse(&o.offering.id))
+            (
+                room.cpu >= need.cpu,
+                room.memory,
+                room.cpu,
+                std::cmp::Reverse(&o.offering.id),
+            )
         });
-        let requirement = format!("an offering with {} of memory and {} cpu for one replica", need.memory, need.cpu);
+        let requirement = format!(
+            "an offering with {} of memory and {} cpu for one replica",
+            need.memory, need.cpu
+        );
         let nearest = largest.map(|offer| {
             let room = offer.offering.allocatable;
             let id = &offer.offering.id;
-            format!("the largest is {id} in {} with {} and {} for replicas", offer.site, room.memory, room.cpu)
+            format!(
+                "the largest is {id} in {} with {} and {} for replicas",
+                offer.site, room.memory, room.cpu
+            )
         });
         (requirement, nearest)
     }
@@ -89,15 +127,25 @@ impl<'a> Work<'a> {
             && let Some(room) = self.rooms.get(class.pool)
         {
             if room.left() == 0 {
-                nearest.push(format!("raise `machines.max` of pool {} above {}", class.pool, room.count.max));
+                nearest.push(format!(
+                    "raise `machines.max` of pool {} above {}",
+                    class.pool, room.count.max
+                ));
             } else {
                 nearest.push(format!("raise the quota of {}", class.site));
             }
         }
-        let held_back = self.going.iter().any(|g| g.replica.workload == *demand.name && g.healthy && !g.claimed);
+        let held_back = self
+            .going
+            .iter()
+            .any(|g| g.replica.workload == *demand.name && g.healthy && !g.claimed);
         let minimum = demand.spec.min_available();
         if held_back && minimum > 0 && !demand.spec.singleton {
-            nearest.push(format!("set `min_available` of {} to {}, so that old replicas may stop first", demand.name, minimum - 1));
+            nearest.push(format!(
+                "set `min_available` of {} to {}, so that old replicas may stop first",
+                demand.name,
+                minimum - 1
+            ));
         }
         (requirement, (!nearest.is_empty()).then(|| nearest.join(", or ")))
     }
@@ -128,8 +176,15 @@ fn unmet_requirement(asked: &Requirements, offerings: &[&Offering]) -> (String, 
         (met, std::cmp::Reverse((offering.price, &offering.id)))
     });
     let nearest = nearest.map(|offering| {
-        let lacks = checks.iter().filter(|(_, met, _)| !met(offering)).map(|(words, _, _)| words.as_str());
-        format!("{} has all but {}", offering.id, lacks.collect::<Vec<_>>().join(" and "))
+        let lacks = checks
+            .iter()
+            .filter(|(_, met, _)| !met(offering))
+            .map(|(words, _, _)| words.as_str());
+        format!(
+            "{} has all but {}",
+            offering.id,
+            lacks.collect::<Vec<_>>().join(" and ")
+        )
     });
     (format!("an offering with {}", words.join(" and ")), nearest)
 }
@@ -141,7 +196,11 @@ fn checks<'r, 'a>(asked: &'r Requirements) -> Vec<Check<'r, 'a>> {
             let largest = all.iter().max_by_key(|o| (o.total.memory, std::cmp::Reverse(&o.id)))?;
             Some(format!("the largest is {} with {}", largest.id, largest.total.memory))
         });
-        checks.push((format!("{memory} of memory"), Box::new(move |o| o.total.memory >= memory), nearest));
+        checks.push((
+            format!("{memory} of memory"),
+            Box::new(move |o| o.total.memory >= memory),
+            nearest,
+        ));
     }
     if let Some(cpu) = asked.cpu {
         let nearest: Nearest<'r, 'a> = Box::new(|all| {
@@ -157,11 +216,19 @@ fn checks<'r, 'a>(asked: &'r Requirements) -> Vec<Check<'r, 'a>> {
     }
     if let Some(zones) = &asked.zones {
         let nearest: Nearest<'r, 'a> = Box::new(|all| there_is(all.iter().map(|o| o.zone.as_str())));
-        checks.push((format!("zone {}", list(zones)), Box::new(move |o| zones.contains(&o.zone)), nearest));
+        checks.push((
+            format!("zone {}", list(zones)),
+            Box::new(move |o| zones.contains(&o.zone)),
+            nearest,
+        ));
     }
     if let Some(ids) = &asked.offerings {
         let nearest: Nearest<'r, 'a> = Box::new(|all| there_is(all.iter().map(|o| o.id.as_str())));
-        checks.push((format!("the id {}", list(ids)), Box::new(move |o| ids.contains(&o.id)), nearest));
+        checks.push((
+            format!("the id {}", list(ids)),
+            Box::new(move |o| ids.contains(&o.id)),
+            nearest,
+        ));
     }
     let nearest: Nearest<'r, 'a> = Box::new(|all| there_is(all.iter().map(|o| way(o.purchase))));
     let ways = asked.purchase.clone().unwrap_or_else(|| vec![Purchase::OnDemand]);
@@ -199,9 +266,17 @@ fn place_in_words(spec: &WorkloadSpec) -> String {
 }
 
 fn replicas(count: u32) -> String {
-    if count == 1 { "1 replica".into() } else { format!("{count} replicas") }
+    if count == 1 {
+        "1 replica".into()
+    } else {
+        format!("{count} replicas")
+    }
 }
 
 fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
-    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+    items
+        .into_iter()
+        .map(|item| item.to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
 }

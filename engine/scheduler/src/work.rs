@@ -69,13 +69,27 @@ impl<'a> Work<'a> {
             spare: BTreeMap::new(),
             rooms: Rooms::new(),
             quotas: quotas(input),
-            next_machine: input.observed.next_machine.iter().map(|(pool, next)| (pool, *next)).collect(),
-            next_replica: input.observed.next_replica.iter().map(|(workload, next)| (workload, *next)).collect(),
+            next_machine: input
+                .observed
+                .next_machine
+                .iter()
+                .map(|(pool, next)| (pool, *next))
+                .collect(),
+            next_replica: input
+                .observed
+                .next_replica
+                .iter()
+                .map(|(workload, next)| (workload, *next))
+                .collect(),
             assignments: Vec::new(),
             unmet: Vec::new(),
             missing: BTreeMap::new(),
             reasons,
-            placed: demands.iter().filter(|demand| demand.missing == 0).map(|demand| demand.name).collect(),
+            placed: demands
+                .iter()
+                .filter(|demand| demand.missing == 0)
+                .map(|demand| demand.name)
+                .collect(),
             budget: input.budget.0,
             machines,
             demands,
@@ -116,7 +130,8 @@ impl<'a> Work<'a> {
                 *host.of_workload.entry(demand.name).or_default() += 1;
             }
             let healthy = demand.kept.iter().filter(|replica| replica.is_healthy()).count();
-            self.spare.insert(demand.name, u32::try_from(healthy).unwrap_or(u32::MAX));
+            self.spare
+                .insert(demand.name, u32::try_from(healthy).unwrap_or(u32::MAX));
         }
     }
 
@@ -132,10 +147,21 @@ impl<'a> Work<'a> {
             }
             let healthy = serving.contains(&replica.id);
             *self.spare.entry(&replica.workload).or_default() += u32::from(healthy);
-            self.going.push(Going { replica, host, healthy, claimed: false });
+            self.going.push(Going {
+                replica,
+                host,
+                healthy,
+                claimed: false,
+            });
         }
         for (workload, healthy) in &mut self.spare {
-            *healthy = healthy.saturating_sub(self.input.spec.workloads.get(*workload).map_or(0, WorkloadSpec::min_available));
+            *healthy = healthy.saturating_sub(
+                self.input
+                    .spec
+                    .workloads
+                    .get(*workload)
+                    .map_or(0, WorkloadSpec::min_available),
+            );
         }
         for host in 0..self.fleet.hosts.len() {
             self.tally_lingering(host);
@@ -146,8 +172,8 @@ impl<'a> Work<'a> {
     pub(crate) fn tally_lingering(&mut self, host: HostIx) {
         let host = &mut self.fleet.hosts[host];
         let going = host.going.iter().map(|ix| self.going[*ix].replica);
-        (host.lingering, host.lingering_ports) =
-            going.fold((Resources::default(), Ports::default()), |(room, ports), replica| {
+        (host.lingering, host.lingering_ports) = going
+            .fold((Resources::default(), Ports::default()), |(room, ports), replica| {
                 (sum(&room, &replica.resources), ports.and(Ports::of(replica)))
             });
     }
@@ -159,7 +185,12 @@ impl<'a> Work<'a> {
                 .map(|site| (&site.site, 0))
                 .collect();
             let mut standing = 0;
-            for host in self.machines.standing.values().filter(|host| host.machine.pool == *name) {
+            for host in self
+                .machines
+                .standing
+                .values()
+                .filter(|host| host.machine.pool == *name)
+            {
                 standing += 1;
                 if let Some(count) = have.get_mut(&host.bought.site) {
                     *count += 1;
@@ -171,7 +202,15 @@ impl<'a> Work<'a> {
                 let unmet = self.pool_unmet(name, pool, nowhere);
                 self.unmet.push(unmet);
             }
-            self.rooms.insert(name, PoolRoom { count: pool.machines, standing, new: 0, owed });
+            self.rooms.insert(
+                name,
+                PoolRoom {
+                    count: pool.machines,
+                    standing,
+                    new: 0,
+                    owed,
+                },
+            );
         }
     }
 
@@ -190,7 +229,10 @@ impl<'a> Work<'a> {
     /// Takes note of one more machine of a class, and says what it is called.
     pub(crate) fn name_machine(&mut self, class: ClassIx, title: Title<'a>) -> MachineId {
         let class = &self.fleet.classes[class];
-        let room = self.rooms.get_mut(class.pool).expect("every pool with offers has its room noted");
+        let room = self
+            .rooms
+            .get_mut(class.pool)
+            .expect("every pool with offers has its room noted");
         room.new += 1;
         // The quota of an owed machine was taken when it was given its site.
         let (owed_in, takes_quota) = match title {
@@ -235,15 +277,27 @@ pub(crate) fn is_stopping(replica: &Replica) -> bool {
 }
 
 fn quotas<'a>(input: &PlacementInput<'a>) -> Quotas<'a> {
-    input.catalog.sites.iter().filter_map(|site| Some((&site.site, site.machines_left?))).collect()
+    input
+        .catalog
+        .sites
+        .iter()
+        .filter_map(|site| Some((&site.site, site.machines_left?)))
+        .collect()
 }
 
 fn stale_prices(input: &PlacementInput<'_>) -> Vec<Reason> {
-    let stale = input.catalog.sites.iter().filter(|site| input.now.since_ms(site.as_of) > CATALOG_FRESH_MS);
+    let stale = input
+        .catalog
+        .sites
+        .iter()
+        .filter(|site| input.now.since_ms(site.as_of) > CATALOG_FRESH_MS);
     stale
         .map(|site| Reason {
             about: site.site.to_string(),
-            because: format!("its prices are {} hours old", input.now.since_ms(site.as_of) / 3_600_000),
+            because: format!(
+                "its prices are {} hours old",
+                input.now.since_ms(site.as_of) / 3_600_000
+            ),
         })
         .collect()
 }

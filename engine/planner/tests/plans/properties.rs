@@ -1,26 +1,34 @@
 //! What holds of every plan, whatever the spec, the world and the order in which its steps are carried out.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::support::{NOW, World, daemon, job, read, resources, service, site, spec};
 use isobar_engine_model::id::{MachineId, ReplicaId, StepId, WorkloadName};
 use isobar_engine_model::intent::{Intent, Limits};
-use isobar_engine_model::observed::{MachinePhase, PortBinding, Replica, ReplicaPhase};
+use isobar_engine_model::observed::{Machine, MachinePhase, PortBinding, Replica, ReplicaPhase};
 use isobar_engine_model::plan::{Action, Plan, Step};
 use isobar_engine_model::quantity::Resources;
-use isobar_engine_model::spec::{PlacementSpec, Publish, Spec, Spread, WorkloadSpec};
+use isobar_engine_model::spec::{PlacementSpec, Publish, Spec, Spread, WorkloadKind, WorkloadSpec};
 use isobar_engine_planner::Wish;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use support::{NOW, World, daemon, job, read, resources, service, site, spec};
 
 /// After so many plans, each carried out, nothing is left to do.
 const PLANS_TO_CONVERGE_MAX: usize = 8;
 
 fn some_service() -> impl Strategy<Value = WorkloadSpec> {
-    let sizes = prop::sample::select(vec![resources(100, 50), resources(200, 100), resources(500, 226), resources(900, 1500)]);
-    let publish = prop::sample::select(vec![Publish::No, Publish::Auto, Publish::Port(30_000), Publish::Port(30_001)]);
+    let sizes = prop::sample::select(vec![
+        resources(100, 50),
+        resources(200, 100),
+        resources(500, 226),
+        resources(900, 1500),
+    ]);
+    let publish = prop::sample::select(vec![
+        Publish::No,
+        Publish::Auto,
+        Publish::Port(30_000),
+        Publish::Port(30_001),
+    ]);
     let spread = prop::sample::select(vec![
         vec![],
         vec![Spread::Site],
@@ -31,20 +39,31 @@ fn some_service() -> impl Strategy<Value = WorkloadSpec> {
     ]);
     let sites = prop::sample::select(vec![None, None, Some(vec![site("north")]), Some(vec![site("south")])]);
     let numbers = (0..7u32, prop::option::of(0..7u32), 1..3u8, prop::bool::weighted(0.1));
-    (numbers, sizes, publish, spread, sites).prop_map(|((replicas, minimum, image, singleton), size, publish, spread, sites)| {
-        let replicas = if singleton { 1 } else { replicas };
-        let mut made = service(replicas, minimum.map(|minimum| minimum.min(replicas)));
-        made.image = format!("registry/web:{image}");
-        made.resources = size;
-        made.ports.get_mut("http").unwrap().publish = publish;
-        made.placement = PlacementSpec { sites, pools: None, spread };
-        made.singleton = singleton;
-        made
-    })
+    (numbers, sizes, publish, spread, sites).prop_map(
+        |((replicas, minimum, image, singleton), size, publish, spread, sites)| {
+            let replicas = if singleton { 1 } else { replicas };
+            let mut made = service(replicas, minimum.map(|minimum| minimum.min(replicas)));
+            made.image = format!("registry/web:{image}");
+            made.resources = size;
+            made.ports.get_mut("http").unwrap().publish = publish;
+            made.placement = PlacementSpec {
+                sites,
+                pools: None,
+                spread,
+            };
+            made.singleton = singleton;
+            made
+        },
+    )
 }
 
 fn some_spec() -> impl Strategy<Value = Spec> {
-    let workloads = (some_service(), prop::option::of(some_service()), any::<bool>(), any::<bool>());
+    let workloads = (
+        some_service(),
+        prop::option::of(some_service()),
+        any::<bool>(),
+        any::<bool>(),
+    );
     (0..4u32, 0..5u32, workloads).prop_map(|(min, more, (web, api, with_daemon, with_job))| {
         let mut made = spec(min, (min + more).max(1), &[("web", web)]);
         let name = |text: &str| WorkloadName::new(text).unwrap();
@@ -88,8 +107,21 @@ fn strike(world: &mut World, trouble: &Trouble) {
         }
         Trouble::MachineLost(_) => {}
         Trouble::SiteLost(site) => world.lose_site(site),
-        Trouble::Unhealthy(index) => phase(index, ReplicaPhase::Running { since: NOW, healthy: false, restarts: 1 }),
-        Trouble::Failed(index) => phase(index, ReplicaPhase::Failed { since: NOW, reason: "exit code 1".into() }),
+        Trouble::Unhealthy(index) => phase(
+            index,
+            ReplicaPhase::Running {
+                since: NOW,
+                healthy: false,
+                restarts: 1,
+            },
+        ),
+        Trouble::Failed(index) => phase(
+            index,
+            ReplicaPhase::Failed {
+                since: NOW,
+                reason: "exit code 1".into(),
+            },
+        ),
         Trouble::Stopping(index) => phase(index, ReplicaPhase::Stopping { since: NOW }),
     }
 }
@@ -121,18 +153,28 @@ struct Execution<'p> {
 impl<'p> Execution<'p> {
     fn new(world: &World, plan: &'p Plan) -> Self {
         let observed = &world.observed;
-        let up = |m: &&isobar_engine_model::observed::Machine| matches!(m.phase, MachinePhase::Ready { .. });
+        let up = |m: &&Machine| matches!(m.phase, MachinePhase::Ready { .. });
         let machines: Vec<_> = observed.machines.iter().filter(up).collect();
         let is_up = |replica: &&Replica| machines.iter().any(|machine| machine.id == replica.machine);
         let mut was_healthy = BTreeSet::new();
         let mut healthy: BTreeMap<WorkloadName, u32> = BTreeMap::new();
-        for replica in observed.replicas.iter().filter(is_up).filter(|replica| replica.is_healthy()) {
+        for replica in observed
+            .replicas
+            .iter()
+            .filter(is_up)
+            .filter(|replica| replica.is_healthy())
+        {
             *healthy.entry(replica.workload.clone()).or_default() += 1;
             was_healthy.insert(replica.id.clone());
         }
         let workloads = plan.body.spec.iter().flat_map(|spec| &spec.workloads);
         let floor = workloads
-            .map(|(name, spec)| (name.clone(), spec.min_available().min(healthy.get(name).copied().unwrap_or(0))))
+            .map(|(name, spec)| {
+                (
+                    name.clone(),
+                    spec.min_available().min(healthy.get(name).copied().unwrap_or(0)),
+                )
+            })
             .collect();
         Self {
             plan,
@@ -161,7 +203,11 @@ impl<'p> Execution<'p> {
             let ready: Vec<&Step> = self.plan.body.steps.iter().filter(|step| self.is_ready(step)).collect();
             prop_assert!(!ready.is_empty(), "the steps that are left wait for each other");
             let step = picks.next().unwrap().get(&ready);
-            if self.begun.insert(step.id) { self.begin(step)? } else { self.end(step) }
+            if self.begun.insert(step.id) {
+                self.begin(step)?
+            } else {
+                self.end(step)
+            }
             self.check(step)?;
         }
         Ok(())
@@ -173,10 +219,20 @@ impl<'p> Execution<'p> {
 
     fn begin(&mut self, step: &Step) -> Result<(), TestCaseError> {
         match &step.action {
-            Action::StartReplica { replica, workload, machine, ports, .. } => {
-                prop_assert!(self.allocatable.contains_key(machine), "{replica} starts where no machine is");
+            Action::StartReplica {
+                replica,
+                workload,
+                machine,
+                ports,
+                ..
+            } => {
+                prop_assert!(
+                    self.allocatable.contains_key(machine),
+                    "{replica} starts where no machine is"
+                );
                 let need = self.plan.body.spec.as_ref().unwrap().workloads[workload].resources;
-                self.room.insert(replica.clone(), (machine.clone(), need, ports.clone()));
+                self.room
+                    .insert(replica.clone(), (machine.clone(), need, ports.clone()));
             }
             Action::StopReplica { replica, workload, .. } => {
                 if self.was_healthy.contains(replica) {
@@ -195,9 +251,15 @@ impl<'p> Execution<'p> {
     fn end(&mut self, step: &Step) {
         self.done.insert(step.id);
         match &step.action {
-            Action::BuyMachine { machine, candidates, .. } => {
+            Action::BuyMachine {
+                machine, candidates, ..
+            } => {
                 // The least of the candidates must do.
-                let least = candidates.iter().map(|c| c.allocatable).min_by_key(|room| (room.memory, room.cpu)).unwrap();
+                let least = candidates
+                    .iter()
+                    .map(|c| c.allocatable)
+                    .min_by_key(|room| (room.memory, room.cpu))
+                    .unwrap();
                 self.allocatable.insert(machine.clone(), least);
             }
             Action::ReleaseMachine { machine } => {
@@ -213,7 +275,11 @@ impl<'p> Execution<'p> {
     fn check(&self, step: &Step) -> Result<(), TestCaseError> {
         for (workload, floor) in &self.floor {
             let healthy = self.healthy.get(workload).copied().unwrap_or(0);
-            prop_assert!(healthy >= *floor, "{healthy} of {workload} are healthy after step {}, not {floor}", step.id);
+            prop_assert!(
+                healthy >= *floor,
+                "{healthy} of {workload} are healthy after step {}, not {floor}",
+                step.id
+            );
         }
         let mut used: BTreeMap<&MachineId, (u32, u32, BTreeSet<u16>)> = BTreeMap::new();
         for (replica, (machine, room, ports)) in &self.room {
@@ -221,12 +287,22 @@ impl<'p> Execution<'p> {
             used.0 += room.cpu.0;
             used.1 += room.memory.0;
             for binding in ports.values() {
-                prop_assert!(used.2.insert(binding.node), "port {} of {machine} twice: {replica}", binding.node);
+                prop_assert!(
+                    used.2.insert(binding.node),
+                    "port {} of {machine} twice: {replica}",
+                    binding.node
+                );
             }
         }
         for (machine, (cpu, memory, _)) in used {
-            let Some(has) = self.allocatable.get(machine) else { continue };
-            prop_assert!(cpu <= has.cpu.0 && memory <= has.memory.0, "{machine} is over its room after step {}", step.id);
+            let Some(has) = self.allocatable.get(machine) else {
+                continue;
+            };
+            prop_assert!(
+                cpu <= has.cpu.0 && memory <= has.memory.0,
+                "{machine} is over its room after step {}",
+                step.id
+            );
         }
         Ok(())
     }
@@ -234,7 +310,10 @@ impl<'p> Execution<'p> {
 
 /// The nodes finish what they had begun to stop.
 fn settle(world: &mut World) {
-    world.observed.replicas.retain(|replica| !matches!(replica.phase, ReplicaPhase::Stopping { .. }));
+    world
+        .observed
+        .replicas
+        .retain(|replica| !matches!(replica.phase, ReplicaPhase::Stopping { .. }));
     for replica in &mut world.observed.replicas {
         if let ReplicaPhase::Running { healthy, .. } = &mut replica.phase {
             *healthy = true;
@@ -243,7 +322,9 @@ fn settle(world: &mut World) {
 }
 
 fn deploy(spec: &Spec) -> Intent {
-    Intent::Deploy { spec: Box::new(spec.clone()) }
+    Intent::Deploy {
+        spec: Box::new(spec.clone()),
+    }
 }
 
 proptest! {
@@ -293,14 +374,20 @@ proptest! {
     #[test]
     fn what_can_be_met_is_met(mut world in some_world(), wish in some_spec()) {
         let plan = world.deploy(&wish);
-        prop_assume!(plan.body.unmet.is_empty());
+        if !plan.body.unmet.is_empty() {
+            return Ok(());
+        }
         world.carry_out(&plan);
         settle(&mut world);
+        // What nothing could stand in for was left running: it stops once that has come.
+        if plan.body.reasons.iter().any(|reason| reason.because.starts_with("left running")) {
+            world.carry_out(&world.reconcile());
+        }
         let again = world.reconcile();
         prop_assert!(again.body.steps.is_empty(), "after\n{}\nthere is\n{}", read(&plan), read(&again));
         for (name, workload) in &wish.workloads {
             let there = world.observed.replicas.iter().filter(|replica| replica.workload == *name);
-            if let isobar_engine_model::spec::WorkloadKind::Service { replicas, .. } = workload.kind {
+            if let WorkloadKind::Service { replicas, .. } = workload.kind {
                 prop_assert_eq!(u32::try_from(there.count()).unwrap(), replicas, "{}", name);
             }
         }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use isobar_engine_model::catalog::{Architecture, Catalog, Image, Offering, Purchase, SiteCatalog};
 use isobar_engine_model::id::{
-    AttemptNo, ClusterName, Generation, ImageId, OfferingId, OperationId, PoolName, ResourceHandle, SiteName, Version,
-    WorkloadName, Zone,
+    AttemptNo, ClusterName, Generation, ImageId, OfferingId, OperationId, PoolName, ProviderId, ResourceHandle,
+    SiteName, Version, WorkloadName, Zone,
 };
 use isobar_engine_model::intent::{Intent, Limits};
 use isobar_engine_model::observed::{Bought, Machine, MachinePhase, Observed, Replica, ReplicaPhase};
@@ -18,42 +18,58 @@ use isobar_engine_model::spec::{
 use isobar_engine_planner::{PlanError, PlanInput, Wish, WorkBudget, outline, plan};
 
 /// The time at which every test plans.
-pub const NOW: Timestamp = Timestamp(1_000_000);
+pub(crate) const NOW: Timestamp = Timestamp(1_000_000);
 
-pub fn site(name: &str) -> SiteName {
+pub(crate) fn site(name: &str) -> SiteName {
     SiteName::new(name).unwrap()
 }
 
-pub fn pool(name: &str) -> PoolName {
+pub(crate) fn pool(name: &str) -> PoolName {
     PoolName::new(name).unwrap()
 }
 
-pub fn workload(name: &str) -> WorkloadName {
+pub(crate) fn workload(name: &str) -> WorkloadName {
     WorkloadName::new(name).unwrap()
 }
 
-pub fn resources(cpu: u32, memory: u32) -> Resources {
-    Resources { cpu: MilliCpus(cpu), memory: Mebibytes(memory) }
+pub(crate) fn resources(cpu: u32, memory: u32) -> Resources {
+    Resources {
+        cpu: MilliCpus(cpu),
+        memory: Mebibytes(memory),
+    }
 }
 
 /// A service that takes a quarter of a small machine and publishes a port.
-pub fn service(replicas: u32, min_available: Option<u32>) -> WorkloadSpec {
+pub(crate) fn service(replicas: u32, min_available: Option<u32>) -> WorkloadSpec {
     WorkloadSpec {
-        kind: WorkloadKind::Service { replicas, min_available },
+        kind: WorkloadKind::Service {
+            replicas,
+            min_available,
+        },
         image: "registry/web:1".into(),
         command: Vec::new(),
         env: BTreeMap::new(),
         resources: resources(200, 100),
-        ports: BTreeMap::from([("http".to_owned(), PortSpec { container: 80, publish: Publish::Auto })]),
+        ports: BTreeMap::from([(
+            "http".to_owned(),
+            PortSpec {
+                container: 80,
+                publish: Publish::Auto,
+            },
+        )]),
         health: None,
         restart: Some(RestartPolicy::Always),
-        placement: PlacementSpec { sites: None, pools: None, spread: vec![Spread::Site, Spread::Machine] },
+        placement: PlacementSpec {
+            sites: None,
+            pools: None,
+            spread: vec![Spread::Site, Spread::Machine],
+        },
         stop_grace_seconds: 10,
         singleton: false,
     }
 }
 
-pub fn job(attempts: u32) -> WorkloadSpec {
+pub(crate) fn job(attempts: u32) -> WorkloadSpec {
     WorkloadSpec {
         kind: WorkloadKind::Job { attempts },
         ports: BTreeMap::new(),
@@ -63,34 +79,44 @@ pub fn job(attempts: u32) -> WorkloadSpec {
     }
 }
 
-pub fn daemon() -> WorkloadSpec {
-    WorkloadSpec { kind: WorkloadKind::Daemon {}, resources: resources(50, 20), ..job(1) }
+pub(crate) fn daemon() -> WorkloadSpec {
+    WorkloadSpec {
+        kind: WorkloadKind::Daemon {},
+        resources: resources(50, 20),
+        ..job(1)
+    }
 }
 
 /// Two sites, one pool of `min` to `max` machines, and these workloads.
-pub fn spec(min: u32, max: u32, workloads: &[(&str, WorkloadSpec)]) -> Spec {
+pub(crate) fn spec(min: u32, max: u32, workloads: &[(&str, WorkloadSpec)]) -> Spec {
     let there = |region: &str| SiteSpec {
-        provider: isobar_engine_model::id::ProviderId::new("sim").unwrap(),
+        provider: ProviderId::new("sim").unwrap(),
         region: region.into(),
         settings: BTreeMap::new(),
     };
-    let general =
-        PoolSpec { sites: None, machines: MachineCount { min, max }, requirements: Requirements::default() };
+    let general = PoolSpec {
+        sites: None,
+        machines: MachineCount { min, max },
+        requirements: Requirements::default(),
+    };
     Spec {
         cluster: ClusterName::new("shop").unwrap(),
         sites: BTreeMap::from([(site("north"), there("north")), (site("south"), there("south"))]),
         pools: BTreeMap::from([(pool("general"), general)]),
-        workloads: workloads.iter().map(|(name, spec)| (workload(name), spec.clone())).collect(),
+        workloads: workloads
+            .iter()
+            .map(|(name, spec)| (workload(name), spec.clone()))
+            .collect(),
     }
 }
 
 /// The shop: three machines, four replicas of a service, a job.
-pub fn shop() -> Spec {
+pub(crate) fn shop() -> Spec {
     spec(3, 4, &[("migrate", job(2)), ("web", service(4, None))])
 }
 
 /// A small and a large offering in two zones of each of two sites.
-pub fn catalog() -> Catalog {
+pub(crate) fn catalog() -> Catalog {
     let sites = ["north", "south"].map(|name| {
         let offerings = ["a", "b"].into_iter().flat_map(|zone| {
             [("small", 1000, 500, 5_000), ("large", 2000, 2000, 12_000)].map(|(size, cpu, memory, price)| Offering {
@@ -108,7 +134,10 @@ pub fn catalog() -> Catalog {
             site: site(name),
             as_of: NOW,
             offerings: offerings.collect(),
-            images: vec![Image { id: ImageId::new("node-1"), architecture: Architecture::X86_64 }],
+            images: vec![Image {
+                id: ImageId::new("node-1"),
+                architecture: Architecture::X86_64,
+            }],
             machines_left: None,
         }
     });
@@ -117,13 +146,13 @@ pub fn catalog() -> Catalog {
 
 /// What is, and how plans change it.
 #[derive(Debug, Clone)]
-pub struct World {
-    pub observed: Observed,
-    pub catalog: Catalog,
+pub(crate) struct World {
+    pub(crate) observed: Observed,
+    pub(crate) catalog: Catalog,
 }
 
 impl World {
-    pub fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         let observed = Observed {
             cluster: ClusterName::new("shop").unwrap(),
             generation: Generation(0),
@@ -133,17 +162,20 @@ impl World {
             next_machine: BTreeMap::new(),
             next_replica: BTreeMap::new(),
         };
-        Self { observed, catalog: catalog() }
+        Self {
+            observed,
+            catalog: catalog(),
+        }
     }
 
     /// A world in which `spec` was deployed and everything runs.
-    pub fn of(spec: &Spec) -> Self {
+    pub(crate) fn of(spec: &Spec) -> Self {
         let mut world = Self::empty();
         world.carry_out(&world.deploy(spec));
         world
     }
 
-    pub fn wish(&self, wish: Wish<'_>, limits: Limits) -> Result<Plan, PlanError> {
+    pub(crate) fn wish(&self, wish: Wish<'_>, limits: Limits) -> Result<Plan, PlanError> {
         let input = PlanInput {
             wish,
             observed: &self.observed,
@@ -156,20 +188,22 @@ impl World {
         plan(&input)
     }
 
-    pub fn ask(&self, intent: &Intent) -> Plan {
+    pub(crate) fn ask(&self, intent: &Intent) -> Plan {
         self.wish(Wish::Asked(intent), Limits::default()).unwrap()
     }
 
-    pub fn deploy(&self, spec: &Spec) -> Plan {
-        self.ask(&Intent::Deploy { spec: Box::new(spec.clone()) })
+    pub(crate) fn deploy(&self, spec: &Spec) -> Plan {
+        self.ask(&Intent::Deploy {
+            spec: Box::new(spec.clone()),
+        })
     }
 
-    pub fn reconcile(&self) -> Plan {
+    pub(crate) fn reconcile(&self) -> Plan {
         self.wish(Wish::Reconcile, Limits::default()).unwrap()
     }
 
     /// Carries a plan out in its own order.
-    pub fn carry_out(&mut self, plan: &Plan) {
+    pub(crate) fn carry_out(&mut self, plan: &Plan) {
         self.accept(plan);
         for step in &plan.body.steps {
             self.carry_out_step(plan, step);
@@ -177,16 +211,20 @@ impl World {
     }
 
     /// What changes once a plan is accepted, before its first step.
-    pub fn accept(&mut self, plan: &Plan) {
+    pub(crate) fn accept(&mut self, plan: &Plan) {
         if self.observed.spec != plan.body.spec {
             self.observed.generation.0 += 1;
             self.observed.spec.clone_from(&plan.body.spec);
         }
     }
 
-    pub fn carry_out_step(&mut self, plan: &Plan, step: &Step) {
+    pub(crate) fn carry_out_step(&mut self, plan: &Plan, step: &Step) {
         match &step.action {
-            Action::BuyMachine { machine, pool, candidates } => {
+            Action::BuyMachine {
+                machine,
+                pool,
+                candidates,
+            } => {
                 let first = &candidates[0];
                 let bought = Bought {
                     operation: OperationId::new("op-1"),
@@ -211,7 +249,13 @@ impl World {
                 *self.observed.next_machine.entry(pool.clone()).or_insert(1) += 1;
             }
             Action::ReleaseMachine { machine } => self.observed.machines.retain(|m| m.id != *machine),
-            Action::StartReplica { replica, workload, revision, machine, ports } => {
+            Action::StartReplica {
+                replica,
+                workload,
+                revision,
+                machine,
+                ports,
+            } => {
                 let spec = &plan.body.spec.as_ref().unwrap().workloads[workload];
                 self.observed.replicas.push(Replica {
                     id: replica.clone(),
@@ -221,7 +265,11 @@ impl World {
                     machine: machine.clone(),
                     resources: spec.resources,
                     ports: ports.clone(),
-                    phase: ReplicaPhase::Running { since: NOW, healthy: true, restarts: 0 },
+                    phase: ReplicaPhase::Running {
+                        since: NOW,
+                        healthy: true,
+                        restarts: 0,
+                    },
                 });
                 self.observed.replicas.sort_by(|a, b| a.id.cmp(&b.id));
                 *self.observed.next_replica.entry(workload.clone()).or_insert(1) += 1;
@@ -231,49 +279,90 @@ impl World {
     }
 
     /// Takes a machine away, as a cut power line does.
-    pub fn lose(&mut self, machine: &str) {
-        let machine = self.observed.machines.iter_mut().find(|m| m.id.as_str() == machine).unwrap();
+    pub(crate) fn lose(&mut self, machine: &str) {
+        let machine = self
+            .observed
+            .machines
+            .iter_mut()
+            .find(|m| m.id.as_str() == machine)
+            .unwrap();
         let handle = machine.handle().cloned();
-        machine.phase = MachinePhase::Lost { since: NOW, handle, reason: "its node is silent".into() };
+        machine.phase = MachinePhase::Lost {
+            since: NOW,
+            handle,
+            reason: "its node is silent".into(),
+        };
         machine.version.0 += 1;
     }
 
     /// Takes every machine of a site away.
-    pub fn lose_site(&mut self, lost: &str) {
+    pub(crate) fn lose_site(&mut self, lost: &str) {
         let there = |m: &&Machine| m.bought.as_ref().is_some_and(|b| b.site.as_str() == lost);
-        let ids: Vec<String> = self.observed.machines.iter().filter(there).map(|m| m.id.to_string()).collect();
+        let ids: Vec<String> = self
+            .observed
+            .machines
+            .iter()
+            .filter(there)
+            .map(|m| m.id.to_string())
+            .collect();
         for id in ids {
             self.lose(&id);
         }
     }
 
-    pub fn set_phase(&mut self, replica: &str, phase: ReplicaPhase) {
-        self.observed.replicas.iter_mut().find(|r| r.id.as_str() == replica).unwrap().phase = phase;
+    pub(crate) fn set_phase(&mut self, replica: &str, phase: ReplicaPhase) {
+        self.observed
+            .replicas
+            .iter_mut()
+            .find(|r| r.id.as_str() == replica)
+            .unwrap()
+            .phase = phase;
     }
 
     /// Site of each replica, as `web-1 general-1 north`.
-    pub fn places(&self) -> Vec<String> {
+    pub(crate) fn places(&self) -> Vec<String> {
         let site = |replica: &Replica| {
             let machine = self.observed.machines.iter().find(|m| m.id == replica.machine);
-            machine.and_then(|m| m.bought.as_ref()).map_or("?", |b| b.site.as_str()).to_owned()
+            machine
+                .and_then(|m| m.bought.as_ref())
+                .map_or("?", |b| b.site.as_str())
+                .to_owned()
         };
-        self.observed.replicas.iter().map(|r| format!("{} {} {}", r.id, r.machine, site(r))).collect()
+        self.observed
+            .replicas
+            .iter()
+            .map(|r| format!("{} {} {}", r.id, r.machine, site(r)))
+            .collect()
     }
 }
 
 /// A plan as people read it: steps, cost, risks, what is unmet, and why.
-pub fn read(plan: &Plan) -> String {
+pub(crate) fn read(plan: &Plan) -> String {
     let body = &plan.body;
     let mut lines = outline(plan);
     if lines.is_empty() {
         lines.push("nothing to do".into());
     }
-    lines.push(format!("cost {} -> {}, at most {}", body.cost.before, body.cost.after, body.cost.ceiling));
-    lines.extend(body.risks.iter().map(|risk| format!("risk {}", serde_json::to_string(risk).unwrap())));
+    lines.push(format!(
+        "cost {} -> {}, at most {}",
+        body.cost.before, body.cost.after, body.cost.ceiling
+    ));
+    lines.extend(
+        body.risks
+            .iter()
+            .map(|risk| format!("risk {}", serde_json::to_string(risk).unwrap())),
+    );
     lines.extend(body.unmet.iter().map(|unmet| {
         let nearest = unmet.nearest.as_deref().unwrap_or("nothing comes near");
-        format!("unmet {}: {} missing: {} ({nearest})", unmet.about, unmet.missing, unmet.requirement)
+        format!(
+            "unmet {}: {} missing: {} ({nearest})",
+            unmet.about, unmet.missing, unmet.requirement
+        )
     }));
-    lines.extend(body.reasons.iter().map(|reason| format!("why {}: {}", reason.about, reason.because)));
+    lines.extend(
+        body.reasons
+            .iter()
+            .map(|reason| format!("why {}: {}", reason.about, reason.because)),
+    );
     lines.join("\n")
 }

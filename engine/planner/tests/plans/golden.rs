@@ -1,18 +1,18 @@
 //! Golden plans: whole situations and the plans that come out, as people read them.
 
-mod support;
-
+use crate::support::{NOW, World, daemon, job, pool, read, resources, service, shop, site, spec, workload};
 use insta::assert_snapshot;
-use isobar_engine_model::id::MachineId;
+use isobar_engine_model::id::{ClusterName, MachineId};
 use isobar_engine_model::intent::{Intent, Limits};
 use isobar_engine_model::observed::ReplicaPhase;
 use isobar_engine_model::quantity::{Mebibytes, Resources};
-use isobar_engine_model::spec::{Publish, WorkloadKind};
+use isobar_engine_model::spec::{Publish, Spec};
 use isobar_engine_planner::{Wish, is_converged};
-use support::{NOW, World, daemon, job, pool, read, resources, service, shop, site, spec, workload};
 
-fn deploy(spec: &isobar_engine_model::spec::Spec) -> Intent {
-    Intent::Deploy { spec: Box::new(spec.clone()) }
+fn deploy(spec: &Spec) -> Intent {
+    Intent::Deploy {
+        spec: Box::new(spec.clone()),
+    }
 }
 
 fn move_web(to: &[&str], from: &[&str]) -> Intent {
@@ -25,7 +25,11 @@ fn move_web(to: &[&str], from: &[&str]) -> Intent {
 }
 
 fn scale_web(replicas: u32) -> Intent {
-    Intent::Scale { cluster: shop().cluster, workload: workload("web"), replicas }
+    Intent::Scale {
+        cluster: shop().cluster,
+        workload: workload("web"),
+        replicas,
+    }
 }
 
 #[test]
@@ -112,13 +116,18 @@ fn a_lost_machine_is_replaced_with_its_replicas() {
 #[test]
 fn a_drained_machine_is_replaced_make_before_break() {
     let machine = MachineId::new("general-1");
-    let intent = Intent::Drain { cluster: shop().cluster, machine };
+    let intent = Intent::Drain {
+        cluster: shop().cluster,
+        machine,
+    };
     assert_snapshot!(read(&World::of(&shop()).ask(&intent)));
 }
 
 #[test]
 fn destroying_stops_and_releases_everything() {
-    assert_snapshot!(read(&World::of(&shop()).ask(&Intent::Destroy { cluster: shop().cluster })));
+    assert_snapshot!(read(&World::of(&shop()).ask(&Intent::Destroy {
+        cluster: shop().cluster
+    })));
 }
 
 #[test]
@@ -137,20 +146,30 @@ fn an_impossible_pool_says_which_requirement_nothing_meets() {
 #[test]
 fn an_impossible_replica_says_what_is_the_largest() {
     let mut huge = service(1, None);
-    huge.resources = Resources { memory: Mebibytes(64 * 1024), ..huge.resources };
+    huge.resources = Resources {
+        memory: Mebibytes(64 * 1024),
+        ..huge.resources
+    };
     assert_snapshot!(read(&World::empty().deploy(&spec(1, 4, &[("web", huge)]))));
 }
 
 #[test]
 fn a_full_pool_says_how_to_widen_it() {
-    assert_snapshot!(read(&World::empty().deploy(&spec(1, 2, &[("web", service(40, Some(1)))]))));
+    assert_snapshot!(read(&World::empty().deploy(&spec(
+        1,
+        2,
+        &[("web", service(40, Some(1)))]
+    ))));
 }
 
 #[test]
 fn a_price_ceiling_drops_what_is_dearer_and_says_what_would_do() {
     let world = World::empty();
     let intent = deploy(&shop());
-    let limits = |micro| Limits { max_dearer_percent: None, max_micro_usd_per_hour: Some(micro) };
+    let limits = |micro| Limits {
+        max_dearer_percent: None,
+        max_micro_usd_per_hour: Some(micro),
+    };
     let just = world.wish(Wish::Asked(&intent), limits(15_000)).unwrap();
     let below = world.wish(Wish::Asked(&intent), limits(10_000)).unwrap();
     assert_snapshot!(format!("{}\n\n{}", read(&just), read(&below)));
@@ -182,7 +201,10 @@ fn a_singleton_stops_before_it_starts_elsewhere() {
 #[test]
 fn a_job_runs_until_it_has_succeeded_or_its_tries_are_used_up() {
     let mut world = World::of(&shop());
-    let failed = |reason: &str| ReplicaPhase::Failed { since: NOW, reason: reason.into() };
+    let failed = |reason: &str| ReplicaPhase::Failed {
+        since: NOW,
+        reason: reason.into(),
+    };
     world.set_phase("migrate-1", failed("exit code 1"));
     let again = world.reconcile();
     world.carry_out(&again);
@@ -197,17 +219,34 @@ fn a_job_runs_until_it_has_succeeded_or_its_tries_are_used_up() {
 fn wrong_names_get_the_nearest_one() {
     let world = World::of(&shop());
     let intents = [
-        Intent::Scale { cluster: shop().cluster, workload: workload("wed"), replicas: 1 },
-        Intent::Scale { cluster: shop().cluster, workload: workload("migrate"), replicas: 2 },
+        Intent::Scale {
+            cluster: shop().cluster,
+            workload: workload("wed"),
+            replicas: 1,
+        },
+        Intent::Scale {
+            cluster: shop().cluster,
+            workload: workload("migrate"),
+            replicas: 2,
+        },
         move_web(&["sooth"], &[]),
         move_web(&[], &["north", "south"]),
         move_web(&[], &[]),
-        Intent::Drain { cluster: shop().cluster, machine: MachineId::new("general-9") },
-        Intent::Destroy { cluster: isobar_engine_model::id::ClusterName::new("other").unwrap() },
+        Intent::Drain {
+            cluster: shop().cluster,
+            machine: MachineId::new("general-9"),
+        },
+        Intent::Destroy {
+            cluster: ClusterName::new("other").unwrap(),
+        },
     ];
     let answers = intents.map(|intent| {
         let error = world.wish(Wish::Asked(&intent), Limits::default()).unwrap_err();
-        format!("{}: {error}\n  hint: {}", error.code(), error.hint().unwrap_or_default())
+        format!(
+            "{}: {error}\n  hint: {}",
+            error.code(),
+            error.hint().unwrap_or_default()
+        )
     });
     assert_snapshot!(answers.join("\n"));
 }
@@ -217,5 +256,4 @@ fn plans_are_named_by_their_content() {
     let plan = World::empty().deploy(&shop());
     assert!(plan.is_intact());
     assert_eq!(plan, World::empty().deploy(&shop()), "the same wish for the same world");
-    assert!(matches!(shop().workloads[&workload("web")].kind, WorkloadKind::Service { .. }));
 }
