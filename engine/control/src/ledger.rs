@@ -309,12 +309,13 @@ impl Writer {
                 Ok(())
             }
             Err(StoreError::OutcomeUnknown(source)) => self.settle(draft, &writes, source.to_string()).await,
-            Err(error) => {
+            Err(StoreError::Fenced { .. }) => {
                 draft.discard();
-                Err(match error {
-                    StoreError::Fenced { .. } => LedgerError::Fenced,
-                    other => LedgerError::Store(chain(&other)),
-                })
+                Err(LedgerError::Fenced)
+            }
+            Err(refused) => {
+                draft.discard();
+                Err(LedgerError::Store(chain(&refused)))
             }
         }
     }

@@ -60,7 +60,16 @@ pub struct MemoryChannel<Out, In> {
 pub fn memory_pair<A, B>() -> (MemoryChannel<A, B>, MemoryChannel<B, A>) {
     let (to_b, from_a) = mpsc::channel(STREAM_QUEUE_MAX_MESSAGES);
     let (to_a, from_b) = mpsc::channel(STREAM_QUEUE_MAX_MESSAGES);
-    (MemoryChannel { outgoing: to_b, incoming: from_b }, MemoryChannel { outgoing: to_a, incoming: from_a })
+    (
+        MemoryChannel {
+            outgoing: to_b,
+            incoming: from_b,
+        },
+        MemoryChannel {
+            outgoing: to_a,
+            incoming: from_a,
+        },
+    )
 }
 
 #[async_trait]

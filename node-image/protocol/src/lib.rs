@@ -9,7 +9,7 @@ pub mod names;
 #[expect(
     missing_docs,
     clippy::all,
-    clippy::wildcard_enum_match_arm,
+    clippy::too_many_lines,
     clippy::allow_attributes_without_reason,
     clippy::allow_attributes,
     reason = "generated"

@@ -25,8 +25,16 @@ mod tests {
 
     #[test]
     fn machine_names_read_back() {
-        assert_eq!(parse_machine_dns_name(&machine_dns_name("shop", "general-3", 2)), Some(("shop", "general-3", 2)));
-        for bad in ["engine.isobar.internal", "a.b.c.node.isobar.internal", "a.1.c.d.node.isobar.internal", ""] {
+        assert_eq!(
+            parse_machine_dns_name(&machine_dns_name("shop", "general-3", 2)),
+            Some(("shop", "general-3", 2))
+        );
+        for bad in [
+            "engine.isobar.internal",
+            "a.b.c.node.isobar.internal",
+            "a.1.c.d.node.isobar.internal",
+            "",
+        ] {
             assert_eq!(parse_machine_dns_name(bad), None, "{bad}");
         }
     }

@@ -19,18 +19,49 @@ use isobar_providers_sim::{MachineChange, SimCloud};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// From a machine's start to its node's first call.
-const BOOT: Duration = Duration::from_millis(1500);
-/// From being told to run a replica to its being healthy.
-const START: Duration = Duration::from_millis(700);
-/// From being told to stop a replica to its end.
-const STOP: Duration = Duration::from_millis(300);
-/// A job's replica runs so long.
-const JOB: Duration = Duration::from_millis(1000);
-/// Between two signs of life.
-const BEAT: Duration = Duration::from_millis(500);
-/// Before another try to join or to open a session.
-const RETRY: Duration = Duration::from_millis(400);
+/// How long things take on simulated nodes.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// From a machine's start to its node's first call.
+    pub boot: Duration,
+    /// From being told to run a replica to its being healthy.
+    pub start: Duration,
+    /// From being told to stop a replica to its end.
+    pub stop: Duration,
+    /// A job's replica runs so long.
+    pub job: Duration,
+    /// Between two signs of life.
+    pub beat: Duration,
+    /// Before another try to join or to open a session.
+    pub retry: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            boot: Duration::from_millis(1500),
+            start: Duration::from_millis(700),
+            stop: Duration::from_millis(300),
+            job: Duration::from_millis(1000),
+            beat: Duration::from_millis(500),
+            retry: Duration::from_millis(400),
+        }
+    }
+}
+
+impl Pace {
+    /// Nothing takes any time; signs of life come as often as from real nodes: for benchmarks on a real clock.
+    pub fn instant() -> Self {
+        Self {
+            boot: Duration::ZERO,
+            start: Duration::ZERO,
+            stop: Duration::ZERO,
+            job: Duration::ZERO,
+            beat: Duration::from_secs(6),
+            retry: Duration::from_millis(400),
+        }
+    }
+}
 
 /// The engine that lives now, with its life.
 pub type Living = watch::Receiver<Option<(Arc<Engine>, crate::mortal::Life)>>;
@@ -64,7 +95,7 @@ impl Deeds {
 }
 
 /// Runs a node for each machine of the cloud, until dropped.
-pub async fn populate(cloud: SimCloud, engine: Living, deeds: Arc<Mutex<Deeds>>) {
+pub async fn populate(cloud: SimCloud, engine: Living, deeds: Arc<Mutex<Deeds>>, pace: Pace) {
     let mut events = cloud.events();
     let mut nodes: BTreeMap<ResourceHandle, tokio::task::JoinHandle<()>> = BTreeMap::new();
     loop {
@@ -78,7 +109,7 @@ pub async fn populate(cloud: SimCloud, engine: Living, deeds: Arc<Mutex<Deeds>>)
                     continue;
                 }
                 let identity: Identity = serde_json::from_slice(&machine.identity.0).expect("the engine wrote it");
-                let mut node = Node::new(&identity, engine.clone(), deeds.clone());
+                let mut node = Node::new(&identity, engine.clone(), deeds.clone(), pace);
                 nodes.insert(event.handle, tokio::spawn(async move { node.live().await }));
             }
             MachineChange::Stopped | MachineChange::Gone => {
@@ -107,6 +138,7 @@ struct Node {
     replicas: BTreeMap<String, Running>,
     revision: u64,
     renewals: u64,
+    pace: Pace,
 }
 
 impl Drop for Node {
@@ -119,7 +151,7 @@ impl Drop for Node {
 }
 
 impl Node {
-    fn new(identity: &Identity, engine: Living, deeds: Arc<Mutex<Deeds>>) -> Self {
+    fn new(identity: &Identity, engine: Living, deeds: Arc<Mutex<Deeds>>, pace: Pace) -> Self {
         let token = unhex(&identity.token_hex);
         let credential = token.split(|byte| *byte == b'\n').next().expect("a first part");
         let credential = String::from_utf8(credential.to_vec()).expect("keys are text");
@@ -144,11 +176,12 @@ impl Node {
             replicas: BTreeMap::new(),
             revision: 0,
             renewals: 0,
+            pace,
         }
     }
 
     async fn live(&mut self) {
-        tokio::time::sleep(BOOT).await;
+        tokio::time::sleep(self.pace.boot).await;
         let mut joined = false;
         loop {
             let living = self.engine.borrow_and_update().clone();
@@ -159,7 +192,7 @@ impl Node {
                     goes_on = self.meet(&engine, &mut joined) => if !goes_on { return },
                 }
             }
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(self.pace.retry).await;
         }
     }
 
@@ -210,7 +243,7 @@ impl Node {
             let message = tokio::select! {
                 biased;
                 message = channel.recv() => message,
-                () = tokio::time::sleep(BEAT) => {
+                () = tokio::time::sleep(self.pace.beat) => {
                     self.renewals += 1;
                     let renew = ToEngine::Renew(Renew { sequence: self.renewals });
                     let status = ToEngine::Status(self.status());
@@ -265,14 +298,15 @@ impl Node {
     }
 
     fn status(&self) -> Status {
+        let pace = self.pace;
         let mut deeds = self.deeds.lock().expect("no panic with the lock");
         let replicas = self.replicas.values().map(|running| {
             let is_job = running.replica.restart() != Restart::Always;
             let state = match running.stopping {
-                Some(since) if since.elapsed() >= STOP => ReplicaState::ReplicaStopped,
+                Some(since) if since.elapsed() >= pace.stop => ReplicaState::ReplicaStopped,
                 Some(_) => ReplicaState::ReplicaRunning,
-                None if running.since.elapsed() < START => ReplicaState::ReplicaStarting,
-                None if is_job && running.since.elapsed() >= START + JOB => ReplicaState::ReplicaSucceeded,
+                None if running.since.elapsed() < pace.start => ReplicaState::ReplicaStarting,
+                None if is_job && running.since.elapsed() >= pace.start + pace.job => ReplicaState::ReplicaSucceeded,
                 None => ReplicaState::ReplicaRunning,
             };
             let healthy = state == ReplicaState::ReplicaRunning && running.stopping.is_none();

@@ -22,7 +22,7 @@ use isobar_providers_sim::{SeededEntropy, SimCloud, SimConfig, SimProvider, Toki
 use tokio::sync::watch;
 
 use crate::mortal::{Life, Mortal};
-use crate::nodes::{self, Deeds};
+use crate::nodes::{self, Deeds, Pace};
 
 /// The engine's key in every simulation.
 const KEY: [u8; 32] = [7; 32];
@@ -59,7 +59,12 @@ impl World {
         let authority = Authority::generate("sim", Timestamp(1_800_000_000_000)).expect("an authority");
         let living = watch::Sender::new(None);
         let deeds = Arc::new(Mutex::new(Deeds::default()));
-        tokio::spawn(nodes::populate(cloud.clone(), living.subscribe(), deeds.clone()));
+        tokio::spawn(nodes::populate(
+            cloud.clone(),
+            living.subscribe(),
+            deeds.clone(),
+            Pace::default(),
+        ));
         Self {
             cloud,
             deeds,
@@ -211,10 +216,10 @@ impl World {
             .expect("asked for");
         let mut kept: BTreeMap<MachineId, String> = BTreeMap::new();
         for machine in &machines {
-            match &machine.phase {
-                MachinePhase::Ready { handle, .. } => kept.insert(machine.id.clone(), handle.to_string()),
-                other => panic!("{} is {other:?} in a converged cluster", machine.id),
+            let MachinePhase::Ready { handle, .. } = &machine.phase else {
+                panic!("{} is {:?} in a converged cluster", machine.id, machine.phase);
             };
+            kept.insert(machine.id.clone(), handle.to_string());
         }
         let mut living: BTreeMap<MachineId, String> = BTreeMap::new();
         for machine in self.cloud.machines() {

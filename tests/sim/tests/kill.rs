@@ -117,7 +117,7 @@ fn in_virtual_time(run: impl Future<Output = bool>) -> bool {
         .enable_time()
         .start_paused(true)
         .build()
-        .unwrap();
+        .expect("a runtime");
     runtime.block_on(run)
 }
 

@@ -20,9 +20,9 @@ fn deploy() -> Intent {
 fn move_web() -> Intent {
     Intent::Move {
         cluster: shop_name(),
-        workload: WorkloadName::new("web").unwrap(),
-        to: vec![SiteName::new("south").unwrap()],
-        from: vec![SiteName::new("north").unwrap()],
+        workload: WorkloadName::new("web").expect("a name"),
+        to: vec![SiteName::new("south").expect("a name")],
+        from: vec![SiteName::new("north").expect("a name")],
     }
 }
 

@@ -127,7 +127,7 @@ fn reasons(state: &State, cluster: &ClusterName, about: Option<&str>) -> Vec<Rea
         .all()
         .filter(|record| record.operation.cluster == *cluster)
         .collect();
-    operations.sort_by(|a, b| b.operation.started.cmp(&a.operation.started));
+    operations.sort_by_key(|record| std::cmp::Reverse(record.operation.started));
     let plans = operations
         .iter()
         .filter_map(|record| state.plans.get(record.operation.plan.as_str()));

@@ -84,7 +84,7 @@ impl Engine {
                     .all()
                     .filter(|record| record.operation.cluster == *cluster)
                     .collect();
-                operations.sort_by(|a, b| b.operation.started.cmp(&a.operation.started));
+                operations.sort_by_key(|record| std::cmp::Reverse(record.operation.started));
                 let operations = operations
                     .into_iter()
                     .map(|r| (r.operation.id.to_string(), r.operation.clone()));

@@ -358,8 +358,8 @@ mod tests {
         };
         let next = |states: &[AttemptState]| next_candidate(&attempts(states), 2);
         assert_eq!(next(&[]), 0);
-        assert_eq!(next(&[refused.clone()]), 1);
-        assert_eq!(next(&[gone.clone()]), 0);
+        assert_eq!(next(std::slice::from_ref(&refused)), 1);
+        assert_eq!(next(std::slice::from_ref(&gone)), 0);
         assert_eq!(next(&[gone.clone(), gone.clone()]), 1);
         assert_eq!(next(&[gone.clone(), refused.clone(), gone.clone()]), 1);
         assert_eq!(next(&[gone.clone(), refused, gone.clone(), gone]), 2);
