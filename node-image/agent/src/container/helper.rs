@@ -15,9 +15,10 @@ use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::memfd::{MemFdCreateFlag, memfd_create};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
-use oci_spec::runtime::{LinuxSeccomp, Spec};
+use oci_spec::runtime::{LinuxSeccomp, Process, Spec};
 
 use super::init::{FilteredExecutor, InitExecutor};
 use super::wire::{self, ExecRequest, Failure, Go, Overlay, Reply, Request, StartRequest};
@@ -32,7 +33,7 @@ pub(crate) struct Refused {
 
 impl Refused {
     fn other(context: &str, error: impl std::error::Error) -> Self {
-        Self { kind: Failure::Other, message: format!("{context}: {}", chain(&error)) }
+        Self { kind: Failure::Other, message: format!("{context}: {}", crate::chain(&error)) }
     }
 }
 
@@ -88,7 +89,7 @@ fn start(socket: &OwnedFd, request: &StartRequest) -> Result<Reply, Refused> {
         .as_raw();
     let pidfd = sys::pidfd_open(pid).map_err(|error| Refused::other("open pidfd", error))?;
     if let Some(link) = &request.link {
-        net::link::attach(link, pidfd.as_fd()).map_err(|error| Refused::other("set up network", error))?;
+        net::link::attach(link, pid, pidfd.as_fd()).map_err(|error| Refused::other("set up network", error))?;
     }
     wire::send(socket, &Reply::Created { pid }, &[pidfd.as_raw_fd(), status_read.as_raw_fd()])
         .and_then(|()| wire::receive::<Go>(socket))
@@ -111,6 +112,7 @@ fn mount_root(overlay: &Overlay) -> io::Result<()> {
 }
 
 fn exec(request: &ExecRequest) -> Result<Reply, Refused> {
+    let process = process_file(&request.process).map_err(|error| Refused::other("hand over command", error))?;
     let seccomp = seccomp_of(&request.bundle).map_err(|error| Refused::other("read bundle", error))?;
     let started = Instant::now();
     let pid = ContainerBuilder::new(request.id.clone(), SyscallType::default())
@@ -118,15 +120,20 @@ fn exec(request: &ExecRequest) -> Result<Reply, Refused> {
         .with_root_path(&request.state_root)
         .and_then(ContainerBuilder::validate_id)
         .and_then(|builder| {
-            builder
-                .as_tenant()
-                .with_detach(true)
-                .with_process(Some(request.process.clone()))
-                .build()
+            let path = format!("/proc/self/fd/{}", process.as_raw_fd());
+            builder.as_tenant().with_detach(true).with_process(Some(path)).build()
         })
         .map_err(|error| cannot_start(&error))?;
     let limit = Duration::from_millis(request.timeout_ms).saturating_sub(started.elapsed());
     wait_bounded(pid, limit).map_err(|error| Refused::other("wait for command", error))
+}
+
+/// libcontainer takes the command as a file.
+fn process_file(process: &Process) -> io::Result<OwnedFd> {
+    let file = memfd_create(c"process", MemFdCreateFlag::MFD_CLOEXEC)?;
+    let mut writer = File::from(sys::duplicate(&file)?);
+    serde_json::to_writer(&mut writer, process)?;
+    Ok(file)
 }
 
 fn wait_bounded(pid: Pid, limit: Duration) -> io::Result<Reply> {
@@ -152,22 +159,7 @@ fn seccomp_of(bundle: &Path) -> io::Result<Option<LinuxSeccomp>> {
 
 /// Whatever libcontainer refuses is the container's own fault, except for a node without room.
 fn cannot_start(error: &LibcontainerError) -> Refused {
-    let message = chain(error);
+    let message = crate::chain(error);
     let full = message.contains("ENOSPC") || message.contains("No space left");
     Refused { kind: if full { Failure::Full } else { Failure::CannotStart }, message }
-}
-
-/// An error and its causes, each once.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
 }

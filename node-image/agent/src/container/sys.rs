@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
 /// Most descriptors that one message carries.
@@ -92,6 +94,12 @@ pub(crate) fn write_raw(fd: RawFd, bytes: &[u8]) -> io::Result<()> {
     // SAFETY: pointer and length belong together; a closed descriptor gives EBADF.
     let written = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
     if written >= 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Registers a descriptor with the runtime of the calling task, to wait until it is readable.
+pub(crate) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` always gives the same descriptor and closes it only when dropped.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
 }
 
 /// A second descriptor for the same file, closed on exec.

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 
+use oci_spec::runtime::Process;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -65,8 +66,8 @@ pub(crate) struct ExecRequest {
     pub(crate) id: String,
     pub(crate) state_root: PathBuf,
     pub(crate) bundle: PathBuf,
-    /// The command as an OCI process, in a file.
-    pub(crate) process: PathBuf,
+    /// The command, with the rights it runs with.
+    pub(crate) process: Process,
     pub(crate) timeout_ms: u64,
 }
 
