@@ -3,6 +3,7 @@
 
 mod cli;
 mod commands;
+mod crash;
 mod exit;
 mod follow;
 mod output;
@@ -20,7 +21,10 @@ use crate::cli::Cli;
 use crate::output::Output;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return exit::usage(&error),
+    };
     let output = Output::new(cli.global.output);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

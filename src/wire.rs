@@ -44,7 +44,7 @@ pub(crate) async fn engine(
         key,
         authority,
         bounds: Bounds::default(),
-        at_crash_point: None,
+        at_crash_point: crate::crash::from_environment()?,
     };
     let providers = providers(folder, args)?;
     Ok(Engine::start(
