@@ -84,6 +84,52 @@ fn the_published_schema_accepts_the_example_and_is_itself_valid() {
 }
 
 #[test]
+fn the_spec_in_the_documentation_is_accepted() {
+    let page = include_str!("../../../docs/specs.md");
+    let shown = page
+        .split("```yaml\n")
+        .map(|rest| rest.split("```").next().unwrap_or(""));
+    let spec = shown.filter(|block| block.starts_with("cluster:")).collect::<String>();
+    expect![[r#"
+        accepted
+    "#]]
+    .assert_eq(&answer(&spec));
+}
+
+#[test]
+fn an_error_is_flat_json_with_its_place() {
+    let errors = text::read("shop.yaml", &SMALL.replace("image:", "imgae:")).unwrap_err();
+    expect![[r#"
+        {
+          "file": "shop.yaml",
+          "errors": [
+            {
+              "line": 11,
+              "column": 5,
+              "path": "workloads.web.imgae",
+              "pointer": "/workloads/web/imgae",
+              "message": "unknown field",
+              "allowed": [
+                "command",
+                "env",
+                "health",
+                "image",
+                "kind",
+                "placement",
+                "ports",
+                "resources",
+                "restart",
+                "singleton",
+                "stop_grace_seconds"
+              ],
+              "hint": "did you mean `image`?"
+            }
+          ],
+          "more": 0
+        }"#]].assert_eq(&serde_json::to_string_pretty(&errors).unwrap());
+}
+
+#[test]
 fn json_is_read_like_yaml() {
     let as_json: serde_json::Value = serde_saphyr::from_str(SMALL).unwrap();
     let pretty = serde_json::to_string_pretty(&as_json).unwrap();

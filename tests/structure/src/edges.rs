@@ -59,10 +59,13 @@ fn is_allowed(edge: &Edge) -> bool {
             .iter()
             .any(|(from, to)| matches(from, &edge.from) && to.iter().any(|to| matches(to, &edge.to)))
     };
-    let wires_everything = edge.from == "." || matches("tests/*", &edge.from);
+    let (from_tests, to_tests) = (matches("tests/*", &edge.from), matches("tests/*", &edge.to));
+    // Nobody builds on the command, and only tests build on tests.
+    if edge.to == "." || (to_tests && !from_tests) {
+        return false;
+    }
+    let wires_everything = edge.from == "." || from_tests;
     match edge.kind {
-        // Nobody builds on a test, and nobody builds on the command.
-        _ if edge.to == "." || matches("tests/*", &edge.to) => false,
         Kind::Normal | Kind::Build => wires_everything || listed(ALLOWED),
         Kind::Dev => wires_everything || listed(ALLOWED) || listed(ALLOWED_IN_TESTS),
     }
@@ -110,6 +113,7 @@ mod tests {
             ("mcp", "engine/control"),
             (".", "providers/local"),
             ("tests/e2e", "mcp"),
+            ("tests/bench", "tests/sim"),
         ] {
             assert!(is_allowed(&edge(from, to, Kind::Normal)), "{from} -> {to}");
         }
@@ -131,6 +135,8 @@ mod tests {
             ("mcp", "engine/store"),
             ("mcp", "."),
             (".", "tests/e2e"),
+            ("engine/control", "tests/sim"),
+            ("tests/e2e", "."),
             ("a/new/crate", "engine/model"),
         ] {
             assert!(!is_allowed(&edge(from, to, Kind::Normal)), "{from} -> {to}");

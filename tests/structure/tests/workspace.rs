@@ -3,7 +3,8 @@
 use cargo_metadata::camino::Utf8Path;
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use isobar_tests_structure::edges::{Edge, Kind, forbidden};
-use isobar_tests_structure::{licence, manifest};
+use isobar_tests_structure::{licence, links, manifest};
+use std::path::{Path, PathBuf};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
@@ -104,4 +105,39 @@ fn everything_linked_has_a_licence_that_deny_toml_allows() {
         })
         .collect();
     assert!(refused.is_empty(), "not allowed by deny.toml: {refused:#?}");
+}
+
+fn pages(folder: &Path) -> Vec<PathBuf> {
+    let mut pages = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder of pages can be read") {
+        let path = entry.expect("its entries as well").path();
+        if path.is_dir() {
+            pages.extend(pages_below(&path));
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            pages.push(path);
+        }
+    }
+    pages
+}
+
+/// Only `docs` has pages in folders: the workspace's other folders are code.
+fn pages_below(folder: &Path) -> Vec<PathBuf> {
+    let is_docs = folder.components().any(|part| part.as_os_str() == "docs");
+    if is_docs { pages(folder) } else { Vec::new() }
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let pages = pages(Path::new(ROOT));
+    assert!(pages.len() > 10, "too few pages to be right: {pages:?}");
+    let mut broken = Vec::new();
+    for page in pages {
+        let text = std::fs::read_to_string(&page).expect("a page can be read");
+        let folder = page.parent().expect("a page is in a folder");
+        let lost = links::relative(&text)
+            .into_iter()
+            .filter(|target| !folder.join(target).exists());
+        broken.extend(lost.map(|target| format!("{}: {target}", page.display())));
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
 }
