@@ -13,20 +13,21 @@ about() {
         unit) say "unit, property, simulation and conformance tests" ;;
         doc) say "the documentation builds, every link in it holds" ;;
         image) say "the agent links statically, the node image builds" ;;
-        vm) say "whole clusters of booted VMs (tests/e2e)" ;;
+        vm) say "booted VMs: the local provider, whole clusters (tests/e2e)" ;;
     esac
 }
 
 run_stage() {
     case "$1" in
         fmt) cargo fmt --all --check ;;
-        clippy) cargo clippy --locked --workspace --all-targets -- -D warnings ;;
+        clippy) cargo clippy --locked --workspace --all-targets --all-features -- -D warnings ;;
         unit) cargo test --locked --workspace --exclude isobar-tests-e2e ;;
         doc) RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet ;;
         image) build_image ;;
         vm)
             build_command
             build_image
+            cargo test --locked -p isobar-providers-local --features vm --test machines -- --test-threads=1
             cargo test --locked -p isobar-tests-e2e -- --test-threads=1
             ;;
     esac
