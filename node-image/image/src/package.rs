@@ -153,20 +153,18 @@ fn run(command: &mut Command, package: &'static str, hint: &'static str) -> Resu
             .collect::<Vec<_>>()
             .join(" ")
     };
-    let output = command
-        .env("LC_ALL", "C")
-        .output()
-        .map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => {
-                let program = if package == "dpkg" { "dpkg-deb" } else { "apt-get" };
-                Error::NoProgram { program, package }
-            }
-            _ => Error::File {
+    let output = command.env("LC_ALL", "C").output().map_err(|source| {
+        if source.kind() == std::io::ErrorKind::NotFound {
+            let program = if package == "dpkg" { "dpkg-deb" } else { "apt-get" };
+            Error::NoProgram { program, package }
+        } else {
+            Error::File {
                 action: "run",
                 path: PathBuf::from(command.get_program()),
                 source,
-            },
-        })?;
+            }
+        }
+    })?;
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr);
         let message = words.trim().chars().take(MESSAGE_MAX_BYTES).collect();

@@ -1,0 +1,113 @@
+//! Finds out whether machines can run on the host's own processor. `/dev/kvm` can exist and hang whoever uses it (in
+//! a container, in a nested machine), so the only proof is a kernel that really comes up, within a bound.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::config::Acceleration;
+use crate::image::Image;
+use crate::qemu::{Processor, ends_within};
+
+/// A kernel without a root panics, and its machine ends, well within this time on a real processor.
+const PROBE_MAX: Duration = Duration::from_secs(2);
+
+/// The answer, once it is known.
+#[derive(Debug, Default)]
+pub(crate) struct ProcessorProbe(OnceLock<Processor>);
+
+impl ProcessorProbe {
+    /// Which processor to use. The first call may take up to the probe's bound.
+    pub(crate) fn processor(&self, wanted: Acceleration, qemu: &Path, image: &Image) -> Processor {
+        match wanted {
+            Acceleration::Software => Processor::Emulated,
+            Acceleration::HostIfItWorks => *self.0.get_or_init(|| match kernel_comes_up(qemu, image) {
+                Ok(true) => Processor::Host,
+                Ok(false) => Processor::Emulated,
+                Err(error) => {
+                    tracing::warn!(%error, "could not try the host's processor: emulating");
+                    Processor::Emulated
+                }
+            }),
+        }
+    }
+}
+
+/// Boots the kernel with nothing to run, which ends in a panic that it prints, and so ends QEMU.
+fn kernel_comes_up(qemu: &Path, image: &Image) -> io::Result<bool> {
+    if fs::metadata("/dev/kvm").is_err() {
+        return Ok(false);
+    }
+    probe(qemu, image)
+}
+
+fn probe(qemu: &Path, image: &Image) -> io::Result<bool> {
+    let mut child = Command::new(qemu)
+        .args([
+            "-accel",
+            "kvm",
+            "-machine",
+            "q35",
+            "-cpu",
+            "host",
+            "-m",
+            "256M",
+            "-nodefaults",
+            "-no-user-config",
+        ])
+        .args([
+            "-display",
+            "none",
+            "-no-reboot",
+            "-serial",
+            "none",
+            "-append",
+            "panic=-1 quiet",
+        ])
+        .arg("-kernel")
+        .arg(&image.kernel)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    if ends_within(&mut child, PROBE_MAX)? {
+        return Ok(child.wait()?.success());
+    }
+    child.kill()?;
+    // A process that hangs inside the host's kernel cannot be waited for: it is left to init.
+    let _ended = ends_within(&mut child, PROBE_MAX)?;
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use isobar_engine_model::id::ImageId;
+
+    use super::*;
+
+    fn probe_script(script: &str) -> bool {
+        let folder = tempfile::tempdir().unwrap();
+        let qemu = folder.path().join("qemu");
+        fs::write(&qemu, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&qemu, PermissionsExt::from_mode(0o755)).unwrap();
+        let image = Image {
+            id: ImageId::new("node-1"),
+            kernel: "/k".into(),
+            initramfs: "/i".into(),
+            command_line: String::new(),
+        };
+        probe(&qemu, &image).unwrap()
+    }
+
+    #[test]
+    fn only_a_machine_that_ends_well_and_in_time_proves_the_processor() {
+        assert!(probe_script("exit 0"));
+        assert!(!probe_script("echo 'failed to initialize kvm' >&2; exit 1"));
+        assert!(!probe_script("exec sleep 1000"));
+    }
+}
