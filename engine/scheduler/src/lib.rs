@@ -10,6 +10,7 @@
 //! shape of their free room, so that ten thousand of them are looked through in a few steps.
 
 mod census;
+mod claim;
 mod fill;
 mod fleet;
 mod offers;
