@@ -1,7 +1,7 @@
 //! Deleting: what may exist is found out, deleted, and deleted again until the provider says that it is gone.
 
 use isobar_engine_model::id::{MachineId, ResourceHandle};
-use isobar_engine_model::observed::MachinePhase;
+use isobar_engine_model::observed::{MachinePhase, ReplicaPhase};
 use isobar_engine_provider::error::Next;
 use isobar_engine_provider::{Provider, ProviderError, ResourceKind, Site};
 
@@ -44,10 +44,12 @@ pub(crate) async fn release(job: &StepJob<'_>, machine: &MachineId) -> Result<()
                 record.machine.phase = MachinePhase::Gone { since: now };
                 draft.put(record);
             }
+            // What has ended stays known: a job whose success was forgotten would be started again.
             let left: Vec<String> = draft
                 .state()
                 .replicas
                 .under(&prefix)
+                .filter(|record| !has_ended(&record.replica.phase))
                 .map(crate::record::Record::key)
                 .collect();
             for replica in left {
@@ -64,6 +66,11 @@ pub(crate) async fn release(job: &StepJob<'_>, machine: &MachineId) -> Result<()
         )
         .await?;
     Ok(())
+}
+
+/// Whether a replica ended by itself. The plan stops those that are no job's history before it releases their machine.
+fn has_ended(phase: &ReplicaPhase) -> bool {
+    matches!(phase, ReplicaPhase::Succeeded { .. } | ReplicaPhase::Failed { .. })
 }
 
 /// Commits that a machine is being deleted: from here on none of its attempts may join.
