@@ -17,9 +17,13 @@ pub(crate) fn from_environment() -> Result<Option<AtCrashPoint>> {
     if !cfg!(debug_assertions) {
         return Ok(None);
     }
-    let Ok(wanted) = std::env::var(VARIABLE) else { return Ok(None) };
+    let Ok(wanted) = std::env::var(VARIABLE) else {
+        return Ok(None);
+    };
     let (name, count) = wanted.split_once(':').unwrap_or((&wanted, "1"));
-    let count: u32 = count.parse().with_context(|| format!("{VARIABLE}: `{count}` is not a number"))?;
+    let count: u32 = count
+        .parse()
+        .with_context(|| format!("{VARIABLE}: `{count}` is not a number"))?;
     let point = CrashPoint::ALL
         .into_iter()
         .find(|point| point.name() == name)

@@ -99,6 +99,28 @@ pub(crate) fn report(output: &Output, error: &anyhow::Error) -> ExitCode {
     report.exit.into()
 }
 
+/// Ends with clap's words, or with a document of them for programs.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let for_programs = arguments.any(|one| matches!(one.as_str(), "--output=json" | "-ojson" | "-o=json" | "json"));
+    if !error.use_stderr() || !for_programs {
+        error.exit();
+    }
+    let report = Report {
+        exit: Exit::Usage,
+        reader_gone: false,
+        code: "usage",
+        message: error.to_string().trim_start_matches("error: ").trim_end().to_owned(),
+        causes: Vec::new(),
+        pointer: None,
+        allowed: Vec::new(),
+        errors: Vec::new(),
+        hint: None,
+    };
+    let _gone = Output::new(crate::cli::Format::Json).json_error(&report);
+    report.exit.into()
+}
+
 /// An error as it is shown.
 #[derive(Debug, Serialize)]
 struct Report {
@@ -179,6 +201,10 @@ impl Report {
             text.push_str("\n  caused by: ");
             text.push_str(cause);
         }
+        if let Some(pointer) = &self.pointer {
+            text.push_str("\n  at: ");
+            text.push_str(pointer);
+        }
         if !self.allowed.is_empty() {
             text.push_str("\n  allowed: ");
             text.push_str(&self.allowed.join(", "));
@@ -241,7 +267,13 @@ mod tests {
             ClientError::Refused(ApiError::new(ErrorCode::StalePlan, "the plan is stale").hint("plan again")),
             expect![[""]],
         );
-        check(StoreError::InUse { path: "data".into() }, expect![[""]]);
+        check(
+            StoreError::InUse {
+                path: "data".into(),
+                holder: None,
+            },
+            expect![[""]],
+        );
         check(anyhow::anyhow!("odd").context("make a table"), expect![[""]]);
     }
 

@@ -40,7 +40,7 @@ pub(crate) async fn follow(
         screen: Screen::new(output),
         asked: false,
     };
-    let view = watch.to_the_end(first).await?;
+    let view = watch.until_ended(first).await?;
     watch.screen.finish();
     let exit = match &view.operation.state {
         OperationState::Succeeded { .. } => Exit::Done,
@@ -61,7 +61,7 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    async fn to_the_end(&mut self, mut view: OperationView) -> Result<OperationView> {
+    async fn until_ended(&mut self, mut view: OperationView) -> Result<OperationView> {
         self.screen.show(&view.operation)?;
         let mut client = None;
         let mut away_since: Option<Instant> = None;

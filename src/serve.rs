@@ -18,6 +18,9 @@ use crate::exit::{Complaint, Exit};
 use crate::output::{HEAD, Output};
 use crate::wire;
 
+/// What others say at every request, unless it is asked for by name.
+const QUIET: &str = "rmcp=warn,sea_orm_migration=warn,sqlx=warn";
+
 /// Runs an engine until SIGINT or SIGTERM.
 pub(crate) async fn serve(folder: DataFolder, args: cli::Serve, output: &Output) -> Result<Exit> {
     log(&args.log)?;
@@ -78,11 +81,12 @@ async fn shut_down(engine: &Engine) {
 async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
         let complaint = Complaint::new(Exit::Refused, format!("listen on {address} ({option})"));
-        let complaint = match error.kind() {
-            io::ErrorKind::AddrInUse => complaint.hint(format!(
+        let complaint = if error.kind() == io::ErrorKind::AddrInUse {
+            complaint.hint(format!(
                 "another program has that port: stop it, or give another one with {option} HOST:PORT"
-            )),
-            _ => complaint,
+            ))
+        } else {
+            complaint
         };
         complaint.because(error).into()
     })
@@ -110,7 +114,7 @@ where
 }
 
 fn log(filter: &str) -> Result<()> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| {
+    let filter = EnvFilter::try_new(format!("{QUIET},{filter}")).map_err(|error| {
         Complaint::new(Exit::Usage, format!("--log {filter}"))
             .hint("give a level (info, debug) or `tracing` directives")
             .because(error)

@@ -26,7 +26,7 @@ impl Context<'_> {
     /// The data folder that was named, or the user's own.
     pub(crate) fn folder(&self) -> Result<DataFolder> {
         if let Some(path) = &self.data {
-            return Ok(DataFolder::new(path));
+            return Ok(DataFolder::new(std::path::absolute(path)?));
         }
         let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let base = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")));

@@ -7,10 +7,12 @@ use anyhow::{Context, Result};
 use isobar_engine_control::authority::Authority;
 use isobar_engine_control::vault::KEY_BYTES;
 use isobar_engine_control::{Boundaries, Bounds, Config, Engine};
-use isobar_engine_provider::{Clock, Entropy, Provider};
+use isobar_engine_model::id::ProviderId;
+use isobar_engine_provider::{Clock, Entropy, Provider, decorate};
 use isobar_engine_store::sql::SqlStore;
 use isobar_engine_store::{Store, Table};
 use isobar_mcp::folder::DataFolder;
+use isobar_providers_local::{LocalConfig, LocalProvider};
 
 use crate::cli;
 use crate::exit::{Complaint, Exit};
@@ -46,7 +48,7 @@ pub(crate) async fn engine(
         bounds: Bounds::default(),
         at_crash_point: crate::crash::from_environment()?,
     };
-    let providers = providers(folder, args)?;
+    let providers = providers(folder, args, &clock, &entropy)?;
     Ok(Engine::start(
         config,
         Boundaries {
@@ -60,8 +62,25 @@ pub(crate) async fn engine(
 }
 
 /// Every provider that sites may name.
-fn providers(_folder: &DataFolder, _args: &cli::Serve) -> Result<Vec<Arc<dyn Provider>>> {
-    Ok(Vec::new())
+fn providers(
+    folder: &DataFolder,
+    args: &cli::Serve,
+    clock: &Arc<SystemClock>,
+    entropy: &Arc<SystemEntropy>,
+) -> Result<Vec<Arc<dyn Provider>>> {
+    let provided: Vec<Arc<dyn Provider>> = vec![Arc::new(local(folder, args, clock.clone())?)];
+    Ok(provided
+        .into_iter()
+        .map(|provider| decorate::standard(provider, clock.clone(), entropy.clone()))
+        .collect())
+}
+
+/// Machines on this computer.
+fn local(folder: &DataFolder, args: &cli::Serve, clock: Arc<SystemClock>) -> Result<LocalProvider> {
+    let id = ProviderId::new("local").expect("a name");
+    let image = args.image.clone().unwrap_or_else(|| folder.path().join("image"));
+    let config = LocalConfig::new(id, folder.path().join("machines"), std::path::absolute(image)?);
+    Ok(LocalProvider::new(config, clock)?)
 }
 
 /// The key that seals secrets in the store; made with the store.

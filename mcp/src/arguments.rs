@@ -109,10 +109,10 @@ impl Checker {
     }
 
     /// The typed request, or everything that is wrong.
-    pub(crate) fn read<A: DeserializeOwned>(&self, arguments: Value) -> Result<A, Refused> {
+    pub(crate) fn read<A: DeserializeOwned>(&self, arguments: Value) -> Result<A, Vec<Problem>> {
         let problems = self.problems(&arguments);
         if !problems.is_empty() {
-            return Err(problems.into());
+            return Err(problems);
         }
         // What a schema cannot say, such as a limit on a sum, is found here, one at a time.
         serde_path_to_error::deserialize(arguments).map_err(|error| {
@@ -121,13 +121,13 @@ impl Checker {
                 .iter()
                 .map(|segment| format!("/{}", escaped(&segment.to_string())))
                 .collect();
+            let message = error.inner().to_string();
             vec![Problem {
                 pointer,
-                message: error.inner().to_string(),
+                message,
                 allowed: Vec::new(),
                 nearest: None,
             }]
-            .into()
         })
     }
 
@@ -243,6 +243,10 @@ fn meant<'a>(context: &'a [Vec<ValidationError<'static>>], at: &str) -> Option<&
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the crate's words serve for every other keyword"
+)]
 fn simple(error: &ValidationError<'_>) -> Problem {
     let at = error.instance_path().as_str();
     match error.kind() {
@@ -281,10 +285,6 @@ fn simple(error: &ValidationError<'_>) -> Problem {
                 nearest: None,
             }
         }
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "the crate's words serve for every other keyword"
-        )]
         _ => {
             let message = error
                 .masked_with(format!("`{}`", shortened(error.instance())))
@@ -334,6 +334,7 @@ fn constants(error: &ValidationError<'_>) -> Vec<String> {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "no other keyword names types")]
 fn types(error: &ValidationError<'_>) -> Vec<String> {
     use jsonschema::error::TypeKind;
     match error.kind() {
@@ -343,7 +344,6 @@ fn types(error: &ValidationError<'_>) -> Vec<String> {
         Kind::Type {
             kind: TypeKind::Multiple(several),
         } => several.iter().map(|one| one.to_string()).collect(),
-        #[expect(clippy::wildcard_enum_match_arm, reason = "no other keyword names types")]
         _ => Vec::new(),
     }
 }
@@ -416,8 +416,7 @@ mod tests {
         let checker = Checker::new(schemars::schema_for!(A).to_value());
         let told = match checker.read::<A>(arguments) {
             Ok(_) => "fine".to_owned(),
-            Err(refused) => refused
-                .problems
+            Err(problems) => problems
                 .iter()
                 .map(|p| {
                     let nearest = p.nearest.as_deref().unwrap_or("-");

@@ -12,6 +12,7 @@ use rmcp::model::{
 };
 use rmcp::service::{QuitReason, RequestContext, ServerInitializeError};
 use rmcp::{RoleServer, ServerHandler, ServiceExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
 
 use crate::arguments::Refused;
@@ -32,11 +33,19 @@ pub enum RelayError {
 
 /// Relays standard input and output until the client closes them.
 pub async fn relay(folder: DataFolder) -> Result<(), RelayError> {
-    let relay = Relay {
-        folder,
-        engine: Mutex::new(None),
-    };
-    let service = match relay.serve(rmcp::transport::stdio()).await {
+    let (input, output) = rmcp::transport::stdio();
+    relay_over(folder, input, output).await
+}
+
+/// Relays any pair of pipes until the client closes them.
+pub async fn relay_over(
+    folder: DataFolder,
+    input: impl AsyncRead + Send + Unpin + 'static,
+    output: impl AsyncWrite + Send + Unpin + 'static,
+) -> Result<(), RelayError> {
+    let engine = Mutex::new(None);
+    let relay = Relay { folder, engine };
+    let service = match relay.serve((input, output)).await {
         Ok(service) => service,
         // A client that goes away before it has said anything has done no harm.
         Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),

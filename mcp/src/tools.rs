@@ -194,8 +194,9 @@ impl About {
 
 fn schema_of<T: JsonSchema>(settings: SchemaSettings) -> JsonObject {
     let schema = settings.into_generator().into_root_schema_for::<T>();
-    match schema.to_value() {
-        Value::Object(object) => object,
-        other => unreachable!("the schema of a struct is an object, not {other}"),
+    if let Value::Object(object) = schema.to_value() {
+        object
+    } else {
+        unreachable!("the schema of a struct is an object")
     }
 }

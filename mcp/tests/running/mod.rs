@@ -1,0 +1,139 @@
+//! An engine on a store in memory and a simulated cloud, served on a free port of loopback.
+
+use std::sync::Arc;
+
+use isobar_engine_control::authority::Authority;
+use isobar_engine_control::{Boundaries, Bounds, Config, Engine};
+use isobar_engine_model::id::ProviderId;
+use isobar_engine_model::quantity::Timestamp;
+use isobar_engine_model::spec::{Spec, text};
+use isobar_engine_store::memory::MemoryStore;
+use isobar_mcp::client::Client;
+use isobar_mcp::folder::DataFolder;
+use isobar_mcp::{Server, http};
+use isobar_providers_sim::{SeededEntropy, SimCloud, SimConfig, SimProvider, TokioClock};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+const SPEC: &str = "
+cluster: shop
+sites:
+  north: { provider: sim, region: north }
+pools:
+  general: { machines: { min: 2, max: 2 } }
+workloads:
+  web:
+    kind: { service: { replicas: 2 } }
+    image: registry.example/shop/web:1
+    resources: { cpu: 100m, memory: 32MiB }
+";
+
+/// See the module.
+pub(crate) struct Running {
+    pub(crate) folder: DataFolder,
+    pub(crate) url: String,
+    pub(crate) http: reqwest::Client,
+    stop: CancellationToken,
+    serving: JoinHandle<std::io::Result<()>>,
+    _dir: Option<tempfile::TempDir>,
+}
+
+/// Two machines, two replicas.
+pub(crate) fn spec() -> Spec {
+    text::read("spec", SPEC).unwrap()
+}
+
+impl Running {
+    pub(crate) async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut running = Self::start_in(DataFolder::new(dir.path())).await;
+        running._dir = Some(dir);
+        running
+    }
+
+    pub(crate) async fn start_in(folder: DataFolder) -> Self {
+        let clock = TokioClock::new();
+        let cloud = SimCloud::new(SimConfig::of_regions(1, &["north"]), Arc::new(clock.clone()));
+        let sim = SimProvider::new(ProviderId::new("sim").unwrap(), cloud);
+        let config = Config {
+            advertise: "127.0.0.1:1".into(),
+            insecure_registries: Vec::new(),
+            key: [7; 32],
+            authority: Authority::generate("test", Timestamp(1_800_000_000_000)).unwrap(),
+            bounds: Bounds::default(),
+            at_crash_point: None,
+        };
+        let boundaries = Boundaries {
+            store: Arc::new(MemoryStore::new("test")),
+            providers: vec![Arc::new(sim)],
+            clock: Arc::new(clock),
+            entropy: Arc::new(SeededEntropy::new(1)),
+        };
+        let engine = Engine::start(config, boundaries).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (url, token) = (http::url(&listener).unwrap(), folder.token_or_new().unwrap());
+        folder.publish_endpoint(&url).unwrap();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let serving = tokio::spawn(async move { http::serve(Server::new(engine), listener, &token, stopped).await });
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self {
+            folder,
+            url,
+            http,
+            stop,
+            serving,
+            _dir: None,
+        }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.serving.await.unwrap().unwrap();
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(&self.folder).await.unwrap()
+    }
+
+    /// A request with the token, as a client of that revision sends it.
+    pub(crate) fn post(&self, revision: &str, body: &Value) -> reqwest::RequestBuilder {
+        let mut request = self
+            .http
+            .post(&self.url)
+            .bearer_auth(self.folder.token().unwrap().as_str())
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream")
+            .header("mcp-protocol-version", revision)
+            .header("mcp-method", body["method"].as_str().unwrap())
+            .body(body.to_string());
+        if let Some(name) = body["params"]["name"].as_str() {
+            request = request.header("mcp-name", name);
+        }
+        request
+    }
+
+    pub(crate) async fn send(&self, revision: &str, body: &Value) -> Value {
+        let answer = self.post(revision, body).send().await.unwrap();
+        let text = answer.text().await.unwrap();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    /// Calls a method without a handshake.
+    pub(crate) async fn call(&self, revision: &str, method: &str, mut params: Value) -> Value {
+        if revision >= "2026-07-28" {
+            params["_meta"] = json!({
+                "io.modelcontextprotocol/protocolVersion": revision,
+                "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+                "io.modelcontextprotocol/clientCapabilities": {},
+            });
+        }
+        self.send(
+            revision,
+            &json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}),
+        )
+        .await
+    }
+}
