@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 pub mod backoff;
 pub mod clock;
+pub mod container;
 pub mod credentials;
 pub mod dial;
 pub mod identity;
@@ -16,6 +17,8 @@ pub mod logs;
 pub mod metrics;
 pub mod network;
 pub mod node;
+pub mod oci;
+pub mod prepared;
 pub mod runtime;
 pub mod session;
 pub mod supervisor;

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use isobar_node_image_agent::chain;
 use isobar_node_image_agent::clock::{BootClock, Clock};
+use isobar_node_image_agent::container::{ContainerRuntime, RuntimeConfig, helper, owned};
 use isobar_node_image_agent::identity::{Home, Source};
 use isobar_node_image_agent::init::{self, modules, reap};
 use isobar_node_image_agent::network::Network;
 use isobar_node_image_agent::node::{Ended, Node};
-use isobar_node_image_agent::runtime::Runtime;
-use isobar_node_image_agent::chain;
+use isobar_node_image_agent::prepared::{Preparation, preparing};
+use isobar_node_image_agent::runtime::{Runtime, RuntimeError};
 
 /// Threads that run the agent. More would only cost memory: it waits most of the time.
 const WORKER_THREADS: usize = 2;
@@ -27,6 +29,7 @@ const USAGE: &str = "usage: isobar-node daemon --identity FILE --state FOLDER";
 enum Role {
     Init,
     Daemon { identity: PathBuf, state: PathBuf },
+    ContainerHelper { arguments: Vec<String> },
     Unknown,
 }
 
@@ -35,6 +38,10 @@ fn main() -> ExitCode {
     match role {
         Role::Init => run_init(),
         Role::Daemon { identity, state } => run_daemon(identity, &state),
+        // Before anything starts a thread: it forks.
+        Role::ContainerHelper { arguments } => {
+            ExitCode::from(u8::try_from(helper::main(&arguments)).unwrap_or(u8::MAX))
+        }
         Role::Unknown => {
             complain(USAGE);
             ExitCode::from(2)
@@ -47,6 +54,7 @@ fn role(arguments: Vec<String>) -> Role {
     match words.as_slice() {
         // The kernel passes on what it does not know from its command line.
         _ if init::is_pid1() => Role::Init,
+        ["ctr", ..] => Role::ContainerHelper { arguments: arguments[1..].to_vec() },
         ["daemon", "--identity", identity, "--state", state] => {
             Role::Daemon { identity: identity.into(), state: state.into() }
         }
@@ -70,7 +78,7 @@ fn run_init() -> ExitCode {
 
 async fn live_as_init() -> String {
     let clock: Arc<dyn Clock> = Arc::new(BootClock);
-    tokio::spawn(reap::reap_orphans(clock.clone()));
+    tokio::spawn(reap::reap_orphans(clock.clone(), owned::is_owned));
     let identity = Source::FwCfg;
     let home = match identity.read() {
         Ok(home) => home,
@@ -84,10 +92,9 @@ async fn live_as_init() -> String {
         Err(error) => return chain(&error),
     };
     tokio::spawn(network.keep());
-    let load_modules = || {
-        tokio::task::spawn_blocking(|| modules::load_others(Path::new(modules::MODULES_FOLDER)));
-    };
-    chain(&live(home, clock, Path::new("/run/isobar"), Box::new(load_modules)).await)
+    let config = RuntimeConfig { insecure_registries: home.insecure_registries.clone(), ..RuntimeConfig::node() };
+    let load_modules = || modules::load_others(Path::new(modules::MODULES_FOLDER));
+    chain(&live(home, clock, config, load_modules).await)
 }
 
 fn run_daemon(identity: PathBuf, state: &Path) -> ExitCode {
@@ -101,8 +108,14 @@ fn run_daemon(identity: PathBuf, state: &Path) -> ExitCode {
     };
     let life = async {
         let clock: Arc<dyn Clock> = Arc::new(BootClock);
-        tokio::spawn(reap::reap_orphans(clock.clone()));
-        live(home, clock, state, Box::new(|| {})).await
+        tokio::spawn(reap::reap_orphans(clock.clone(), owned::is_owned));
+        let config = RuntimeConfig {
+            insecure_registries: home.insecure_registries.clone(),
+            state_dir: state.to_owned(),
+            images_dir: state.join("images"),
+            ..RuntimeConfig::node()
+        };
+        live(home, clock, config, || {}).await
     };
     match block_on(life) {
         Ok(Ended::Released) => ExitCode::SUCCESS,
@@ -117,9 +130,35 @@ fn run_daemon(identity: PathBuf, state: &Path) -> ExitCode {
     }
 }
 
-async fn live(home: Home, clock: Arc<dyn Clock>, state: &Path, on_joined: Box<dyn FnOnce() + Send>) -> Ended {
-    let runtime: Arc<dyn Runtime> = Arc::new(None0(state.to_owned()));
-    Node { home, runtime, clock, on_joined }.live().await
+/// Lives; containers are prepared for while the node is in its first session already.
+async fn live(
+    home: Home,
+    clock: Arc<dyn Clock>,
+    config: RuntimeConfig,
+    load_modules: impl FnOnce() + Send + 'static,
+) -> Ended {
+    let (runtime, preparation) = preparing();
+    let prepare = move || {
+        tokio::spawn(prepare(config, load_modules, preparation));
+    };
+    Node { home, runtime: Arc::new(runtime), clock, on_joined: Box::new(prepare) }.live().await
+}
+
+async fn prepare(config: RuntimeConfig, load_modules: impl FnOnce() + Send + 'static, preparation: Preparation) {
+    let ready = tokio::task::spawn_blocking(|| {
+        load_modules();
+        ContainerRuntime::new(config)
+    });
+    let prepared = match ready.await {
+        Ok(Ok(runtime)) => Ok(Arc::new(runtime) as Arc<dyn Runtime>),
+        Ok(Err(error)) => Err(error),
+        Err(error) => Err(RuntimeError::Failed(error.to_string())),
+    };
+    match &prepared {
+        Ok(_) => tracing::info!("ready for containers"),
+        Err(error) => tracing::error!(error = %chain(error), "this node cannot run containers"),
+    }
+    preparation.done(prepared);
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> std::io::Result<T> {
@@ -149,20 +188,4 @@ impl tracing_subscriber::fmt::time::FormatTime for SinceBoot {
 #[expect(clippy::print_stderr, reason = "the one place where the program speaks to who started it")]
 fn complain(text: &str) {
     eprintln!("isobar-node: {text}");
-}
-use std::net::Ipv4Addr;
-use std::time::Duration;
-use isobar_node_image_agent::runtime::*;
-struct None0(PathBuf);
-#[async_trait::async_trait]
-impl Runtime for None0 {
-    async fn pull(&self, _: &str) -> Result<PulledImage, RuntimeError> { Err(RuntimeError::Failed("none".into())) }
-    async fn start(&self, _: &ContainerSpec, _: &PulledImage) -> Result<Ipv4Addr, RuntimeError> { Err(RuntimeError::NotFound) }
-    async fn wait(&self, _: &str) -> Result<Exit, RuntimeError> { Err(RuntimeError::NotFound) }
-    async fn signal(&self, _: &str, _: i32) -> Result<(), RuntimeError> { Err(RuntimeError::NotFound) }
-    async fn exec(&self, _: &str, _: &[String], _: Duration) -> Result<i32, RuntimeError> { Err(RuntimeError::NotFound) }
-    async fn usage(&self, _: &str) -> Result<Usage, RuntimeError> { Err(RuntimeError::NotFound) }
-    async fn output(&self, _: &str, _: Option<u64>, _: u32) -> Result<(Vec<OutputLine>, u64), RuntimeError> { Err(RuntimeError::NotFound) }
-    async fn remove(&self, _: &str) -> Result<(), RuntimeError> { Ok(()) }
-    async fn forget(&self, _: &str) {}
 }

@@ -19,6 +19,9 @@ use crate::logs::LogStreams;
 use crate::metrics::machine_usage;
 use crate::supervisor::Supervisor;
 
+#[cfg(test)]
+mod tests;
+
 /// The engine's side of the stream, as a node sees it.
 pub type EngineChannel = dyn Channel<NodeMessage, EngineMessage>;
 

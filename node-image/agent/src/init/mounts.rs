@@ -4,8 +4,9 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::InitError;
 
-/// What `/tmp` and `/run` may take of the machine's memory, each. Images and containers live under `/run`.
-const RUN_SIZE: &str = "size=75%";
+/// What may be taken of the machine's memory: by what containers write, by images' layers, by the rest.
+const RUN_SIZE: &str = "size=50%";
+const IMAGES_SIZE: &str = "size=50%";
 const TMP_SIZE: &str = "size=16m";
 
 struct Mount {
@@ -20,12 +21,13 @@ const PLAIN: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags
 
 const DEV: Mount = Mount { kind: "devtmpfs", target: "/dev", flags: NO_SUID, data: "mode=755" };
 
-const ALL: [Mount; 8] = [
+const ALL: [Mount; 9] = [
     DEV,
     Mount { kind: "proc", target: "/proc", flags: PLAIN, data: "" },
     Mount { kind: "sysfs", target: "/sys", flags: PLAIN, data: "" },
     // Containers' root file systems are below: programs run from it, with the device nodes that they are given.
     Mount { kind: "tmpfs", target: "/run", flags: MsFlags::empty(), data: RUN_SIZE },
+    Mount { kind: "tmpfs", target: "/run/isobar/images", flags: MsFlags::empty(), data: IMAGES_SIZE },
     Mount { kind: "tmpfs", target: "/tmp", flags: PLAIN, data: TMP_SIZE },
     Mount { kind: "devpts", target: "/dev/pts", flags: NO_SUID.union(MsFlags::MS_NOEXEC), data: "mode=620,ptmxmode=666" },
     Mount { kind: "tmpfs", target: "/dev/shm", flags: PLAIN, data: TMP_SIZE },

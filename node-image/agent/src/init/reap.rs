@@ -2,7 +2,7 @@
 //! left to whoever waits: they are told by a claim, or by being gone within [`GRACE_MS`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
@@ -17,26 +17,6 @@ pub const GRACE_MS: u64 = 5_000;
 
 /// Children looked at in one round.
 const CHILDREN_MAX: usize = 32_768;
-
-static CLAIMED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
-
-/// Keeps a child from being reaped by anyone but its owner, until dropped.
-#[derive(Debug)]
-pub struct Claim(i32);
-
-impl Claim {
-    /// Claims a child. Its exit status is then there until the owner waits for it, however late.
-    pub fn new(pid: i32) -> Self {
-        CLAIMED.lock().unwrap_or_else(PoisonError::into_inner).insert(pid);
-        Self(pid)
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        CLAIMED.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
-    }
-}
 
 /// Which dead children are to be reaped. Pure.
 #[derive(Debug, Default)]
@@ -60,16 +40,18 @@ impl Reaper {
     }
 }
 
-/// Reaps orphans for as long as the process lives.
-pub async fn reap_orphans(clock: Arc<dyn Clock>) {
+/// Reaps orphans for as long as the process lives. A child that `is_claimed` keeps its exit status for whoever waits
+/// for it, however late.
+pub async fn reap_orphans(clock: Arc<dyn Clock>, is_claimed: fn(i32) -> bool) {
     let mut child_died = match signal(SignalKind::child()) {
         Ok(stream) => stream,
         Err(error) => return tracing::error!(%error, "orphans are not reaped"),
     };
     let mut reaper = Reaper::default();
     loop {
-        let claimed = CLAIMED.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for pid in reaper.orphans(clock.boot_ms(), &dead_children(), &claimed) {
+        let dead = dead_children();
+        let claimed = dead.iter().copied().filter(|pid| is_claimed(*pid)).collect();
+        for pid in reaper.orphans(clock.boot_ms(), &dead, &claimed) {
             // Whoever was quicker has it.
             let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
         }
