@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use nix::fcntl::OFlag;
+use nix::sys::resource::{Resource, getrlimit};
 
 pub use self::config::{Isolation, RuntimeConfig};
 pub use self::net::Subnet;
@@ -304,6 +305,7 @@ impl Inner {
             cgroup: Path::new("/").join(&self.config.cgroup_parent).join(&spec.id),
             controllers: &self.controllers,
             isolation: self.config.isolation,
+            open_files_max: self.open_files_max(),
             ipv6: Path::new("/proc/sys/net/ipv6").exists(),
             etc: &bundle,
         };
@@ -329,6 +331,15 @@ impl Inner {
         };
         write().map_err(|error: io::Error| no_room("container's folder", &error))?;
         Ok(overlay)
+    }
+
+    /// A host that confines us lets nobody have more than we have.
+    fn open_files_max(&self) -> u64 {
+        let own = getrlimit(Resource::RLIMIT_NOFILE).map_or(spec::OPEN_FILES_MAX, |(_, hard)| hard);
+        match self.config.isolation {
+            Isolation::Required => spec::OPEN_FILES_MAX,
+            Isolation::WhereAvailable { .. } => spec::OPEN_FILES_MAX.min(own),
+        }
     }
 
     fn bundle(&self, id: &str) -> PathBuf {

@@ -23,8 +23,8 @@ const PIDS_MAX: i64 = 4096;
 const CPU_PERIOD_US: u64 = 100_000;
 /// Least quota that the kernel takes, in µs.
 const CPU_QUOTA_US_MIN: i64 = 1_000;
-/// Open files: the hard limit, and the soft one that old programs can cope with.
-const OPEN_FILES_MAX: u64 = 1_048_576;
+/// Files that a process may have open: what it may ask for, and what it gets unasked, that old programs can cope with.
+pub(crate) const OPEN_FILES_MAX: u64 = 1_048_576;
 const OPEN_FILES_SOFT: u64 = 65_536;
 /// Rather a container dies for want of memory than the agent.
 const OOM_SCORE: i32 = 500;
@@ -72,6 +72,8 @@ pub(crate) struct Surroundings<'a> {
     /// The controllers that the node has.
     pub(crate) controllers: &'a [String],
     pub(crate) isolation: Isolation,
+    /// Files that a process of the container may have open.
+    pub(crate) open_files_max: u64,
     /// Whether the kernel has IPv6, which containers do not get.
     pub(crate) ipv6: bool,
     /// Folder with the container's `hosts`, `hostname` and `resolv.conf`.
@@ -99,7 +101,7 @@ pub(crate) fn container(
         .root(RootBuilder::default().path("rootfs").readonly(false).build()?)
         .hostname(asked.id.clone())
         .mounts(mounts(node.etc)?)
-        .process(process(arguments(asked, image), environment(asked, image), image, user)?)
+        .process(process(asked, image, user, node.open_files_max)?)
         .linux(linux)
         .build()
 }
@@ -138,22 +140,22 @@ fn environment(asked: &ContainerSpec, image: &ImageConfig) -> Vec<String> {
 }
 
 fn process(
-    arguments: Vec<String>,
-    environment: Vec<String>,
+    asked: &ContainerSpec,
     image: &ImageConfig,
     user: &User,
+    open_files_max: u64,
 ) -> Result<Process, OciSpecError> {
     let files = PosixRlimitBuilder::default()
         .typ(PosixRlimitType::RlimitNofile)
-        .soft(OPEN_FILES_SOFT)
-        .hard(OPEN_FILES_MAX)
+        .soft(OPEN_FILES_SOFT.min(open_files_max))
+        .hard(open_files_max)
         .build()?;
     let user = UserBuilder::default().uid(user.uid).gid(user.gid).additional_gids(user.groups.clone()).build()?;
     ProcessBuilder::default()
         .terminal(false)
         .user(user)
-        .args(arguments)
-        .env(environment)
+        .args(arguments(asked, image))
+        .env(environment(asked, image))
         .cwd(image.working_dir.clone())
         .capabilities(capabilities()?)
         .rlimits(vec![files])

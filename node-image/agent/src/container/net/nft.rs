@@ -81,12 +81,6 @@ pub(crate) fn replace(table: &str, chains: &[Chain]) -> io::Result<()> {
     Socket::netfilter()?.send(&batch(table, chains), 1)
 }
 
-/// Removes the table, if it is there.
-pub(crate) fn remove(table: &str) -> io::Result<()> {
-    let messages = [begin(), new_table(table), delete_table(table), end()];
-    Socket::netfilter()?.send(&messages, 1)
-}
-
 /// The messages of one atomic replacement.
 pub(crate) fn batch(table: &str, chains: &[Chain]) -> Vec<Message> {
     // Deleting what does not exist would fail the batch: make it, delete it, make it again.
