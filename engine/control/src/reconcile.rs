@@ -49,7 +49,12 @@ impl Engine {
                 return Ok(());
             }
         };
-        match self.plan_for(cluster, &Wish::Reconcile, &catalog, Limits::default()) {
+        // Whatever fallback is within what was accepted may be taken unasked.
+        let limits = Limits {
+            max_micro_usd_per_hour: Some(record.ceiling.0),
+            ..Limits::default()
+        };
+        match self.plan_for(cluster, &Wish::Reconcile, &catalog, limits) {
             Ok(plan) => self.act_on(&record, plan).await,
             Err(error) => {
                 tracing::warn!(%cluster, %error, "cannot plan");

@@ -99,4 +99,12 @@ async fn a_cluster_is_bought_runs_moves_heals_and_goes() {
     assert!(matches!(end, OperationState::Succeeded { .. }), "{end:?}");
     assert!(world.cloud.machines().is_empty());
     assert!(engine.discover().await.unwrap().clusters.is_empty());
+
+    let anew = world.plan(&engine, deploy()).await.unwrap();
+    let job = |line: &&String| line.contains("migrate");
+    assert!(
+        anew.outline.iter().any(|line| job(&line)),
+        "a new cluster runs its job: {:?}",
+        anew.outline
+    );
 }

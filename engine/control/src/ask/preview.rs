@@ -56,12 +56,10 @@ impl Engine {
             budget: isobar_engine_planner::WorkBudget::default(),
         };
         plan(&input).map_err(|error| {
-            let hint = error.hint();
-            let refused = ApiError::new(ErrorCode::InvalidArgument, chain(&error));
-            match hint {
-                Some(hint) => refused.hint(hint),
-                None => refused,
-            }
+            let mut refused =
+                ApiError::new(ErrorCode::InvalidArgument, chain(&error)).allowed(error.allowed().iter().cloned());
+            refused.hint = error.hint();
+            refused
         })
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use isobar_engine_model::id::{OperationId, StepId};
+use isobar_engine_model::id::{ClusterName, OperationId, StepId};
 use isobar_engine_model::observed::MachinePhase;
 use isobar_engine_model::operation::OperationState;
 use isobar_engine_model::plan::{Action, Plan, Step};
@@ -14,7 +14,8 @@ use crate::config::CrashPoint;
 use crate::engine::Engine;
 use crate::ledger::{Draft, LedgerError};
 use crate::record::{
-    ClusterRecord, MachineRecord, OperationRecord, PlanRecord, StepEnd, StepRecord, machine_key, step_prefix,
+    ClusterRecord, MachineRecord, OperationRecord, PlanRecord, Record, ReplicaRecord, StepEnd, StepRecord, machine_key,
+    prefix, step_prefix,
 };
 
 /// What of an operation's plan is done, under way, and failed.
@@ -243,6 +244,7 @@ impl Run {
             }
         };
         let never_begun: Vec<String> = self.never_begun();
+        let destroyed = self.plan.body.spec.is_none() && matches!(end, OperationState::Succeeded { .. });
         loop {
             let (id, cluster, end) = (self.id.clone(), self.plan.body.cluster.clone(), end.clone());
             let never_begun = never_begun.clone();
@@ -251,6 +253,9 @@ impl Run {
                 free_cluster(draft, cluster.as_str());
                 for machine in &never_begun {
                     draft.remove::<MachineRecord>(machine);
+                }
+                if destroyed {
+                    forget_replicas(draft, &cluster);
                 }
             });
             match written.await {
@@ -295,6 +300,19 @@ fn end_operation(draft: &mut Draft, id: &OperationId, end: OperationState) {
         let mut record = record.clone();
         record.operation.state = end;
         draft.put(record);
+    }
+}
+
+/// What ended in a cluster that is no more: the next cluster of its name starts anew.
+fn forget_replicas(draft: &mut Draft, cluster: &ClusterName) {
+    let ended: Vec<String> = draft
+        .state()
+        .replicas
+        .under(&prefix(cluster))
+        .map(Record::key)
+        .collect();
+    for replica in ended {
+        draft.remove::<ReplicaRecord>(&replica);
     }
 }
 
