@@ -29,6 +29,8 @@ pub(crate) fn inside(name: &str, body: impl AsyncFnOnce(&Surroundings)) {
         return;
     }
     run("mount", &["-t", "cgroup2", "none", "/sys/fs/cgroup"]);
+    // Where `ip netns` keeps names, among others.
+    run("mount", &["-t", "tmpfs", "none", "/run"]);
     run("ip", &["link", "set", "lo", "up"]);
     let surroundings = Surroundings { folder: tempfile::tempdir().unwrap() };
     // A file system of their own: overlayfs cannot stack on every host's.
@@ -96,7 +98,7 @@ impl Surroundings {
     pub(crate) fn push(&self, layout: &Path, name: &str) {
         let from = format!("oci:{}", layout.display());
         let to = format!("docker://{REGISTRY}/{name}");
-        run("skopeo", &["--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false", &from, &to]);
+        run("skopeo", &["--insecure-policy", "copy", "--quiet", "--preserve-digests", "--dest-tls-verify=false", &from, &to]);
     }
 }
 

@@ -1,9 +1,10 @@
 //! Containers on the real kernel, from a real registry: each test runs in mount and network namespaces of its own, with
 //! a private mount of control groups, so that nothing of this host is touched. Wants root and Debian's
-//! `docker-registry`, `skopeo` and `busybox-static`; what is missing makes the test fail saying so.
+//! `docker-registry`, `skopeo`, `iproute2` and `busybox-static`; what is missing makes the test fail saying so.
 
 mod images;
 mod inside;
+mod isolation;
 mod life;
 mod network;
 mod pulls;
