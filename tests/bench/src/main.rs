@@ -1,1 +1,49 @@
-fn main() {}
+//! Measures, beside peers and in the same run: `plan`, `containers` and `node`. Prints lines for people, then one JSON
+//! line a figure.
+//!
+//! Every number is measured then and there; a peer that is absent is null with a word. Asserts nothing: a slow computer
+//! fails no build. Called by `./dev bench NAME`; docs/benchmarks.md says what each figure means.
+
+mod containers;
+mod figure;
+mod node;
+mod output;
+mod plan;
+mod terraform;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Measure Isobar beside its peers.
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Planner, engine and journal with 1,000 and 10,000 simulated machines, beside `terraform`.
+    Plan(plan::Options),
+    /// Create, start, wait and delete of a container, beside crun and runc. Needs root.
+    Containers(containers::Options),
+    /// Booted machines: kernel start to joined, and the agent's memory. Needs QEMU, and a registry for the containers.
+    Node(node::Options),
+}
+
+fn main() -> ExitCode {
+    let measured = match Arguments::parse().what {
+        What::Plan(options) => plan::measure(&options),
+        What::Containers(options) => containers::measure(&options),
+        What::Node(options) => node::measure(&options),
+    };
+    match measured.and_then(|figures| output::figures(&figures)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
