@@ -44,7 +44,8 @@ impl Process {
 
     fn of(pid: i32, pid_file: &Path) -> Option<Self> {
         // The pidfd comes first: whatever the pid is reused for later, it stays the process that was checked.
-        let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+        let id = (pid > 0).then(|| Pid::from_raw(pid)).flatten()?;
+        let pidfd = pidfd_open(id, PidfdFlags::empty()).ok()?;
         let process = Self {
             pidfd,
             arguments: arguments(pid)?,
@@ -99,18 +100,16 @@ pub(crate) fn in_option(path: &Path) -> OsString {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Child, Command};
+    use std::process::{Child, Command, Stdio};
 
     use super::*;
 
     /// A process that looks like a machine's, and its pid file.
     fn stand_in(folder: &Path, named: &Path) -> (Child, PathBuf) {
-        let script = "sleep 1000; true";
-        let child = Command::new("sh")
-            .args(["-c", script, "qemu", PID_FILE_OPTION])
-            .arg(named)
-            .spawn()
-            .unwrap();
+        // It reads from a pipe that nobody writes to, and leaves no child behind.
+        let mut program = Command::new("sh");
+        program.args(["-c", "read line", "qemu", PID_FILE_OPTION]).arg(named);
+        let child = program.stdin(Stdio::piped()).spawn().unwrap();
         let pid_file = folder.join("qemu.pid");
         fs::write(&pid_file, format!("{}\n", child.id())).unwrap();
         // Until the child has executed `sh`, its command line is this test's.

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::image::Image;
@@ -90,14 +90,15 @@ pub(crate) fn start(machine: &Start<'_>) -> Result<(), StartError> {
         child.wait()?;
         return Err(StartError::Silent);
     }
-    if child.wait()?.success() {
+    let status = child.wait()?;
+    if status.success() {
         return Ok(());
     }
     let mut complaint = String::new();
     if let Some(mut stderr) = child.stderr.take() {
         stderr.read_to_string(&mut complaint)?;
     }
-    Err(classify(&complaint))
+    Err(classify(&complaint, status))
 }
 
 /// Whether the child ends in time.
@@ -112,7 +113,7 @@ pub(crate) fn ends_within(child: &mut Child, bound: Duration) -> io::Result<bool
     Ok(true)
 }
 
-fn classify(complaint: &str) -> StartError {
+fn classify(complaint: &str, status: ExitStatus) -> StartError {
     let shown = || complaint.trim().chars().take(COMPLAINT_MAX_CHARS).collect::<String>();
     if complaint.contains("Could not set up host forwarding rule") {
         StartError::PortTaken
@@ -121,7 +122,7 @@ fn classify(complaint: &str) -> StartError {
     } else if complaint.contains("Cannot allocate memory") || complaint.contains("cannot set up guest memory") {
         StartError::NoMemory(shown())
     } else {
-        StartError::Refused(shown())
+        StartError::Refused(format!("{} ({status})", shown()))
     }
 }
 
@@ -158,7 +159,8 @@ fn arguments(machine: &Start<'_>) -> Vec<OsString> {
         file(&format!("name={IDENTITY_NAME},file="), &machine.identity),
     );
     option("-display", "none".into());
-    option("-sandbox", "on,obsolete=deny,spawn=deny".into());
+    // Not `spawn=deny`: it would end QEMU at its own daemonizing.
+    option("-sandbox", "on,obsolete=deny".into());
     option(PID_FILE_OPTION, machine.pid_file.clone().into());
     arguments.extend(["-nodefaults", "-no-user-config", "-no-reboot", "-daemonize"].map(OsString::from));
     arguments
@@ -220,7 +222,7 @@ mod tests {
         let refused = complain("unsupported machine type").unwrap_err();
         assert_eq!(
             refused.to_string(),
-            "qemu does not start: qemu: unsupported machine type"
+            "qemu does not start: qemu: unsupported machine type (exit status: 1)"
         );
     }
 
