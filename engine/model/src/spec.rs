@@ -52,7 +52,8 @@ pub struct SiteSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PoolSpec {
-    /// The sites its machines may be in; absent: all sites of the cluster. Machines spread evenly over them.
+    /// The sites its machines may be in; absent: all sites of the cluster. Machines go where
+    /// replicas need them, the others evenly over these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sites: Option<Vec<SiteName>>,
     /// How many machines.
