@@ -134,7 +134,7 @@ impl Checker {
     fn problems(&self, arguments: &Value) -> Vec<Problem> {
         let mut problems = Vec::new();
         for error in self.validator.iter_errors(arguments) {
-            self.tell(&error, &mut problems);
+            self.tell(arguments, &error, &mut problems);
             if problems.len() >= PROBLEMS_MAX_ITEMS {
                 break;
             }
@@ -143,15 +143,22 @@ impl Checker {
         problems
     }
 
-    fn tell(&self, error: &ValidationError<'_>, problems: &mut Vec<Problem>) {
+    fn tell(&self, arguments: &Value, error: &ValidationError<'_>, problems: &mut Vec<Problem>) {
         if let Kind::OneOfNotValid { context } | Kind::AnyOf { context } = error.kind() {
             match meant(context, error.instance_path().as_str()) {
-                Some(branch) => branch.iter().for_each(|error| self.tell(error, problems)),
+                Some(branch) => branch.iter().for_each(|error| self.tell(arguments, error, problems)),
                 None => problems.push(self.no_shape_fits(error, context)),
             }
         } else if let Kind::AdditionalProperties { unexpected } = error.kind() {
             let allowed = self.properties_beside(error);
             problems.extend(unexpected.iter().map(|name| unknown(error, name, allowed.clone())));
+        } else if let Kind::FalseSchema = error.kind() {
+            // An object that takes no fields at all: the error names none, so each is told.
+            let object = arguments
+                .pointer(error.instance_path().as_str())
+                .and_then(Value::as_object);
+            let names = object.into_iter().flat_map(|object| object.keys());
+            problems.extend(names.map(|name| unknown(error, name, Vec::new())));
         } else {
             problems.push(simple(error));
         }
@@ -438,18 +445,60 @@ mod tests {
 
     #[test]
     fn every_error_is_told_with_its_place() {
-        check::<QueryRequest>(json!({"what": "machine", "clustr": "shop", "limit": 0}), expect![[""]]);
-        check::<OperationGet>(json!({"operation": 5, "wait_ms": 99999}), expect![[""]]);
+        check::<QueryRequest>(
+            json!({"what": "machine", "clustr": "shop", "limit": 0}),
+            expect![[r#"
+             | `cluster` is missing |  | -
+            /limit | `0` is less than the minimum of 1 |  | -
+            /what | `machine` is not one of the allowed values | cluster,machines,replicas,operations,attempts,offerings,events | machines
+            /clustr | unknown field `clustr` | after,cluster,limit,what | cluster
+        "#]],
+        );
+        check::<OperationGet>(
+            json!({"operation": 5, "wait_ms": 99999}),
+            expect![[r#"
+            /operation | `5` is not of type string | string | -
+            /wait_ms | `99999` is greater than the maximum of 20000 |  | -
+        "#]],
+        );
     }
 
     #[test]
     fn the_tag_says_which_shape_was_meant() {
-        check::<PlanRequest>(json!({"intent": {"intent": "mov", "cluster": "shop"}}), expect![[""]]);
-        check::<PlanRequest>(json!({"intent": {"cluster": "shop"}}), expect![[""]]);
+        check::<PlanRequest>(
+            json!({"intent": {"intent": "mov", "cluster": "shop"}}),
+            expect![[r#"
+            /intent/intent | `mov` is not one of the allowed values | deploy,move,scale,drain,destroy | move
+        "#]],
+        );
+        check::<PlanRequest>(
+            json!({"intent": {"cluster": "shop"}}),
+            expect![[r#"
+            /intent | `intent` is missing | deploy,move,scale,drain,destroy | -
+        "#]],
+        );
         check::<PlanRequest>(
             json!({"intent": {"intent": "move", "cluster": "Shop", "workload": "web", "too": ["a"]}}),
-            expect![[""]],
+            expect![[r#"
+                /intent/cluster | `Shop` is not of the form ^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$ |  | -
+                /intent/too | unknown field `too` | cluster,from,intent,to,workload | to
+            "#]],
         );
+    }
+
+    #[test]
+    fn an_object_without_fields_takes_none() {
+        #[derive(Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        struct Nothing {}
+        check::<Nothing>(
+            json!({"all": 1, "any": {}}),
+            expect![[r#"
+            /all | unknown field `all` |  | -
+            /any | unknown field `any` |  | -
+        "#]],
+        );
+        check::<Nothing>(json!({}), expect![["fine"]]);
     }
 
     #[test]
@@ -463,7 +512,23 @@ mod tests {
                     "ports": {"http": {"container": 80, "publish": "atuo"}}}},
             }}})
         };
-        check::<PlanRequest>(spec(json!({"service": {"replica": 4}}), json!("100m")), expect![[""]]);
-        check::<PlanRequest>(spec(json!({"servce": {"replicas": 4}}), json!("lots")), expect![[""]]);
+        check::<PlanRequest>(
+            spec(json!({"service": {"replica": 4}}), json!("100m")),
+            expect![[r#"
+            /intent/spec/pools/general/requirments | unknown field `requirments` | machines,requirements,sites | requirements
+            /intent/spec/workloads/web/kind/service/replica | unknown field `replica` | min_available,replicas | replicas
+            /intent/spec/workloads/web/kind/service | `replicas` is missing |  | -
+            /intent/spec/workloads/web/ports/http/publish | `atuo` is not one of the allowed values | no,auto | auto
+        "#]],
+        );
+        check::<PlanRequest>(
+            spec(json!({"servce": {"replicas": 4}}), json!("lots")),
+            expect![[r#"
+            /intent/spec/pools/general/requirments | unknown field `requirments` | machines,requirements,sites | requirements
+            /intent/spec/workloads/web/kind/servce | unknown field `servce` | service,job,daemon | service
+            /intent/spec/workloads/web/ports/http/publish | `atuo` is not one of the allowed values | no,auto | auto
+            /intent/spec/workloads/web/resources/cpu | `lots` is not of the form ^[1-9][0-9]*m?$ |  | -
+        "#]],
+        );
     }
 }
