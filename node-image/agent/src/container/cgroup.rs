@@ -27,7 +27,12 @@ pub(crate) struct Cgroup(PathBuf);
 impl Cgroup {
     /// The group of a container.
     pub(crate) fn of(parent: &str, id: &str) -> Self {
-        Self(Path::new(MOUNT).join(parent).join(id))
+        Self::at(&Path::new(parent).join(id))
+    }
+
+    /// The group at a path from the mount's top.
+    pub(crate) fn at(path: &Path) -> Self {
+        Self(Path::new(MOUNT).join(path.strip_prefix("/").unwrap_or(path)))
     }
 
     /// What it uses. Zero for what the kernel does not count here.

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -115,7 +116,8 @@ impl Helper {
 #[derive(Debug)]
 pub(crate) struct Process {
     pidfd: AsyncFd<OwnedFd>,
-    _owned: Owned,
+    /// Until it is reaped: then its number may be another's.
+    owned: Mutex<Option<Owned>>,
 }
 
 impl Process {
@@ -127,7 +129,7 @@ impl Process {
 
     /// Takes a child by the pidfd that the helper made.
     pub(crate) fn with(pidfd: OwnedFd, owned: Owned) -> io::Result<Self> {
-        Ok(Self { pidfd: sys::readable(pidfd)?, _owned: owned })
+        Ok(Self { pidfd: sys::readable(pidfd)?, owned: Mutex::new(Some(owned)) })
     }
 
     /// Sends a signal.
@@ -143,6 +145,7 @@ impl Process {
                 Ok(waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED)?)
             })
             .await?;
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner).take();
         match status {
             WaitStatus::Exited(_, code) => Ok(Exit::Code(code)),
             WaitStatus::Signaled(_, signal, _) => Ok(Exit::Signal(signal as i32)),

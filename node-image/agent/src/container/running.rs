@@ -47,7 +47,7 @@ impl Running {
                 Some(exact) => Ok(exact),
                 None => exit,
             };
-            // The group is there until `remove`, which waits for this process first.
+            // Unless `remove` has taken the group already: who removes does not ask why it ended.
             tell.send_replace(Some(if cgroup.was_out_of_memory() { Ok(Exit::OutOfMemory) } else { exit }));
         });
         Self { process, ended, drains: Mutex::new(Some(drains)), _image: image }

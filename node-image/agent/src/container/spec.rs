@@ -271,3 +271,86 @@ fn mount(target: &str, kind: &str, source: &str, options: &[&str]) -> Result<Mou
         .options(options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>())
         .build()
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect, expect_file};
+    use serde_json::Value;
+
+    use super::*;
+
+    fn asked() -> ContainerSpec {
+        ContainerSpec {
+            id: "shop-web-0".into(),
+            image: "registry.example/web:1".into(),
+            command: Vec::new(),
+            env: vec![("PORT".into(), "80".into())],
+            cpu_milli: 250,
+            memory_mib: 64,
+            published: vec![(80, 8080)],
+        }
+    }
+
+    fn image() -> ImageConfig {
+        ImageConfig {
+            entrypoint: vec!["/bin/web".into()],
+            command: vec!["--verbose".into()],
+            env: vec!["PORT=1".into(), "LANG=C".into()],
+            working_dir: "/srv".into(),
+            ..ImageConfig::default()
+        }
+    }
+
+    fn made(asked: &ContainerSpec, isolation: Isolation) -> Value {
+        let node = Surroundings {
+            cgroup: "/isobar/shop-web-0".into(),
+            controllers: &["cpu".to_owned()],
+            isolation,
+            open_files_max: OPEN_FILES_MAX,
+            ipv6: true,
+            etc: Path::new("/run/isobar/containers/shop-web-0"),
+        };
+        let user = User { uid: 33, gid: 34, groups: vec![77] };
+        let spec = container(asked, &image(), &user, &node).unwrap();
+        let mut json = serde_json::to_value(spec).unwrap();
+        for set in json["process"]["capabilities"].as_object_mut().unwrap().values_mut() {
+            set.as_array_mut().unwrap().sort_by_key(|name| name.as_str().map(str::to_owned));
+        }
+        json
+    }
+
+    #[test]
+    fn the_whole_spec_is_as_reviewed() {
+        let mut json = made(&asked(), Isolation::Required);
+        json["linux"]["seccomp"] = "as in seccomp.json".into();
+        expect_file!["testdata/spec.json"].assert_eq(&(serde_json::to_string_pretty(&json).unwrap() + "\n"));
+    }
+
+    #[test]
+    fn limits_that_the_kernel_lacks_are_left_out_only_where_that_is_allowed() {
+        let check = |isolation, expected: Expect| {
+            expected.assert_eq(&made(&asked(), isolation)["linux"]["resources"].to_string());
+        };
+        check(Isolation::WhereAvailable { devices: true }, expect![[r#"{"cpu":{"period":100000,"quota":25000},"devices":[{"access":"rwm","allow":false}],"unified":{}}"#]]);
+        check(Isolation::WhereAvailable { devices: false }, expect!["null"]);
+    }
+
+    #[test]
+    fn what_was_asked_for_goes_before_what_the_image_says() {
+        let mut asked = asked();
+        assert_eq!(arguments(&asked, &image()), ["/bin/web", "--verbose"]);
+        asked.command = vec!["/bin/other".into()];
+        assert_eq!(arguments(&asked, &image()), ["/bin/other"]);
+        assert_eq!(environment(&asked, &image()), ["PORT=80", "LANG=C", PATH, "HOSTNAME=shop-web-0"]);
+    }
+
+    #[test]
+    fn the_profile_refuses_by_default_and_lets_no_namespace_be_made() {
+        let profile: Value = serde_json::from_str(SECCOMP).unwrap();
+        assert_eq!(serde_json::to_value(seccomp()).unwrap()["defaultAction"], "SCMP_ACT_ERRNO");
+        let allowed = profile["syscalls"][0]["names"].as_array().unwrap();
+        for dangerous in ["mount", "umount2", "unshare", "setns", "bpf", "init_module", "kexec_load", "keyctl", "clone", "clone3", "open_by_handle_at", "io_uring_setup", "userfaultfd", "perf_event_open"] {
+            assert!(!allowed.contains(&dangerous.into()), "{dangerous}");
+        }
+    }
+}

@@ -151,3 +151,60 @@ fn read_plain(folder: &Path, name: &str) -> io::Result<Option<String>> {
 fn bad(message: String) -> RuntimeError {
     RuntimeError::BadImage(message)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const PASSWD: &str = "root:x:0:0::/root:/bin/sh\nweb:x:33:34::/:/bin/sh\n";
+    const GROUP: &str = "web:x:34:\nmedia:x:77:other,web\n";
+
+    fn user(named: &str) -> Option<(u32, u32, Vec<u32>)> {
+        let (user, group) = named.split_once(':').map_or((named, None), |(user, group)| (user, Some(group)));
+        User::resolve(user, group, PASSWD, GROUP).map(|user| (user.uid, user.gid, user.groups))
+    }
+
+    #[test]
+    fn users_are_found_by_name_or_number() {
+        assert_eq!(user("web"), Some((33, 34, vec![77])));
+        assert_eq!(user("33"), Some((33, 34, vec![77])));
+        assert_eq!(user("web:media"), Some((33, 77, vec![])));
+        assert_eq!(user("1000:50"), Some((1000, 50, vec![])));
+        assert_eq!(user("1000"), Some((1000, 0, vec![])));
+        assert_eq!(user("nobody"), None);
+        assert_eq!(user("web:nobody"), None);
+    }
+
+    #[test]
+    fn account_files_are_never_looked_for_through_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let layer = |name: &str| folder.path().join(name);
+        for name in ["plain", "linked"] {
+            fs::create_dir_all(layer(name).join("etc")).unwrap();
+        }
+        fs::write(layer("plain").join("etc/passwd"), PASSWD).unwrap();
+        symlink(layer("plain").join("etc/passwd"), layer("linked").join("etc/passwd")).unwrap();
+        fs::create_dir_all(layer("linked-folder")).unwrap();
+        symlink(layer("plain").join("etc"), layer("linked-folder").join("etc")).unwrap();
+        assert_eq!(User::find("web", &[layer("empty"), layer("plain")]).unwrap().uid, 33);
+        for bad in ["linked", "linked-folder"] {
+            let found = User::find("web", &[layer(bad), layer("plain")]);
+            assert!(matches!(found, Err(RuntimeError::BadImage(_))), "{bad}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn images_for_other_machines_are_refused() {
+        let image = |architecture: &str, folder: &str| {
+            let text = format!(
+                r#"{{"architecture":"{architecture}","os":"linux","config":{{"WorkingDir":"{folder}"}},"rootfs":{{"type":"layers","diff_ids":[]}}}}"#
+            );
+            ImageConfig::parse(text.as_bytes())
+        };
+        assert_eq!(image("amd64", "").unwrap().working_dir, Path::new("/"));
+        assert_eq!(image("arm64", ""), Err(RuntimeError::BadImage("made for linux/arm64, not linux/amd64".into())));
+        assert!(matches!(image("amd64", "relative"), Err(RuntimeError::BadImage(_))));
+    }
+}

@@ -72,3 +72,44 @@ impl<R: BufRead> Frames<R> {
 fn damaged(error: FrameDecoderError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn plain(blob: &[u8]) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        reader(blob)?.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zstd(bytes: &[u8]) -> Vec<u8> {
+        ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
+    }
+
+    #[test]
+    fn every_packing_is_told_by_its_first_bytes_and_may_come_in_parts() {
+        let skipped = [0x5f, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 9, 9];
+        assert_eq!(plain(b"plain").unwrap(), b"plain");
+        assert_eq!(plain(b"").unwrap(), b"");
+        assert_eq!(plain(&[gzip(b"one"), gzip(b"two")].concat()).unwrap(), b"onetwo");
+        assert_eq!(plain(&[zstd(b"one"), skipped.to_vec(), zstd(b"two")].concat()).unwrap(), b"onetwo");
+        assert_eq!(plain(&[skipped.to_vec(), zstd(b"one")].concat()).unwrap(), b"one");
+    }
+
+    #[test]
+    fn what_is_cut_off_is_an_error() {
+        for whole in [gzip(b"some bytes that matter"), zstd(b"some bytes that matter")] {
+            assert!(plain(&whole[..whole.len() - 5]).is_err());
+        }
+        assert!(plain(&[0x50, 0x2a, 0x4d, 0x18, 9, 0, 0, 0, 1]).is_err());
+    }
+}

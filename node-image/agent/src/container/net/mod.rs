@@ -167,3 +167,18 @@ fn outer_name(address: Ipv4Addr) -> String {
 fn system(what: &'static str) -> impl Fn(io::Error) -> NetworkError {
     move |source| NetworkError::System { what, source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subnet_gives_its_hosts_and_neither_of_its_ends() {
+        let subnet = Subnet { address: Ipv4Addr::new(10, 88, 0, 77), prefix: 30 };
+        let hosts: Vec<_> = (0..5).map(|number| subnet.host(number)).collect();
+        let host = |last| Some(Ipv4Addr::new(10, 88, 0, last));
+        assert_eq!(hosts, [None, host(77), host(78), None, None]);
+        assert_eq!(Subnet { address: Ipv4Addr::UNSPECIFIED, prefix: 0 }.mask(), 0);
+        assert_eq!(Subnet { address: Ipv4Addr::UNSPECIFIED, prefix: 32 }.mask(), u32::MAX);
+    }
+}

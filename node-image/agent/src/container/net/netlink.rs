@@ -68,6 +68,13 @@ impl Message {
     }
 }
 
+#[cfg(test)]
+impl std::fmt::Display for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:04x} {:03x} {}", self.kind, self.flags, hex::encode(&self.body))
+    }
+}
+
 /// Attributes inside of an attribute.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Attributes(Vec<u8>);
@@ -176,4 +183,37 @@ fn name_bytes(name: &str) -> Vec<u8> {
     let mut bytes = name.as_bytes().to_vec();
     bytes.push(0);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_are_padded_to_four_bytes_and_nest() {
+        let message = Message::new(0x10, 0, &[1, 2, 3, 4])
+            .with_name(1, "ab")
+            .with_nested(2, Attributes::default().with(3, &[5]));
+        assert_eq!(message.to_string(), "0010 001 01020304 0700 0100 61620000 0c00 0280 0500 0300 05000000".replacen(' ', "_", 2).replace(' ', "").replace('_', " "));
+    }
+
+    #[test]
+    fn an_error_for_any_message_is_the_result_and_so_is_the_last_acknowledgement() {
+        let answer = |sequence: u32, code: i32| {
+            let mut bytes = Vec::new();
+            bytes.extend(36_u32.to_ne_bytes());
+            bytes.extend(NLMSG_ERROR.to_ne_bytes());
+            bytes.extend([0, 0]);
+            bytes.extend(sequence.to_ne_bytes());
+            bytes.extend(0_u32.to_ne_bytes());
+            bytes.extend(code.to_ne_bytes());
+            bytes.extend([0; 16]);
+            bytes
+        };
+        assert!(!acknowledged(&answer(1, 0), 2).unwrap());
+        assert!(acknowledged(&[answer(1, 0), answer(2, 0)].concat(), 2).unwrap());
+        let error = acknowledged(&[answer(1, -libc::EEXIST), answer(2, 0)].concat(), 2).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EEXIST));
+        assert!(!acknowledged(&[1, 2, 3], 0).unwrap());
+    }
 }

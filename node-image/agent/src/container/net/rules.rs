@@ -132,3 +132,51 @@ fn answer() -> Vec<Expression> {
 fn rewritten() -> Vec<Expression> {
     any_bit(Load::Status, DESTINATION_REWRITTEN)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::net::nft;
+
+    fn facts(published: &[Published]) -> Vec<Chain> {
+        let subnet = Subnet { address: Ipv4Addr::new(10, 88, 0, 0), prefix: 16 };
+        let blocked = [Subnet { address: Ipv4Addr::new(169, 254, 0, 0), prefix: 16 }];
+        chains(&Facts { bridge: "isobar0", subnet, blocked: &blocked, published })
+    }
+
+    #[test]
+    fn each_published_port_leads_in_from_outside_and_from_the_node_itself() {
+        let port = Published { node_port: 8080, address: Ipv4Addr::new(10, 88, 0, 2), container_port: 80 };
+        let (none, one) = (facts(&[]), facts(&[port]));
+        for (without, with) in none.iter().zip(&one) {
+            let more = with.rules.len() - without.rules.len();
+            match with.hook {
+                Hook::NatPrerouting | Hook::NatOutput => assert_eq!(more, 2, "one for TCP, one for UDP"),
+                Hook::NatPostrouting | Hook::FilterForward | Hook::FilterInput => assert_eq!(more, 0),
+            }
+        }
+        assert!(one[0].rules.iter().all(|rule| rule.contains(&Expression::Destination(port.address, 80))));
+    }
+
+    #[test]
+    fn containers_reach_neither_the_node_nor_what_is_blocked() {
+        let chains = facts(&[]);
+        let forward = &chains[3].rules[0];
+        assert_eq!(forward.last(), Some(&Expression::Drop));
+        assert!(forward.contains(&Expression::Equal(vec![169, 254, 0, 0])));
+        let input = chains[4].rules.last().unwrap();
+        assert_eq!(input, &[in_by_bridge(), vec![Expression::Drop]].concat());
+    }
+
+    fn in_by_bridge() -> Vec<Expression> {
+        equal(Load::InName, interface("isobar0"))
+    }
+
+    #[test]
+    fn the_batch_for_a_known_set_is_these_bytes() {
+        let port = Published { node_port: 8080, address: Ipv4Addr::new(10, 88, 0, 2), container_port: 80 };
+        let messages = nft::batch("isobar", &facts(&[port]));
+        let text: String = messages.iter().map(|message| format!("{message}\n")).collect();
+        expect_test::expect_file!["../testdata/rules.hex"].assert_eq(&text);
+    }
+}
