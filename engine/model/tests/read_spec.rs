@@ -126,7 +126,8 @@ fn an_error_is_flat_json_with_its_place() {
             }
           ],
           "more": 0
-        }"#]].assert_eq(&serde_json::to_string_pretty(&errors).unwrap());
+        }"#]]
+    .assert_eq(&serde_json::to_string_pretty(&errors).unwrap());
 }
 
 #[test]
