@@ -14,7 +14,7 @@ Exit codes:
     1  the operation failed or was cancelled by someone else
     2  wrong usage, or a spec with errors
     3  refused: a stale plan, a busy cluster, a limit, a missing thing, a second engine
-    4  no engine answers
+    4  no engine answers, or its provider does not: try again
     5  a bug or an unexpected answer
    10  `plan --exit-code`: there is something to do
   130  interrupted
@@ -38,9 +38,9 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// The engine's data folder [default: isobar in the user's data folder]
-    #[arg(long, global = true, env = "ISOBAR_DATA", value_name = "DIR")]
+    #[arg(long, global = true, env = "ISOBAR_DATA", hide_env_values = true, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// Tables for people, or one JSON document for programs
+    /// Tables for people, or one JSON document for programs; errors too, on standard error
     #[arg(long, short, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Format,
 }
@@ -48,10 +48,9 @@ pub(crate) struct Global {
 /// How results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Format {
-    /// Tables and words
+    // No help of their own: that would spread every command's help over two screens.
     #[default]
     Text,
-    /// One JSON document on standard output; errors as one on standard error
     Json,
 }
 
@@ -131,7 +130,13 @@ pub(crate) struct Serve {
     #[arg(long = "insecure-registry", value_name = "HOST:PORT")]
     pub(crate) insecure_registries: Vec<String>,
     /// What to log, as `tracing` filters: `info`, `debug`, `isobar_engine_control=trace`
-    #[arg(long, value_name = "FILTER", env = "ISOBAR_LOG", default_value = "info")]
+    #[arg(
+        long,
+        value_name = "FILTER",
+        env = "ISOBAR_LOG",
+        hide_env_values = true,
+        default_value = "info"
+    )]
     pub(crate) log: String,
 }
 

@@ -22,7 +22,7 @@ pub(crate) enum Exit {
     Usage,
     /// The engine refused.
     Refused,
-    /// No engine answers.
+    /// No engine answers, or its store, provider or node does not.
     Unreachable,
     /// A bug or an unexpected answer.
     Internal,
@@ -261,20 +261,36 @@ mod tests {
             Complaint::new(Exit::Usage, "read shop.yaml")
                 .hint("name another file")
                 .because("no such file"),
-            expect![[""]],
+            expect![[r#"
+                Usage usage
+                read shop.yaml
+                  caused by: no such file
+                  hint: name another file"#]],
         );
         check(
             ClientError::Refused(ApiError::new(ErrorCode::StalePlan, "the plan is stale").hint("plan again")),
-            expect![[""]],
+            expect![[r#"
+                Refused stale_plan
+                the plan is stale
+                  hint: plan again"#]],
         );
         check(
             StoreError::InUse {
                 path: "data".into(),
                 holder: None,
             },
-            expect![[""]],
+            expect![[r#"
+                Refused in_use
+                data is in use by another engine
+                  hint: stop that engine, or give another folder with --data"#]],
         );
-        check(anyhow::anyhow!("odd").context("make a table"), expect![[""]]);
+        check(
+            anyhow::anyhow!("odd").context("make a table"),
+            expect![[r#"
+            Internal internal
+            make a table
+              caused by: odd"#]],
+        );
     }
 
     #[test]

@@ -116,7 +116,17 @@ mod tests {
     #[test]
     fn a_plan_shows_steps_cost_risks_and_what_is_unmet() {
         let text = plan(&answer(), Timestamp(0));
-        expect![[""]].assert_eq(&anstream::adapter::strip_str(&text).to_string());
+        expect![[r#"
+            plan plan-0123456789abcdef for cluster shop (expires in 15m)
+              1  buy machine general-1
+              2  start replica web-1 on general-1
+            cost   $0.0000/h -> $0.0300/h, at most $0.0450/h
+            risk   every replica of web is on site east
+            unmet  pool big: 1 missing: cpu 64
+                   nearest: m.large with cpu 8
+            why    general-1: the cheapest offering that serves
+        "#]]
+        .assert_eq(&anstream::adapter::strip_str(&text).to_string());
     }
 
     #[test]
@@ -128,6 +138,9 @@ mod tests {
             },
             Timestamp(0),
         );
-        expect![[""]].assert_eq(&anstream::adapter::strip_str(&text).to_string());
+        expect![[r#"
+            cluster shop is as wanted: there is nothing to do
+        "#]]
+        .assert_eq(&anstream::adapter::strip_str(&text).to_string());
     }
 }

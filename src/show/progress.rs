@@ -141,9 +141,15 @@ mod tests {
         let first = steps([running("creating", 1), waiting(), waiting()]);
         let second = steps([running("booting", 2), running("", 1), waiting()]);
         let third = steps([done(), failed(), waiting()]);
-        expect![[""]].assert_eq(&plain(&changes(&[], &first)));
-        expect![[""]].assert_eq(&plain(&changes(&first, &second)));
-        expect![[""]].assert_eq(&plain(&changes(&second, &third)));
+        expect!["[1/3] buy machine general-1: creating"].assert_eq(&plain(&changes(&[], &first)));
+        expect![[r#"
+            [1/3] buy machine general-1: booting (attempt 2)
+            [2/3] start replica web-1: begun"#]]
+        .assert_eq(&plain(&changes(&first, &second)));
+        expect![[r#"
+            [1/3] buy machine general-1: done
+            [2/3] start replica web-1: failed: no capacity"#]]
+        .assert_eq(&plain(&changes(&second, &third)));
         assert!(changes(&third, &third).is_empty());
     }
 
@@ -155,6 +161,12 @@ mod tests {
             "steps": steps([json!({"state": "done", "at": 0}), json!({"state": "waiting"}), json!({"state": "waiting"})]),
         }))
         .unwrap();
-        expect![[""]].assert_eq(&plain(&[standing(&operation)]));
+        expect![[r#"
+            operation op-1: cancelled: 1 of 3 steps done; the cluster is held as it is
+              done       buy machine general-1
+              not begun  start replica web-1
+              not begun  release machine old-1
+        "#]]
+        .assert_eq(&plain(&[standing(&operation)]));
     }
 }

@@ -16,7 +16,11 @@ impl Cell {
     pub(crate) fn new(text: impl Into<String>, style: Style) -> Self {
         let text: String = text.into();
         // Words of workloads and providers land here: no control character may reach a terminal.
-        let text = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let text = text
+            .trim_end()
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
         Self { text, style }
     }
 
@@ -99,6 +103,11 @@ mod tests {
         let mut table = Table::new(["NAME", "STATE", "NOTE"]);
         table.row(["a".into(), Cell::new("ready", Style::new()), "".into()]);
         table.row(["longer-name".into(), "".into(), "why\u{1b}[2J not\n".into()]);
-        expect![[""]].assert_eq(&anstream::adapter::strip_str(&table.text()).to_string());
+        expect![[r#"
+            NAME         STATE  NOTE
+            a            ready
+            longer-name         why [2J not
+        "#]]
+        .assert_eq(&anstream::adapter::strip_str(&table.text()).to_string());
     }
 }
