@@ -13,7 +13,11 @@ pub struct Backoff {
 impl Backoff {
     /// Starts at `first`.
     pub const fn new(first: Duration, max: Duration) -> Self {
-        Self { first, max, doublings: 0 }
+        Self {
+            first,
+            max,
+            doublings: 0,
+        }
     }
 
     /// The next pause.

@@ -67,13 +67,22 @@ pub async fn open_session(
     let identity = TlsIdentity::from_pem(certificate_pem(&certificate.der), key.pem());
     let mut client = NodeClient::new(connect(home, Some(identity)).await?);
     let (outgoing, stream) = mpsc::channel(STREAM_QUEUE_MAX_MESSAGES);
-    outgoing.try_send(first).expect("the queue is empty and its reader is here");
+    outgoing
+        .try_send(first)
+        .expect("the queue is empty and its reader is here");
     let opened = tokio::time::timeout(ANSWER_MAX, client.session(ReceiverStream::new(stream))).await;
     let incoming = match opened {
         Ok(answer) => answer.map_err(refusal)?.into_inner(),
-        Err(_) => return Err(DialError::Unready(Status::deadline_exceeded("no answer to the session's first message"))),
+        Err(_) => {
+            return Err(DialError::Unready(Status::deadline_exceeded(
+                "no answer to the session's first message",
+            )));
+        }
     };
-    Ok(OpenSession { channel: GrpcChannel::new(outgoing, incoming), _connection: client })
+    Ok(OpenSession {
+        channel: GrpcChannel::new(outgoing, incoming),
+        _connection: client,
+    })
 }
 
 async fn connect(home: &Home, identity: Option<TlsIdentity>) -> Result<Channel, DialError> {
@@ -93,7 +102,9 @@ async fn connect(home: &Home, identity: Option<TlsIdentity>) -> Result<Channel, 
         .keep_alive_while_idle(true);
     match tokio::time::timeout(CONNECT_MAX + ANSWER_MAX, endpoint.connect()).await {
         Ok(connected) => connected.map_err(DialError::Away),
-        Err(_) => Err(DialError::Unready(Status::deadline_exceeded("the connection does not stand in time"))),
+        Err(_) => Err(DialError::Unready(Status::deadline_exceeded(
+            "the connection does not stand in time",
+        ))),
     }
 }
 

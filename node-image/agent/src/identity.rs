@@ -77,13 +77,18 @@ impl Source {
     /// Reads and checks the identity.
     pub fn read(&self) -> Result<Home, IdentityError> {
         let place = self.place();
-        let unreadable = |source| IdentityError::Unreadable { place: place.clone(), source };
+        let unreadable = |source| IdentityError::Unreadable {
+            place: place.clone(),
+            source,
+        };
         let file = File::open(&place).map_err(unreadable)?;
         if file.metadata().map_err(unreadable)?.mode() & 0o077 != 0 {
             return Err(IdentityError::Exposed { place });
         }
         let mut bytes = Vec::new();
-        file.take(IDENTITY_MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        file.take(IDENTITY_MAX_BYTES + 1)
+            .read_to_end(&mut bytes)
+            .map_err(unreadable)?;
         parse(&bytes)
     }
 
@@ -91,9 +96,7 @@ impl Source {
     pub fn seal(&self) -> nix::Result<()> {
         match self {
             // The device's files go with its driver. No container may load it again.
-            Source::FwCfg => {
-                nix::kmod::delete_module(c"qemu_fw_cfg", nix::kmod::DeleteModuleFlags::O_NONBLOCK)
-            }
+            Source::FwCfg => nix::kmod::delete_module(c"qemu_fw_cfg", nix::kmod::DeleteModuleFlags::O_NONBLOCK),
             // Outside every container's mount namespace already.
             Source::File(_) => Ok(()),
         }
@@ -101,7 +104,9 @@ impl Source {
 
     fn place(&self) -> PathBuf {
         match self {
-            Source::FwCfg => Path::new("/sys/firmware/qemu_fw_cfg/by_name").join(FW_CFG_NAME).join("raw"),
+            Source::FwCfg => Path::new("/sys/firmware/qemu_fw_cfg/by_name")
+                .join(FW_CFG_NAME)
+                .join("raw"),
             Source::File(path) => path.clone(),
         }
     }
@@ -115,7 +120,9 @@ pub fn parse(bytes: &[u8]) -> Result<Home, IdentityError> {
     let identity: Identity = serde_json::from_slice(bytes).map_err(IdentityError::NotJson)?;
     let field = |field, wanted| IdentityError::Field { field, wanted };
     let ca_der = hex::decode(&identity.ca_der_hex).ok().filter(|der| !der.is_empty());
-    let token = hex::decode(&identity.token_hex).ok().filter(|token| TOKEN_BYTES.contains(&token.len()));
+    let token = hex::decode(&identity.token_hex)
+        .ok()
+        .filter(|token| TOKEN_BYTES.contains(&token.len()));
     if !is_host_and_port(&identity.engine) {
         return Err(field("engine", "`host:port`"));
     }
@@ -194,7 +201,10 @@ mod tests {
         let path = folder.path().join("identity");
         std::fs::write(&path, json("h:1", "3082", TOKEN)).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(Source::File(path.clone()).read(), Err(IdentityError::Exposed { .. })));
+        assert!(matches!(
+            Source::File(path.clone()).read(),
+            Err(IdentityError::Exposed { .. })
+        ));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         assert!(Source::File(path).read().is_ok());
     }

@@ -70,7 +70,9 @@ pub fn power_off() -> ! {
 /// The kernel starts PID 1 without standard streams when the initramfs has no `/dev/console`.
 fn open_console() {
     use std::os::fd::AsRawFd;
-    let Ok(console) = OpenOptions::new().read(true).write(true).open("/dev/console") else { return };
+    let Ok(console) = OpenOptions::new().read(true).write(true).open("/dev/console") else {
+        return;
+    };
     for stream in 0..=2 {
         if console.as_raw_fd() != stream && nix::unistd::dup2(console.as_raw_fd(), stream).is_err() {
             return;

@@ -49,15 +49,25 @@ pub struct Lease {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Term {
-    None { abandoned_ms: u64 },
-    Granted { ends_ms: u64, valid_ms: u64, abandoned_ms: u64 },
+    None {
+        abandoned_ms: u64,
+    },
+    Granted {
+        ends_ms: u64,
+        valid_ms: u64,
+        abandoned_ms: u64,
+    },
 }
 
 impl Lease {
     /// No lease yet, at boot time `now_ms`.
     pub fn new(now_ms: u64) -> Self {
         let abandoned_ms = now_ms.saturating_add(millis(ABANDON_UNLEASED_AFTER));
-        Self { next_sequence: 1, under_way: VecDeque::new(), term: Term::None { abandoned_ms } }
+        Self {
+            next_sequence: 1,
+            under_way: VecDeque::new(),
+            term: Term::None { abandoned_ms },
+        }
     }
 
     /// A renewal is about to be sent: its sequence.
@@ -79,7 +89,11 @@ impl Lease {
         self.under_way.retain(|(under_way, _)| *under_way > sequence);
         let ends_ms = sent_ms.saturating_add(valid_ms);
         let abandoned_ms = ends_ms.saturating_add(abandon_after_ms);
-        self.term = Term::Granted { ends_ms, valid_ms, abandoned_ms };
+        self.term = Term::Granted {
+            ends_ms,
+            valid_ms,
+            abandoned_ms,
+        };
         true
     }
 
@@ -99,7 +113,9 @@ impl Lease {
     pub fn changes_in(&self, now_ms: u64) -> Duration {
         let change_ms = match self.term {
             Term::None { abandoned_ms } => abandoned_ms,
-            Term::Granted { ends_ms, abandoned_ms, .. } => {
+            Term::Granted {
+                ends_ms, abandoned_ms, ..
+            } => {
                 if now_ms < ends_ms {
                     ends_ms
                 } else {
@@ -130,7 +146,11 @@ impl LeaseKeeper {
     /// No lease yet.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let lease = Lease::new(clock.boot_ms());
-        Self { lease: Mutex::new(lease), standing: watch::Sender::new(Standing::Unleased), clock }
+        Self {
+            lease: Mutex::new(lease),
+            standing: watch::Sender::new(Standing::Unleased),
+            clock,
+        }
     }
 
     /// A renewal is about to be sent: its sequence.
@@ -166,7 +186,8 @@ impl LeaseKeeper {
     fn publish(&self) -> Standing {
         let now_ms = self.clock.boot_ms();
         let standing = self.lock().standing(now_ms);
-        self.standing.send_if_modified(|published| std::mem::replace(published, standing) != standing);
+        self.standing
+            .send_if_modified(|published| std::mem::replace(published, standing) != standing);
         standing
     }
 

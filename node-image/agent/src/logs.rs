@@ -40,7 +40,12 @@ impl LogStreams {
     /// None yet.
     pub fn new(supervisor: Arc<Supervisor>) -> Self {
         let (outgoing, incoming) = mpsc::channel(QUEUE_MAX_CHUNKS);
-        Self { supervisor, streams: BTreeMap::new(), outgoing, incoming }
+        Self {
+            supervisor,
+            streams: BTreeMap::new(),
+            outgoing,
+            incoming,
+        }
     }
 
     /// Starts a request or ends one.
@@ -52,7 +57,10 @@ impl LogStreams {
         if request.stop {
             return;
         }
-        let out = Outlet { id: request.id, outgoing: self.outgoing.clone() };
+        let out = Outlet {
+            id: request.id,
+            outgoing: self.outgoing.clone(),
+        };
         let full = self.streams.len() >= REQUESTS_MAX;
         let supervisor = self.supervisor.clone();
         let id = request.id;
@@ -94,17 +102,34 @@ impl Outlet {
                 stderr: line.stderr,
                 text: line.text.clone(),
             });
-            self.chunk(LogChunk { id: self.id, lines: lines.collect(), end: false, error: String::new() }).await;
+            self.chunk(LogChunk {
+                id: self.id,
+                lines: lines.collect(),
+                end: false,
+                error: String::new(),
+            })
+            .await;
         }
     }
 
     async fn end(&self, error: String) {
-        self.chunk(LogChunk { id: self.id, lines: Vec::new(), end: true, error }).await;
+        self.chunk(LogChunk {
+            id: self.id,
+            lines: Vec::new(),
+            end: true,
+            error,
+        })
+        .await;
     }
 
     async fn chunk(&self, chunk: LogChunk) {
         // Nobody listens when the session has ended; this task ends with it.
-        let _ = self.outgoing.send(NodeMessage { kind: Some(node_message::Kind::Log(chunk)) }).await;
+        let _ = self
+            .outgoing
+            .send(NodeMessage {
+                kind: Some(node_message::Kind::Log(chunk)),
+            })
+            .await;
     }
 }
 
@@ -114,17 +139,19 @@ async fn serve(supervisor: &Supervisor, request: &LogRequest, out: &Outlet) -> R
         return Err(format!("no replica {replica} on this node"));
     }
     let mut next = read(supervisor, replica, None, request.tail_lines.min(TAIL_MAX_LINES), out).await?;
-    while request.follow {
+    if !request.follow {
+        return Ok(());
+    }
+    loop {
         // Asked before reading: what is written last is still read.
         let ended = supervisor.has_ended(replica);
         let before = next;
         next = read(supervisor, replica, next.or(Some(0)), TAIL_MAX_LINES, out).await?;
         if ended && next == before {
-            break;
+            return Ok(());
         }
         sleep(FOLLOW_EVERY).await;
     }
-    Ok(())
 }
 
 /// Sends what is there and gives the number of the line after it; none while the container was never started.

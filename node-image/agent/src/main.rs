@@ -8,6 +8,7 @@ use std::sync::Arc;
 use isobar_node_image_agent::chain;
 use isobar_node_image_agent::clock::{BootClock, Clock};
 use isobar_node_image_agent::container::{ContainerRuntime, RuntimeConfig, helper, owned};
+use isobar_node_image_agent::heap;
 use isobar_node_image_agent::identity::{Home, Source};
 use isobar_node_image_agent::init::{self, modules, reap};
 use isobar_node_image_agent::network::Network;
@@ -34,6 +35,7 @@ enum Role {
 }
 
 fn main() -> ExitCode {
+    heap::limit();
     let role = role(std::env::args().skip(1).collect());
     match role {
         Role::Init => run_init(),
@@ -54,10 +56,13 @@ fn role(arguments: Vec<String>) -> Role {
     match words.as_slice() {
         // The kernel passes on what it does not know from its command line.
         _ if init::is_pid1() => Role::Init,
-        ["ctr", ..] => Role::ContainerHelper { arguments: arguments[1..].to_vec() },
-        ["daemon", "--identity", identity, "--state", state] => {
-            Role::Daemon { identity: identity.into(), state: state.into() }
-        }
+        ["ctr", ..] => Role::ContainerHelper {
+            arguments: arguments[1..].to_vec(),
+        },
+        ["daemon", "--identity", identity, "--state", state] => Role::Daemon {
+            identity: identity.into(),
+            state: state.into(),
+        },
         _ => Role::Unknown,
     }
 }
@@ -92,7 +97,10 @@ async fn live_as_init() -> String {
         Err(error) => return chain(&error),
     };
     tokio::spawn(network.keep());
-    let config = RuntimeConfig { insecure_registries: home.insecure_registries.clone(), ..RuntimeConfig::node() };
+    let config = RuntimeConfig {
+        insecure_registries: home.insecure_registries.clone(),
+        ..RuntimeConfig::node()
+    };
     let load_modules = || modules::load_others(Path::new(modules::MODULES_FOLDER));
     chain(&live(home, clock, config, load_modules).await)
 }
@@ -137,11 +145,19 @@ async fn live(
     config: RuntimeConfig,
     load_modules: impl FnOnce() + Send + 'static,
 ) -> Ended {
+    tokio::spawn(heap::keep_small());
     let (runtime, preparation) = preparing();
     let prepare = move || {
         tokio::spawn(prepare(config, load_modules, preparation));
     };
-    Node { home, runtime: Arc::new(runtime), clock, on_joined: Box::new(prepare) }.live().await
+    Node {
+        home,
+        runtime: Arc::new(runtime),
+        clock,
+        on_joined: Box::new(prepare),
+    }
+    .live()
+    .await
 }
 
 async fn prepare(config: RuntimeConfig, load_modules: impl FnOnce() + Send + 'static, preparation: Preparation) {
@@ -172,7 +188,11 @@ fn block_on<T>(future: impl Future<Output = T>) -> std::io::Result<T> {
 }
 
 fn start_log() {
-    tracing_subscriber::fmt().with_ansi(false).with_target(false).with_timer(SinceBoot).init();
+    tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_target(false)
+        .with_timer(SinceBoot)
+        .init();
 }
 
 /// The console's lines begin with seconds since boot, as the kernel's do.
@@ -185,7 +205,10 @@ impl tracing_subscriber::fmt::time::FormatTime for SinceBoot {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the one place where the program speaks to who started it")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the one place where the program speaks to who started it"
+)]
 fn complain(text: &str) {
     eprintln!("isobar-node: {text}");
 }

@@ -30,13 +30,21 @@ pub fn machine_usage() -> MachineUsage {
 }
 
 fn resident_kib(statm: &str) -> u64 {
-    statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * PAGE_KIB
+    statm
+        .split_whitespace()
+        .nth(1)
+        .and_then(|pages| pages.parse::<u64>().ok())
+        .unwrap_or(0)
+        * PAGE_KIB
 }
 
 fn used_mib(meminfo: &str) -> u32 {
     let kib = |name: &str| -> u64 {
-        let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+        let line = meminfo
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+            .unwrap_or(0)
     };
     let used_kib = kib("MemTotal").saturating_sub(kib("MemAvailable"));
     u32::try_from(used_kib / 1024).unwrap_or(u32::MAX)
@@ -44,9 +52,20 @@ fn used_mib(meminfo: &str) -> u32 {
 
 /// All columns of the first line but idle and iowait; guests' time is in user time already.
 fn used_cpu_ms(stat: &str) -> u64 {
-    let line = stat.lines().next().and_then(|line| line.strip_prefix("cpu ")).unwrap_or_default();
-    let columns: Vec<u64> = line.split_whitespace().take(8).filter_map(|column| column.parse().ok()).collect();
-    let busy = columns.iter().enumerate().filter(|(column, _)| *column != 3 && *column != 4);
+    let line = stat
+        .lines()
+        .next()
+        .and_then(|line| line.strip_prefix("cpu "))
+        .unwrap_or_default();
+    let columns: Vec<u64> = line
+        .split_whitespace()
+        .take(8)
+        .filter_map(|column| column.parse().ok())
+        .collect();
+    let busy = columns
+        .iter()
+        .enumerate()
+        .filter(|(column, _)| *column != 3 && *column != 4);
     busy.map(|(_, ticks)| ticks).sum::<u64>() * 1000 / TICKS_PER_SECOND
 }
 
@@ -57,7 +76,10 @@ mod tests {
     #[test]
     fn numbers_are_read_in_their_units() {
         assert_eq!(resident_kib("5000 700 300 1 0 200 0\n"), 2_800);
-        assert_eq!(used_mib("MemTotal:  262144 kB\nMemFree: 1 kB\nMemAvailable:  131072 kB\n"), 128);
+        assert_eq!(
+            used_mib("MemTotal:  262144 kB\nMemFree: 1 kB\nMemAvailable:  131072 kB\n"),
+            128
+        );
         assert_eq!(used_cpu_ms("cpu  10 2 8 1000 50 1 1 3 9 9\ncpu0 1\n"), 250);
     }
 

@@ -59,7 +59,12 @@ impl Network {
         let link = bring_up(&netlink, &name).await?;
         let mut client = Client::on(&name)?;
         let grant = client.acquire().await?;
-        let network = Self { client, grant, netlink, link };
+        let network = Self {
+            client,
+            grant,
+            netlink,
+            link,
+        };
         network.configure().await?;
         tracing::info!(link = name, address = %network.grant.address, "network is up");
         Ok(network)
@@ -101,10 +106,16 @@ impl Network {
     async fn configure(&self) -> Result<(), NetworkError> {
         let grant = &self.grant;
         let kernel = |what| move |source| NetworkError::Kernel { what, source };
-        let address = self.netlink.address().add(self.link, grant.address.into(), grant.prefix);
+        let address = self
+            .netlink
+            .address()
+            .add(self.link, grant.address.into(), grant.prefix);
         address.replace().execute().await.map_err(kernel("set the address"))?;
         if let Some(gateway) = grant.gateway {
-            let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(self.link).build();
+            let route = RouteMessageBuilder::<Ipv4Addr>::new()
+                .gateway(gateway)
+                .output_interface(self.link)
+                .build();
             let added = self.netlink.route().add(route).replace().execute().await;
             added.map_err(kernel("set the default route"))?;
         }
@@ -114,11 +125,19 @@ impl Network {
 }
 
 async fn bring_up(netlink: &Handle, name: &str) -> Result<u32, NetworkError> {
-    let kernel = |source| NetworkError::Kernel { what: "bring the link up", source };
+    let kernel = |source| NetworkError::Kernel {
+        what: "bring the link up",
+        source,
+    };
     let mut links = netlink.link().get().match_name(name.to_owned()).execute();
     let link = links.try_next().await.map_err(kernel)?.ok_or(NetworkError::NoLink)?;
     let index = link.header.index;
-    netlink.link().set(LinkUnspec::new_with_index(index).up().build()).execute().await.map_err(kernel)?;
+    netlink
+        .link()
+        .set(LinkUnspec::new_with_index(index).up().build())
+        .execute()
+        .await
+        .map_err(kernel)?;
     Ok(index)
 }
 
@@ -140,7 +159,9 @@ async fn first_link() -> Result<String, NetworkError> {
             }
         }
     };
-    tokio::time::timeout(LINK_WAIT_MAX, found).await.map_err(|_| NetworkError::NoLink)
+    tokio::time::timeout(LINK_WAIT_MAX, found)
+        .await
+        .map_err(|_| NetworkError::NoLink)
 }
 
 fn write_resolv_conf(path: &Path, servers: &[Ipv4Addr]) {

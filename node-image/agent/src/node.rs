@@ -75,7 +75,12 @@ impl Node {
         let supervisor = Arc::new(Supervisor::new(self.runtime.clone(), lease.watch()));
         let standing = lease.watch();
         let keep_lease = lease.clone();
-        let life = Life { home: &self.home, clock: self.clock.clone(), lease: &lease, supervisor: &supervisor };
+        let life = Life {
+            home: &self.home,
+            clock: self.clock.clone(),
+            lease: &lease,
+            supervisor: &supervisor,
+        };
         let ended = tokio::select! {
             biased;
             () = keep_lease.keep() => Ended::Abandoned,
@@ -107,7 +112,12 @@ impl Life<'_> {
             Err(ended) => return ended,
         };
         let joined_boot_ms = self.clock.boot_ms();
-        tracing::info!(machine = self.home.machine, engine = self.home.engine, boot_ms = joined_boot_ms, "joined");
+        tracing::info!(
+            machine = self.home.machine,
+            engine = self.home.engine,
+            boot_ms = joined_boot_ms,
+            "joined"
+        );
         on_joined();
         let mut backoff = Backoff::new(REDIAL_FIRST, REDIAL_MAX);
         loop {
@@ -140,8 +150,11 @@ impl Life<'_> {
         joined_boot_ms: u64,
     ) -> Result<SessionEnd, DialError> {
         let kernel = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
-        let hello =
-            Hello { agent_version: AGENT_VERSION.into(), kernel: kernel.unwrap_or_default(), joined_boot_ms };
+        let hello = Hello {
+            agent_version: AGENT_VERSION.into(),
+            kernel: kernel.unwrap_or_default(),
+            joined_boot_ms,
+        };
         let hello = session::message(node_message::Kind::Hello(hello));
         let mut open = dial::open_session(self.home, key, certificate, hello).await?;
         tracing::info!("in session with the engine");
@@ -167,7 +180,11 @@ impl Life<'_> {
                 boot_ms: self.clock.boot_ms(),
             };
             let error = match dial::join(self.home, request).await {
-                Ok(JoinReply { certificate_der, valid_ms, machine: _ }) => {
+                Ok(JoinReply {
+                    certificate_der,
+                    valid_ms,
+                    machine: _,
+                }) => {
                     return Ok(Certificate::received(certificate_der, valid_ms, self.clock.boot_ms()));
                 }
                 Err(error) => error,

@@ -36,7 +36,9 @@ impl PreparedRuntime {
     async fn ready(&self) -> Prepared {
         match self.0.clone().wait_for(Option::is_some).await {
             Ok(prepared) => prepared.clone().expect("waited for"),
-            Err(_) => Err(RuntimeError::Failed("this node cannot run containers: their preparation was lost".into())),
+            Err(_) => Err(RuntimeError::Failed(
+                "this node cannot run containers: their preparation was lost".into(),
+            )),
         }
     }
 }
@@ -112,7 +114,10 @@ mod tests {
     async fn a_failed_preparation_fails_every_call_with_its_reason() {
         let (runtime, preparation) = preparing();
         preparation.done(Err(RuntimeError::Failed("no bridge".into())));
-        assert_eq!(runtime.pull("r/web:1").await, Err(RuntimeError::Failed("no bridge".into())));
+        assert_eq!(
+            runtime.pull("r/web:1").await,
+            Err(RuntimeError::Failed("no bridge".into()))
+        );
         assert_eq!(runtime.remove("web-1").await, Ok(()));
     }
 }

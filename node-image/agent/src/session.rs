@@ -142,10 +142,12 @@ impl Session<'_> {
     fn receive(&mut self, message: EngineMessage) -> Result<(), SessionEnd> {
         match message.kind {
             Some(engine_message::Kind::Lease(lease)) => {
-                if self.parts.lease.granted(lease.sequence, lease.valid_ms, lease.abandon_after_ms) {
-                    self.unanswered = 0;
-                    self.renew_at = self.renew_at.min(Instant::now() + self.parts.lease.renew_every());
-                }
+                let counts = self
+                    .parts
+                    .lease
+                    .granted(lease.sequence, lease.valid_ms, lease.abandon_after_ms);
+                self.unanswered = if counts { 0 } else { self.unanswered };
+                self.renew_at = self.renew_at.min(Instant::now() + self.parts.lease.renew_every());
             }
             Some(engine_message::Kind::Desired(desired)) => self.parts.supervisor.apply(desired),
             Some(engine_message::Kind::Log(request)) => self.logs.request(request),
@@ -187,15 +189,25 @@ impl Session<'_> {
     }
 
     fn certificate_due(&self) -> Option<Instant> {
-        let due_ms = self.parts.certificate.renew_boot_ms.saturating_sub(self.parts.clock.boot_ms());
+        let due_ms = self
+            .parts
+            .certificate
+            .renew_boot_ms
+            .saturating_sub(self.parts.clock.boot_ms());
         let due = Instant::now().checked_add(Duration::from_millis(due_ms))?;
-        Some(self.certificate_asked.map_or(due, |asked| due.max(asked + CERTIFICATE_ANSWER_MAX)))
+        Some(
+            self.certificate_asked
+                .map_or(due, |asked| due.max(asked + CERTIFICATE_ANSWER_MAX)),
+        )
     }
 
     async fn ask_certificate(&mut self) -> Result<(), SessionEnd> {
         self.certificate_asked = Some(Instant::now());
         match self.parts.key.signing_request() {
-            Ok(csr_der) => self.send(message(node_message::Kind::Certificate(CertificateRequest { csr_der }))).await,
+            Ok(csr_der) => {
+                self.send(message(node_message::Kind::Certificate(CertificateRequest { csr_der })))
+                    .await
+            }
             Err(error) => {
                 tracing::error!(error = %crate::chain(&error), "no certificate can be asked for");
                 Ok(())

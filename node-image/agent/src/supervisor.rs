@@ -51,7 +51,12 @@ struct Task {
 impl Supervisor {
     /// No replicas yet. Fenced ones will run while `standing` is leased.
     pub fn new(runtime: Arc<dyn Runtime>, standing: watch::Receiver<Standing>) -> Self {
-        Self { runtime, standing, board: Arc::default(), state: Mutex::default() }
+        Self {
+            runtime,
+            standing,
+            board: Arc::default(),
+            state: Mutex::default(),
+        }
     }
 
     /// Takes up what is desired: starts what is new, stops what is stopping or no longer there. An older revision than
@@ -132,8 +137,11 @@ impl Supervisor {
 
     fn take_up(&self, replica: Replica, wish: Wish, full: bool) -> Task {
         let id = replica.id.clone();
-        let order =
-            if full { Err(format!("this node runs {REPLICAS_MAX} replicas already")) } else { Order::read(replica) };
+        let order = if full {
+            Err(format!("this node runs {REPLICAS_MAX} replicas already"))
+        } else {
+            Order::read(replica)
+        };
         let (sender, wishes) = watch::channel(wish);
         let world = World {
             runtime: self.runtime.clone(),
@@ -141,7 +149,10 @@ impl Supervisor {
             wishes,
             standing: self.standing.clone(),
         };
-        Task { wish: sender, handle: tokio::spawn(replica::supervise(id, order, world)) }
+        Task {
+            wish: sender,
+            handle: tokio::spawn(replica::supervise(id, order, world)),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -1,4 +1,5 @@
 //! The node's real client code joins a small engine over real TLS.
+#![expect(clippy::unwrap_used, reason = "what a test cannot get has failed it")]
 
 mod engine;
 
@@ -75,7 +76,9 @@ async fn next_kind(session: &mut Session) -> node_message::Kind {
 }
 
 async fn power_off(session: &Session) {
-    let message = EngineMessage { kind: Some(engine_message::Kind::PowerOff(PowerOff {})) };
+    let message = EngineMessage {
+        kind: Some(engine_message::Kind::PowerOff(PowerOff {})),
+    };
     session.reply.send(Ok(message)).await.unwrap();
 }
 
@@ -111,10 +114,16 @@ async fn a_broken_session_is_opened_again_without_joining_again() {
 #[tokio::test]
 async fn a_refused_token_ends_the_node_after_so_many_tries() {
     let engine = TestEngine::start(Terms::default()).await;
-    let (node, joined) = live(Home { token: vec![0; 32], ..engine.home.clone() });
+    let (node, joined) = live(Home {
+        token: vec![0; 32],
+        ..engine.home.clone()
+    });
     let ended = within(node).await.unwrap();
     assert!(matches!(&ended, Ended::Refused(DialError::Refused(status)) if status.message() == "unknown token"));
-    assert_eq!(engine.joins.lock().unwrap().len(), usize::try_from(REFUSED_JOINS_MAX).unwrap());
+    assert_eq!(
+        engine.joins.lock().unwrap().len(),
+        usize::try_from(REFUSED_JOINS_MAX).unwrap()
+    );
     assert!(!joined.load(Ordering::SeqCst));
 }
 
@@ -133,7 +142,10 @@ async fn a_token_that_another_key_used_is_refused() {
 async fn an_engine_of_another_cluster_never_sees_the_token() {
     let engine = TestEngine::start(Terms::default()).await;
     let other_ca = engine::new_ca().der().to_vec();
-    let (node, joined) = live(Home { ca_der: other_ca, ..engine.home.clone() });
+    let (node, joined) = live(Home {
+        ca_der: other_ca,
+        ..engine.home.clone()
+    });
     // Long enough for several tries: it never gives up on an engine that may yet come.
     assert!(timeout(Duration::from_secs(2), node).await.is_err());
     assert!(!joined.load(Ordering::SeqCst));
@@ -142,7 +154,11 @@ async fn an_engine_of_another_cluster_never_sees_the_token() {
 
 #[tokio::test]
 async fn a_lease_that_nobody_renews_ends_the_node() {
-    let terms = Terms { lease_ms: 200, abandon_after_ms: 300, ..Terms::default() };
+    let terms = Terms {
+        lease_ms: 200,
+        abandon_after_ms: 300,
+        ..Terms::default()
+    };
     let mut engine = TestEngine::start(terms).await;
     let (node, _) = live(engine.home.clone());
     let session = within(engine.sessions.recv()).await.unwrap();
@@ -153,13 +169,19 @@ async fn a_lease_that_nobody_renews_ends_the_node() {
 
 #[tokio::test]
 async fn a_certificate_is_renewed_within_its_session() {
-    let terms = Terms { certificate_ms: 1_500, ..Terms::default() };
+    let terms = Terms {
+        certificate_ms: 1_500,
+        ..Terms::default()
+    };
     let mut engine = TestEngine::start(terms).await;
     let (node, _) = live(engine.home.clone());
     let mut session = within(engine.sessions.recv()).await.unwrap();
     let mut asked = 0;
     while asked < 2 {
-        asked += u32::from(matches!(next_kind(&mut session).await, node_message::Kind::Certificate(_)));
+        asked += u32::from(matches!(
+            next_kind(&mut session).await,
+            node_message::Kind::Certificate(_)
+        ));
     }
     power_off(&session).await;
     within(node).await.unwrap();

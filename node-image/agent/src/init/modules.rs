@@ -30,7 +30,10 @@ pub fn load(folder: &Path, set: &str) -> Result<(), InitError> {
                 Err(error) => Err(error.into()),
             }
         };
-        load().map_err(|source| InitError::Module { module: module.clone(), source })?;
+        load().map_err(|source| InitError::Module {
+            module: module.clone(),
+            source,
+        })?;
     }
     Ok(())
 }
@@ -60,11 +63,16 @@ fn other_sets(folder: &Path) -> Vec<String> {
 
 fn read_list(path: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.split_whitespace().filter(|name| is_module_name(name)).take(LIST_MAX_MODULES).map(str::to_owned).collect()
+    text.split_whitespace()
+        .filter(|name| is_module_name(name))
+        .take(LIST_MAX_MODULES)
+        .map(str::to_owned)
+        .collect()
 }
 
 fn is_module_name(name: &str) -> bool {
-    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+    name.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
 #[cfg(test)]

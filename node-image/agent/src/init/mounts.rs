@@ -19,19 +19,64 @@ struct Mount {
 const NO_SUID: MsFlags = MsFlags::MS_NOSUID;
 const PLAIN: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
 
-const DEV: Mount = Mount { kind: "devtmpfs", target: "/dev", flags: NO_SUID, data: "mode=755" };
+const DEV: Mount = Mount {
+    kind: "devtmpfs",
+    target: "/dev",
+    flags: NO_SUID,
+    data: "mode=755",
+};
 
 const ALL: [Mount; 9] = [
     DEV,
-    Mount { kind: "proc", target: "/proc", flags: PLAIN, data: "" },
-    Mount { kind: "sysfs", target: "/sys", flags: PLAIN, data: "" },
+    Mount {
+        kind: "proc",
+        target: "/proc",
+        flags: PLAIN,
+        data: "",
+    },
+    Mount {
+        kind: "sysfs",
+        target: "/sys",
+        flags: PLAIN,
+        data: "",
+    },
     // Containers' root file systems are below: programs run from it, with the device nodes that they are given.
-    Mount { kind: "tmpfs", target: "/run", flags: MsFlags::empty(), data: RUN_SIZE },
-    Mount { kind: "tmpfs", target: "/run/isobar/images", flags: MsFlags::empty(), data: IMAGES_SIZE },
-    Mount { kind: "tmpfs", target: "/tmp", flags: PLAIN, data: TMP_SIZE },
-    Mount { kind: "devpts", target: "/dev/pts", flags: NO_SUID.union(MsFlags::MS_NOEXEC), data: "mode=620,ptmxmode=666" },
-    Mount { kind: "tmpfs", target: "/dev/shm", flags: PLAIN, data: TMP_SIZE },
-    Mount { kind: "cgroup2", target: "/sys/fs/cgroup", flags: PLAIN, data: "nsdelegate,memory_recursiveprot" },
+    Mount {
+        kind: "tmpfs",
+        target: "/run",
+        flags: MsFlags::empty(),
+        data: RUN_SIZE,
+    },
+    Mount {
+        kind: "tmpfs",
+        target: "/run/isobar/images",
+        flags: MsFlags::empty(),
+        data: IMAGES_SIZE,
+    },
+    Mount {
+        kind: "tmpfs",
+        target: "/tmp",
+        flags: PLAIN,
+        data: TMP_SIZE,
+    },
+    Mount {
+        kind: "devpts",
+        target: "/dev/pts",
+        flags: NO_SUID.union(MsFlags::MS_NOEXEC),
+        data: "mode=620,ptmxmode=666",
+    },
+    Mount {
+        kind: "tmpfs",
+        target: "/dev/shm",
+        flags: PLAIN,
+        data: TMP_SIZE,
+    },
+    Mount {
+        kind: "cgroup2",
+        target: "/sys/fs/cgroup",
+        flags: PLAIN,
+        data: "nsdelegate,memory_recursiveprot",
+    },
 ];
 
 /// The device nodes alone, so that there is a console.
@@ -62,8 +107,17 @@ pub(super) fn mount_all() -> Result<(), InitError> {
 impl Mount {
     fn mount(&self) -> Result<(), InitError> {
         create_folder(self.target);
-        mount(Some(self.kind), self.target, Some(self.kind), self.flags, Some(self.data))
-            .map_err(|source| InitError::Mount { target: self.target, source })
+        mount(
+            Some(self.kind),
+            self.target,
+            Some(self.kind),
+            self.flags,
+            Some(self.data),
+        )
+        .map_err(|source| InitError::Mount {
+            target: self.target,
+            source,
+        })
     }
 }
 

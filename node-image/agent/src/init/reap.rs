@@ -27,11 +27,15 @@ pub struct Reaper {
 impl Reaper {
     /// The dead children that are nobody's, given all dead children and those claimed.
     pub fn orphans(&mut self, now_ms: u64, dead: &BTreeSet<i32>, claimed: &BTreeSet<i32>) -> Vec<i32> {
-        self.first_seen_ms.retain(|pid, _| dead.contains(pid) && !claimed.contains(pid));
+        self.first_seen_ms
+            .retain(|pid, _| dead.contains(pid) && !claimed.contains(pid));
         for pid in dead.difference(claimed) {
             self.first_seen_ms.entry(*pid).or_insert(now_ms);
         }
-        let due = self.first_seen_ms.iter().filter(|(_, seen_ms)| now_ms - **seen_ms >= GRACE_MS);
+        let due = self
+            .first_seen_ms
+            .iter()
+            .filter(|(_, seen_ms)| now_ms - **seen_ms >= GRACE_MS);
         due.map(|(pid, _)| *pid).collect()
     }
 
@@ -68,7 +72,10 @@ fn dead_children() -> BTreeSet<i32> {
     let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
     let mut dead = BTreeSet::new();
     for list in lists {
-        let children = list.split_whitespace().filter_map(|pid| pid.parse().ok()).take(CHILDREN_MAX);
+        let children = list
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .take(CHILDREN_MAX);
         dead.extend(children.filter(|pid| is_dead(Pid::from_raw(*pid))));
     }
     dead
@@ -77,7 +84,10 @@ fn dead_children() -> BTreeSet<i32> {
 /// Looks without taking the exit status away.
 fn is_dead(pid: Pid) -> bool {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    matches!(waitid(Id::Pid(pid), flags), Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)))
+    matches!(
+        waitid(Id::Pid(pid), flags),
+        Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..))
+    )
 }
 
 #[cfg(test)]
@@ -117,7 +127,10 @@ mod tests {
 
     #[test]
     fn a_dead_child_is_seen_and_its_status_stays() {
-        let mut child = std::process::Command::new("/bin/sh").args(["-c", "exit 3"]).spawn().unwrap();
+        let mut child = std::process::Command::new("/bin/sh")
+            .args(["-c", "exit 3"])
+            .spawn()
+            .unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         // Blocks until it is dead, without taking its status.
         waitid(Id::Pid(Pid::from_raw(pid)), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();

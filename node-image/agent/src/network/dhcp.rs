@@ -81,9 +81,16 @@ impl Client {
             let address = parse_hardware_address(&text).ok_or(std::io::ErrorKind::InvalidData)?;
             Ok((UdpSocket::from_std(socket)?, address))
         };
-        let (socket, hardware_address) = open().map_err(|source| DhcpError::Socket { link: link.into(), source })?;
+        let (socket, hardware_address) = open().map_err(|source| DhcpError::Socket {
+            link: link.into(),
+            source,
+        })?;
         let [_, _, a, b, c, d] = hardware_address;
-        Ok(Self { socket, hardware_address, transaction: u32::from_be_bytes([a, b, c, d]) })
+        Ok(Self {
+            socket,
+            hardware_address,
+            transaction: u32::from_be_bytes([a, b, c, d]),
+        })
     }
 
     /// Asks everybody for an address.
@@ -95,7 +102,9 @@ impl Client {
                 Some(offer) => self.request(offer),
             };
             self.send(&request, Ipv4Addr::BROADCAST).await;
-            let Some(answer) = self.answer(answer_wait(attempt)).await else { continue };
+            let Some(answer) = self.answer(answer_wait(attempt)).await else {
+                continue;
+            };
             match answer.opts().msg_type() {
                 Some(MessageType::Offer) => offer = Some(answer),
                 Some(MessageType::Ack) if offer.is_some() => return Ok(read_grant(&answer)),
@@ -114,7 +123,9 @@ impl Client {
         request.set_flags(Flags::default());
         for attempt in 0..TRIES_MAX {
             self.send(&request, grant.server).await;
-            let Some(answer) = self.answer(answer_wait(attempt)).await else { continue };
+            let Some(answer) = self.answer(answer_wait(attempt)).await else {
+                continue;
+            };
             match answer.opts().msg_type() {
                 Some(MessageType::Ack) => return Ok(read_grant(&answer)),
                 Some(MessageType::Nak) => return Err(DhcpError::Refused),
@@ -164,7 +175,9 @@ impl Client {
         let mine = async {
             let mut bytes = [0; MESSAGE_MAX_BYTES];
             loop {
-                let Ok(length) = self.socket.recv(&mut bytes).await else { return std::future::pending().await };
+                let Ok(length) = self.socket.recv(&mut bytes).await else {
+                    return std::future::pending().await;
+                };
                 match Message::decode(&mut Decoder::new(&bytes[..length])) {
                     Ok(message) if message.xid() == self.transaction => return message,
                     Ok(_) | Err(_) => {}
@@ -176,7 +189,9 @@ impl Client {
 }
 
 fn answer_wait(attempt: u32) -> Duration {
-    FIRST_ANSWER_WAIT.saturating_mul(1 << attempt.min(8)).min(ANSWER_WAIT_MAX)
+    FIRST_ANSWER_WAIT
+        .saturating_mul(1 << attempt.min(8))
+        .min(ANSWER_WAIT_MAX)
 }
 
 fn read_grant(ack: &Message) -> Grant {
@@ -264,7 +279,10 @@ mod tests {
 
     #[test]
     fn hardware_addresses_are_six_bytes() {
-        assert_eq!(parse_hardware_address("52:54:00:12:34:56\n"), Some([0x52, 0x54, 0, 0x12, 0x34, 0x56]));
+        assert_eq!(
+            parse_hardware_address("52:54:00:12:34:56\n"),
+            Some([0x52, 0x54, 0, 0x12, 0x34, 0x56])
+        );
         assert_eq!(parse_hardware_address("00:00"), None);
         assert_eq!(parse_hardware_address("00:11:22:33:44:55:66"), None);
     }

@@ -36,7 +36,11 @@ impl Engine {
         let standing = lease.watch();
         let runtime = Arc::new(SimulatedRuntime::default());
         let supervisor = Arc::new(Supervisor::new(runtime.clone(), lease.watch()));
-        let certificate = Arc::new(Mutex::new(Certificate::received(vec![1], certificate_ms, clock.boot_ms())));
+        let certificate = Arc::new(Mutex::new(Certificate::received(
+            vec![1],
+            certificate_ms,
+            clock.boot_ms(),
+        )));
         let (parts_supervisor, kept) = (supervisor.clone(), certificate.clone());
         let session = tokio::spawn(async move {
             let key = NodeKey::generate().unwrap();
@@ -52,7 +56,14 @@ impl Engine {
             *kept.lock().unwrap() = certificate;
             end
         });
-        Self { channel, session, runtime, supervisor, standing, certificate }
+        Self {
+            channel,
+            session,
+            runtime,
+            supervisor,
+            standing,
+            certificate,
+        }
     }
 
     async fn say(&mut self, kind: engine_message::Kind) {
@@ -88,14 +99,32 @@ impl Engine {
     }
 
     async fn grant(&mut self, sequence: u64, valid_ms: u64) {
-        let lease = Lease { sequence, valid_ms, abandon_after_ms: 86_400_000 };
+        let lease = Lease {
+            sequence,
+            valid_ms,
+            abandon_after_ms: 86_400_000,
+        };
         self.say(engine_message::Kind::Lease(lease)).await;
     }
 
     async fn run_web(&mut self) {
-        let replica = Replica { id: "web-1".into(), image: "r/web:1".into(), ..Replica::default() };
-        self.say(engine_message::Kind::Desired(Desired { revision: 4, replicas: vec![replica] })).await;
-        while self.hear_status().await.replicas.first().is_none_or(|replica| !replica.healthy) {}
+        let replica = Replica {
+            id: "web-1".into(),
+            image: "r/web:1".into(),
+            ..Replica::default()
+        };
+        self.say(engine_message::Kind::Desired(Desired {
+            revision: 4,
+            replicas: vec![replica],
+        }))
+        .await;
+        while self
+            .hear_status()
+            .await
+            .replicas
+            .first()
+            .is_none_or(|replica| !replica.healthy)
+        {}
     }
 }
 
@@ -145,7 +174,13 @@ async fn a_change_is_reported_at_once_and_nothing_new_every_few_seconds() {
 async fn replicas_outlive_the_session() {
     let mut engine = Engine::start(HOUR_MS);
     engine.run_web().await;
-    let Engine { channel, session, runtime, supervisor, .. } = engine;
+    let Engine {
+        channel,
+        session,
+        runtime,
+        supervisor,
+        ..
+    } = engine;
     drop(channel);
     assert_eq!(session.await.unwrap(), SessionEnd::Closed);
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -176,7 +211,10 @@ async fn the_certificate_is_renewed_in_time_and_asked_for_again_when_nobody_answ
         }
     }
     assert_eq!(asked, [2412, 2472]);
-    let given = v1::Certificate { certificate_der: vec![2], valid_ms: HOUR_MS };
+    let given = v1::Certificate {
+        certificate_der: vec![2],
+        valid_ms: HOUR_MS,
+    };
     engine.say(engine_message::Kind::Certificate(given)).await;
     engine.say(engine_message::Kind::PowerOff(PowerOff {})).await;
     engine.session.await.unwrap();
@@ -187,14 +225,24 @@ async fn the_certificate_is_renewed_in_time_and_asked_for_again_when_nobody_answ
 async fn logs_begin_with_the_tail_and_follow_until_stopped() {
     let mut engine = Engine::start(HOUR_MS);
     engine.run_web().await;
-    engine.runtime.write_lines("web-1", (0..5).map(|line| format!("line {line}")));
-    let request = LogRequest { id: 9, replica: "web-1".into(), tail_lines: 2, follow: true, stop: false };
+    engine
+        .runtime
+        .write_lines("web-1", (0..5).map(|line| format!("line {line}")));
+    let request = LogRequest {
+        id: 9,
+        replica: "web-1".into(),
+        tail_lines: 2,
+        follow: true,
+        stop: false,
+    };
     engine.say(engine_message::Kind::Log(request.clone())).await;
     let texts = |chunk: LogChunk| chunk.lines.into_iter().map(|line| line.text).collect::<Vec<_>>();
     assert_eq!(texts(engine.hear_log().await), ["line 3", "line 4"]);
     engine.runtime.write_lines("web-1", ["line 5".to_owned()]);
     assert_eq!(texts(engine.hear_log().await), ["line 5"]);
-    engine.say(engine_message::Kind::Log(LogRequest { stop: true, ..request })).await;
+    engine
+        .say(engine_message::Kind::Log(LogRequest { stop: true, ..request }))
+        .await;
     engine.runtime.write_lines("web-1", ["line 6".to_owned()]);
     assert!(timeout(Duration::from_secs(4), engine.hear_log()).await.is_err());
 }
@@ -203,8 +251,15 @@ async fn logs_begin_with_the_tail_and_follow_until_stopped() {
 async fn logs_without_following_end_with_the_last_line() {
     let mut engine = Engine::start(HOUR_MS);
     engine.run_web().await;
-    engine.runtime.write_lines("web-1", (0..600).map(|line| line.to_string()));
-    let request = LogRequest { id: 9, replica: "web-1".into(), tail_lines: 1_000, ..LogRequest::default() };
+    engine
+        .runtime
+        .write_lines("web-1", (0..600).map(|line| line.to_string()));
+    let request = LogRequest {
+        id: 9,
+        replica: "web-1".into(),
+        tail_lines: 1_000,
+        ..LogRequest::default()
+    };
     engine.say(engine_message::Kind::Log(request)).await;
     let mut sizes = Vec::new();
     loop {
@@ -221,7 +276,12 @@ async fn logs_without_following_end_with_the_last_line() {
 #[tokio::test(start_paused = true)]
 async fn logs_of_an_unknown_replica_end_with_the_reason() {
     let mut engine = Engine::start(HOUR_MS);
-    let request = LogRequest { id: 9, replica: "web-7".into(), follow: true, ..LogRequest::default() };
+    let request = LogRequest {
+        id: 9,
+        replica: "web-7".into(),
+        follow: true,
+        ..LogRequest::default()
+    };
     engine.say(engine_message::Kind::Log(request)).await;
     let chunk = engine.hear_log().await;
     assert!(chunk.end);
@@ -233,10 +293,25 @@ async fn following_ends_when_the_replica_has_ended_and_all_was_sent() {
     let mut engine = Engine::start(HOUR_MS);
     engine.run_web().await;
     engine.runtime.write_lines("web-1", ["last".to_owned()]);
-    let request = LogRequest { id: 9, replica: "web-1".into(), tail_lines: 1, follow: true, stop: false };
+    let request = LogRequest {
+        id: 9,
+        replica: "web-1".into(),
+        tail_lines: 1,
+        follow: true,
+        stop: false,
+    };
     engine.say(engine_message::Kind::Log(request)).await;
-    let stopping = Replica { id: "web-1".into(), stopping: true, ..Replica::default() };
-    engine.say(engine_message::Kind::Desired(Desired { revision: 5, replicas: vec![stopping] })).await;
+    let stopping = Replica {
+        id: "web-1".into(),
+        stopping: true,
+        ..Replica::default()
+    };
+    engine
+        .say(engine_message::Kind::Desired(Desired {
+            revision: 5,
+            replicas: vec![stopping],
+        }))
+        .await;
     let mut lines = 0;
     loop {
         let chunk = engine.hear_log().await;

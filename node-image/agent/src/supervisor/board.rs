@@ -16,7 +16,10 @@ pub(super) struct Board {
 
 impl Default for Board {
     fn default() -> Self {
-        Self { statuses: Mutex::default(), changes: watch::Sender::new(0) }
+        Self {
+            statuses: Mutex::default(),
+            changes: watch::Sender::new(0),
+        }
     }
 }
 
@@ -51,7 +54,9 @@ impl Board {
     }
 
     pub(super) fn all_stopped(&self) -> bool {
-        self.lock().values().all(|status| status.state() == ReplicaState::ReplicaStopped)
+        self.lock()
+            .values()
+            .all(|status| status.state() == ReplicaState::ReplicaStopped)
     }
 
     pub(super) fn get(&self, id: &str) -> Option<ReplicaStatus> {

@@ -39,7 +39,12 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn new(check: &Check) -> Self {
-        Self { failures_max: check.failures_max, interval: check.interval, was_healthy: false, failures: 0 }
+        Self {
+            failures_max: check.failures_max,
+            interval: check.interval,
+            was_healthy: false,
+            failures: 0,
+        }
     }
 
     /// Takes an answer, got so long after the start.
@@ -55,12 +60,20 @@ impl Gate {
         } else {
             since_start >= self.interval.saturating_mul(self.failures_max)
         };
-        if too_often { Verdict::Unhealthy } else { Verdict::Unchanged }
+        if too_often {
+            Verdict::Unhealthy
+        } else {
+            Verdict::Unchanged
+        }
     }
 
     /// How long until the next question.
     pub(super) fn pause(&self) -> Duration {
-        if self.was_healthy { self.interval } else { self.interval.min(STARTING_EVERY_MAX) }
+        if self.was_healthy {
+            self.interval
+        } else {
+            self.interval.min(STARTING_EVERY_MAX)
+        }
     }
 }
 
@@ -84,7 +97,9 @@ pub(super) async fn ask(runtime: &dyn Runtime, id: &str, address: Ipv4Addr, chec
 }
 
 async fn connect(address: Ipv4Addr, port: u16) -> Result<TcpStream, String> {
-    TcpStream::connect((address, port)).await.map_err(|error| format!("port {port}: {error}"))
+    TcpStream::connect((address, port))
+        .await
+        .map_err(|error| format!("port {port}: {error}"))
 }
 
 async fn get(address: Ipv4Addr, port: u16, path: &str) -> Result<(), String> {
@@ -142,7 +157,10 @@ mod tests {
         let mut gate = gate(3);
         assert_eq!(gate.take(true, LATER), Verdict::Healthy);
         assert_eq!(gate.pause(), Duration::from_secs(5));
-        assert_eq!([false, false, true, false, false].map(|passed| gate.take(passed, LATER)), [Verdict::Unchanged; 5]);
+        assert_eq!(
+            [false, false, true, false, false].map(|passed| gate.take(passed, LATER)),
+            [Verdict::Unchanged; 5]
+        );
         assert_eq!(gate.take(false, LATER), Verdict::Unhealthy);
     }
 

@@ -78,7 +78,12 @@ impl Order {
                 id: replica.id,
                 image: replica.image,
                 command: replica.command,
-                env: replica.env.into_iter().collect::<std::collections::BTreeMap<_, _>>().into_iter().collect(),
+                env: replica
+                    .env
+                    .into_iter()
+                    .collect::<std::collections::BTreeMap<_, _>>()
+                    .into_iter()
+                    .collect(),
                 cpu_milli: replica.cpu_milli,
                 memory_mib: replica.memory_mib,
                 published,
@@ -90,7 +95,10 @@ impl Order {
 impl Check {
     fn read(check: v1::HealthCheck) -> Result<Self, String> {
         let probe = match check.probe {
-            Some(health_check::Probe::Http(http)) => Probe::Http { port: port(http.port)?, path: path(http.path)? },
+            Some(health_check::Probe::Http(http)) => Probe::Http {
+                port: port(http.port)?,
+                path: path(http.path)?,
+            },
             Some(health_check::Probe::Tcp(tcp)) => Probe::Tcp { port: port(tcp.port)? },
             Some(health_check::Probe::Exec(exec)) => Probe::Exec { command: exec.command },
             None => return Err("a health check of a kind that this agent does not know".into()),
@@ -105,7 +113,10 @@ impl Check {
 }
 
 fn port(port: u32) -> Result<u16, String> {
-    u16::try_from(port).ok().filter(|port| *port != 0).ok_or_else(|| format!("{port} is not a port"))
+    u16::try_from(port)
+        .ok()
+        .filter(|port| *port != 0)
+        .ok_or_else(|| format!("{port} is not a port"))
 }
 
 /// A path goes into a request line as it is.
@@ -124,20 +135,39 @@ mod tests {
     #[test]
     fn only_published_ports_reach_the_runtime() {
         let ports = [(80, 30_000), (81, 0)].map(|(container, node)| v1::Port { container, node });
-        let order = Order::read(v1::Replica { ports: ports.into(), ..v1::Replica::default() }).unwrap();
+        let order = Order::read(v1::Replica {
+            ports: ports.into(),
+            ..v1::Replica::default()
+        })
+        .unwrap();
         assert_eq!(order.container.published, [(80, 30_000)]);
     }
 
     #[test]
     fn what_cannot_be_followed_is_named() {
-        let check = |probe| v1::HealthCheck { probe, ..v1::HealthCheck::default() };
-        let read = |health| Order::read(v1::Replica { health: Some(health), ..v1::Replica::default() }).unwrap_err();
+        let check = |probe| v1::HealthCheck {
+            probe,
+            ..v1::HealthCheck::default()
+        };
+        let read = |health| {
+            Order::read(v1::Replica {
+                health: Some(health),
+                ..v1::Replica::default()
+            })
+            .unwrap_err()
+        };
         let http = |path: &str| {
-            read(check(Some(health_check::Probe::Http(v1::HttpProbe { port: 80, path: path.into() }))))
+            read(check(Some(health_check::Probe::Http(v1::HttpProbe {
+                port: 80,
+                path: path.into(),
+            }))))
         };
         assert_eq!(http("/a b"), "`/a b` is not a path to get");
         assert_eq!(http("/\r\nHost: x"), "`/\\r\\nHost: x` is not a path to get");
-        assert_eq!(read(check(Some(health_check::Probe::Tcp(v1::TcpProbe { port: 70_000 })))), "70000 is not a port");
+        assert_eq!(
+            read(check(Some(health_check::Probe::Tcp(v1::TcpProbe { port: 70_000 })))),
+            "70000 is not a port"
+        );
         assert!(read(check(None)).contains("does not know"));
     }
 }

@@ -88,7 +88,9 @@ mod tests {
 
     fn check(when: RestartWhen, attempts_max: Option<u32>, end: TryEnd, expected: Expect) {
         let rule = RestartRule { when, attempts_max };
-        let by_try: Vec<_> = (1..=3).map(|tries| format!("{:?}", next(rule, tries, &end, 64))).collect();
+        let by_try: Vec<_> = (1..=3)
+            .map(|tries| format!("{:?}", next(rule, tries, &end, 64)))
+            .collect();
         expected.assert_eq(&by_try.join(", "));
     }
 

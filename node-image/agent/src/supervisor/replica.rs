@@ -59,10 +59,19 @@ pub(super) async fn supervise(id: String, order: Result<Order, String>, mut worl
         Ok(order) => Supervised::new(order, &mut world).run().await,
         Err(detail) => {
             let state = ReplicaState::ReplicaFailed.into();
-            world.board.post(ReplicaStatus { id: id.clone(), state, detail, ..ReplicaStatus::default() });
+            world.board.post(ReplicaStatus {
+                id: id.clone(),
+                state,
+                detail,
+                ..ReplicaStatus::default()
+            });
             wait_for(&mut world.wishes, |wish| wish != Wish::Run).await;
             let state = ReplicaState::ReplicaStopped.into();
-            world.board.post(ReplicaStatus { id: id.clone(), state, ..ReplicaStatus::default() });
+            world.board.post(ReplicaStatus {
+                id: id.clone(),
+                state,
+                ..ReplicaStatus::default()
+            });
         }
     }
     wait_for(&mut world.wishes, |wish| wish == Wish::Leave).await;
@@ -95,13 +104,24 @@ impl<'a> Supervised<'a> {
     fn new(order: Order, world: &'a mut World) -> Self {
         let backoff = Backoff::new(RESTART_FIRST, RESTART_MAX);
         // An agent that was restarted may find what its predecessor left.
-        Self { order, world, created: true, tries: 0, restarts: 0, exit_code: 0, backoff }
+        Self {
+            order,
+            world,
+            created: true,
+            tries: 0,
+            restarts: 0,
+            exit_code: 0,
+            backoff,
+        }
     }
 
     /// Until it is stopped for good.
     async fn run(mut self) {
-        let (mut wishes, mut standing, fenced) =
-            (self.world.wishes.clone(), self.world.standing.clone(), self.order.fenced);
+        let (mut wishes, mut standing, fenced) = (
+            self.world.wishes.clone(),
+            self.world.standing.clone(),
+            self.order.fenced,
+        );
         self.say(ReplicaState::ReplicaStarting, "");
         let interrupt = tokio::select! {
             biased;
@@ -153,7 +173,12 @@ impl<'a> Supervised<'a> {
     async fn try_once(&mut self) -> TryEnd {
         let (runtime, spec) = (self.world.runtime.clone(), self.order.container.clone());
         // While the registry is away the reason stays to be read.
-        if self.world.board.get(&spec.id).is_none_or(|status| status.state() != ReplicaState::ReplicaBackOff) {
+        if self
+            .world
+            .board
+            .get(&spec.id)
+            .is_none_or(|status| status.state() != ReplicaState::ReplicaBackOff)
+        {
             self.say(ReplicaState::ReplicaStarting, "pulling image");
         }
         let image = match runtime.pull(&spec.image).await {
@@ -280,11 +305,19 @@ async fn next_verdict(
     asked: Option<&mut (Gate, Check)>,
     started: Instant,
 ) -> (Verdict, String) {
-    let Some((gate, check)) = asked else { return pending().await };
+    let Some((gate, check)) = asked else {
+        return pending().await;
+    };
     sleep(gate.pause()).await;
     let answer = health::ask(runtime, id, address, check).await;
     let verdict = gate.take(answer.is_ok(), started.elapsed());
-    (verdict, answer.err().map(|why| format!("health check failed: {why}")).unwrap_or_default())
+    (
+        verdict,
+        answer
+            .err()
+            .map(|why| format!("health check failed: {why}"))
+            .unwrap_or_default(),
+    )
 }
 
 async fn post_usage(runtime: &dyn Runtime, board: &Board, id: &str) -> Infallible {

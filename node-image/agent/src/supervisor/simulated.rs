@@ -67,18 +67,29 @@ impl SimulatedRuntime {
     }
 
     pub(crate) fn write_lines(&self, id: &str, texts: impl IntoIterator<Item = String>) {
-        let lines = texts.into_iter().map(|text| OutputLine { time_ms: 0, stderr: false, text });
+        let lines = texts.into_iter().map(|text| OutputLine {
+            time_ms: 0,
+            stderr: false,
+            text,
+        });
         self.lock().lines.entry(id.into()).or_default().extend(lines);
     }
 
     /// What was asked since the last call, each with the ms since the first.
     pub(crate) fn asked(&self) -> Vec<String> {
-        self.lock().asked.drain(..).map(|(ms, what)| format!("{ms}: {what}")).collect()
+        self.lock()
+            .asked
+            .drain(..)
+            .map(|(ms, what)| format!("{ms}: {what}"))
+            .collect()
     }
 
     pub(crate) fn running(&self) -> Vec<String> {
         let state = self.lock();
-        let running = state.containers.iter().filter(|(_, container)| container.end.borrow().is_none());
+        let running = state
+            .containers
+            .iter()
+            .filter(|(_, container)| container.end.borrow().is_none());
         running.map(|(id, _)| id.clone()).collect()
     }
 
@@ -112,7 +123,9 @@ impl Runtime for SimulatedRuntime {
         sleep(Duration::from_millis(1)).await;
         match self.lock().pulls.pop_front() {
             Some(error) => Err(error),
-            None => Ok(PulledImage { digest: "sha256:00".into() }),
+            None => Ok(PulledImage {
+                digest: "sha256:00".into(),
+            }),
         }
     }
 
@@ -120,8 +133,15 @@ impl Runtime for SimulatedRuntime {
         self.note(format!("start {}", spec.id));
         let run = self.lock().runs.get_mut(&spec.id).and_then(VecDeque::pop_front);
         let run = run.unwrap_or(Run::Serves(Duration::ZERO));
-        let container = Container { end: watch::Sender::new(None), run: run.clone() };
-        assert!(!self.lock().containers.contains_key(&spec.id), "{} was not removed before its next start", spec.id);
+        let container = Container {
+            end: watch::Sender::new(None),
+            run: run.clone(),
+        };
+        assert!(
+            !self.lock().containers.contains_key(&spec.id),
+            "{} was not removed before its next start",
+            spec.id
+        );
         match run {
             Run::Refused(error) => return Err(error),
             Run::Ends(after, exit) => {
@@ -136,8 +156,17 @@ impl Runtime for SimulatedRuntime {
     }
 
     async fn wait(&self, id: &str) -> Result<Exit, RuntimeError> {
-        let mut end = self.lock().containers.get(id).ok_or(RuntimeError::NotFound)?.end.subscribe();
-        let exit = end.wait_for(Option::is_some).await.map_err(|_| RuntimeError::NotFound)?;
+        let mut end = self
+            .lock()
+            .containers
+            .get(id)
+            .ok_or(RuntimeError::NotFound)?
+            .end
+            .subscribe();
+        let exit = end
+            .wait_for(Option::is_some)
+            .await
+            .map_err(|_| RuntimeError::NotFound)?;
         Ok(exit.expect("waited for"))
     }
 
@@ -162,7 +191,10 @@ impl Runtime for SimulatedRuntime {
 
     async fn usage(&self, id: &str) -> Result<Usage, RuntimeError> {
         self.lock().containers.get(id).ok_or(RuntimeError::NotFound)?;
-        Ok(Usage { memory_bytes: 4096, cpu_ms: 7 })
+        Ok(Usage {
+            memory_bytes: 4096,
+            cpu_ms: 7,
+        })
     }
 
     async fn output(&self, id: &str, from: Option<u64>, max: u32) -> Result<(Vec<OutputLine>, u64), RuntimeError> {

@@ -25,18 +25,31 @@ impl Bench {
         let runtime = Arc::new(SimulatedRuntime::default());
         let standing = watch::Sender::new(Standing::Leased);
         let supervisor = Supervisor::new(runtime.clone(), standing.subscribe());
-        Self { runtime, supervisor, standing, revision: 0 }
+        Self {
+            runtime,
+            supervisor,
+            standing,
+            revision: 0,
+        }
     }
 
     fn desire(&mut self, replicas: impl IntoIterator<Item = Replica>) {
         self.revision += 1;
-        self.supervisor.apply(Desired { revision: self.revision, replicas: replicas.into_iter().collect() });
+        self.supervisor.apply(Desired {
+            revision: self.revision,
+            replicas: replicas.into_iter().collect(),
+        });
     }
 
     /// Waits until one replica is in this state.
     async fn until(&self, id: &str, state: ReplicaState) {
         let mut changes = self.supervisor.changes();
-        while self.supervisor.board.get(id).is_none_or(|status| status.state() != state) {
+        while self
+            .supervisor
+            .board
+            .get(id)
+            .is_none_or(|status| status.state() != state)
+        {
             changes.changed().await.unwrap();
         }
     }
@@ -45,7 +58,10 @@ impl Bench {
         let lines = self.supervisor.statuses().into_iter().map(|status| {
             let healthy = if status.healthy { "healthy" } else { "-" };
             let (id, state) = (&status.id, status.state().as_str_name());
-            format!("{id} {state} {healthy} restarts={} exit={} `{}`\n", status.restarts, status.exit_code, status.detail)
+            format!(
+                "{id} {state} {healthy} restarts={} exit={} `{}`\n",
+                status.restarts, status.exit_code, status.detail
+            )
         });
         lines.collect()
     }
@@ -117,12 +133,19 @@ async fn a_crashing_service_is_started_again_with_growing_pauses() {
 #[tokio::test(start_paused = true)]
 async fn pauses_have_a_bound_and_a_good_minute_makes_them_short_again() {
     let mut bench = Bench::new();
-    bench.runtime.script("web-1", std::iter::repeat_n(Run::Ends(Duration::ZERO, Exit::Code(1)), 20));
-    bench.runtime.script("web-1", [Run::Ends(Duration::from_secs(61), Exit::Code(1))]);
+    bench.runtime.script(
+        "web-1",
+        std::iter::repeat_n(Run::Ends(Duration::ZERO, Exit::Code(1)), 20),
+    );
+    bench
+        .runtime
+        .script("web-1", [Run::Ends(Duration::from_secs(61), Exit::Code(1))]);
     bench.desire([replica("web-1")]);
     sleep(Duration::from_secs(600)).await;
     let asked = bench.runtime.asked();
-    let starts = asked.iter().filter_map(|line| line.strip_suffix(": start web-1")?.parse().ok());
+    let starts = asked
+        .iter()
+        .filter_map(|line| line.strip_suffix(": start web-1")?.parse().ok());
     let starts: Vec<u64> = starts.collect();
     let pauses: Vec<u64> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert_eq!(pauses.len(), 21);
@@ -135,8 +158,14 @@ async fn pauses_have_a_bound_and_a_good_minute_makes_them_short_again() {
 #[tokio::test(start_paused = true)]
 async fn a_job_is_tried_as_often_as_it_may_be() {
     let mut bench = Bench::new();
-    let job = || Replica { restart: Restart::OnFailure.into(), attempts: 2, ..replica("job-1") };
-    bench.runtime.script("job-1", [crash(), Run::Ends(Duration::from_secs(1), Exit::Code(0))]);
+    let job = || Replica {
+        restart: Restart::OnFailure.into(),
+        attempts: 2,
+        ..replica("job-1")
+    };
+    bench
+        .runtime
+        .script("job-1", [crash(), Run::Ends(Duration::from_secs(1), Exit::Code(0))]);
     bench.desire([job()]);
     bench.until("job-1", ReplicaState::ReplicaSucceeded).await;
     bench.check_said(expect![[r#"
@@ -144,7 +173,13 @@ async fn a_job_is_tried_as_often_as_it_may_be() {
     "#]]);
 
     bench.runtime.script("job-2", [crash(), crash(), crash()]);
-    bench.desire([job(), Replica { id: "job-2".into(), ..job() }]);
+    bench.desire([
+        job(),
+        Replica {
+            id: "job-2".into(),
+            ..job()
+        },
+    ]);
     bench.until("job-2", ReplicaState::ReplicaFailed).await;
     sleep(Duration::from_secs(100)).await;
     bench.check_said(expect![[r#"
@@ -156,7 +191,9 @@ async fn a_job_is_tried_as_often_as_it_may_be() {
 #[tokio::test(start_paused = true)]
 async fn a_replica_over_its_memory_limit_is_reported_as_such() {
     let mut bench = Bench::new();
-    bench.runtime.script("web-1", [Run::Ends(Duration::from_secs(1), Exit::OutOfMemory)]);
+    bench
+        .runtime
+        .script("web-1", [Run::Ends(Duration::from_secs(1), Exit::OutOfMemory)]);
     bench.desire([replica("web-1")]);
     bench.until("web-1", ReplicaState::ReplicaBackOff).await;
     bench.check_said(expect![[r#"
@@ -168,9 +205,15 @@ async fn a_replica_over_its_memory_limit_is_reported_as_such() {
 async fn a_registry_that_is_away_is_asked_until_it_is_back_and_no_try_is_counted() {
     let mut bench = Bench::new();
     for _ in 0..4 {
-        bench.runtime.fail_pull(RuntimeError::RegistryAway("10.0.2.2:5000: connection refused".into()));
+        bench
+            .runtime
+            .fail_pull(RuntimeError::RegistryAway("10.0.2.2:5000: connection refused".into()));
     }
-    bench.desire([Replica { restart: Restart::OnFailure.into(), attempts: 1, ..replica("job-1") }]);
+    bench.desire([Replica {
+        restart: Restart::OnFailure.into(),
+        attempts: 1,
+        ..replica("job-1")
+    }]);
     sleep(Duration::from_millis(400)).await;
     bench.check_said(expect![[r#"
         job-1 REPLICA_BACK_OFF - restarts=0 exit=0 `registry does not answer: 10.0.2.2:5000: connection refused`
@@ -195,7 +238,10 @@ async fn an_image_that_does_not_exist_fails_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_port_in_use_is_said_and_tried_again() {
     let mut bench = Bench::new();
-    bench.runtime.script("web-1", [Run::Refused(RuntimeError::CannotStart("port 30000 is in use".into()))]);
+    bench.runtime.script(
+        "web-1",
+        [Run::Refused(RuntimeError::CannotStart("port 30000 is in use".into()))],
+    );
     bench.desire([replica("web-1")]);
     bench.until("web-1", ReplicaState::ReplicaBackOff).await;
     bench.check_said(expect![[r#"
@@ -207,10 +253,20 @@ async fn a_port_in_use_is_said_and_tried_again() {
 #[tokio::test(start_paused = true)]
 async fn a_failing_check_makes_it_unhealthy_and_restarts_it() {
     let mut bench = Bench::new();
-    let probe = health_check::Probe::Exec(ExecProbe { command: vec!["true".into()] });
-    let health = HealthCheck { probe: Some(probe), interval_seconds: 5, timeout_seconds: 5, failures: 2 };
+    let probe = health_check::Probe::Exec(ExecProbe {
+        command: vec!["true".into()],
+    });
+    let health = HealthCheck {
+        probe: Some(probe),
+        interval_seconds: 5,
+        timeout_seconds: 5,
+        failures: 2,
+    };
     bench.runtime.script_execs([1, 0, 1, 0, 1, 1]);
-    bench.desire([Replica { health: Some(health), ..replica("web-1") }]);
+    bench.desire([Replica {
+        health: Some(health),
+        ..replica("web-1")
+    }]);
     bench.until("web-1", ReplicaState::ReplicaRunning).await;
     bench.check_said(expect![[r#"
         web-1 REPLICA_RUNNING - restarts=0 exit=0 ``
@@ -239,7 +295,10 @@ async fn a_stopping_replica_has_its_grace_and_stays_reported_until_it_leaves() {
     bench.desire([replica("web-1"), replica("web-2")]);
     sleep(Duration::from_secs(1)).await;
     bench.runtime.asked();
-    let stopping = |id| Replica { stopping: true, ..replica(id) };
+    let stopping = |id| Replica {
+        stopping: true,
+        ..replica(id)
+    };
     bench.desire([stopping("web-1"), stopping("web-2")]);
     bench.until("web-2", ReplicaState::ReplicaStopped).await;
     bench.check_asked(expect![[r#"
@@ -278,8 +337,14 @@ async fn an_older_desire_and_the_same_one_change_nothing() {
     bench.desire([replica("web-1"), replica("web-2")]);
     sleep(Duration::from_secs(1)).await;
     bench.runtime.asked();
-    bench.supervisor.apply(Desired { revision: 1, replicas: Vec::new() });
-    bench.supervisor.apply(Desired { revision: 2, replicas: vec![replica("web-1"), replica("web-2")] });
+    bench.supervisor.apply(Desired {
+        revision: 1,
+        replicas: Vec::new(),
+    });
+    bench.supervisor.apply(Desired {
+        revision: 2,
+        replicas: vec![replica("web-1"), replica("web-2")],
+    });
     sleep(Duration::from_secs(1)).await;
     assert!(bench.runtime.asked().is_empty());
     assert_eq!(bench.runtime.running(), ["web-1", "web-2"]);
@@ -289,7 +354,13 @@ async fn an_older_desire_and_the_same_one_change_nothing() {
 async fn what_is_fenced_is_killed_when_the_lease_runs_out_and_never_starts_again() {
     let mut bench = Bench::new();
     bench.runtime.script("one-1", [Run::Stubborn]);
-    bench.desire([Replica { fenced: true, ..replica("one-1") }, replica("web-1")]);
+    bench.desire([
+        Replica {
+            fenced: true,
+            ..replica("one-1")
+        },
+        replica("web-1"),
+    ]);
     sleep(Duration::from_secs(1)).await;
     bench.runtime.asked();
     bench.standing.send_replace(Standing::Lapsed);
@@ -299,7 +370,13 @@ async fn what_is_fenced_is_killed_when_the_lease_runs_out_and_never_starts_again
         1000: remove one-1
     "#]]);
     bench.standing.send_replace(Standing::Leased);
-    bench.desire([Replica { fenced: true, ..replica("one-1") }, replica("web-1")]);
+    bench.desire([
+        Replica {
+            fenced: true,
+            ..replica("one-1")
+        },
+        replica("web-1"),
+    ]);
     sleep(Duration::from_secs(60)).await;
     assert_eq!(bench.runtime.running(), ["web-1"]);
     bench.check_said(expect![[r#"
@@ -312,7 +389,10 @@ async fn what_is_fenced_is_killed_when_the_lease_runs_out_and_never_starts_again
 async fn what_is_fenced_waits_for_the_first_lease() {
     let mut bench = Bench::new();
     bench.standing.send_replace(Standing::Unleased);
-    bench.desire([Replica { fenced: true, ..replica("one-1") }]);
+    bench.desire([Replica {
+        fenced: true,
+        ..replica("one-1")
+    }]);
     sleep(Duration::from_secs(60)).await;
     bench.check_said(expect![[r#"
         one-1 REPLICA_STARTING - restarts=0 exit=0 `waiting for the node's lease`
@@ -325,10 +405,17 @@ async fn what_is_fenced_waits_for_the_first_lease() {
 async fn a_lease_that_runs_out_cuts_the_grace_of_what_is_fenced() {
     let mut bench = Bench::new();
     bench.runtime.script("one-1", [Run::Stubborn]);
-    bench.desire([Replica { fenced: true, ..replica("one-1") }]);
+    bench.desire([Replica {
+        fenced: true,
+        ..replica("one-1")
+    }]);
     sleep(Duration::from_secs(1)).await;
     bench.runtime.asked();
-    bench.desire([Replica { fenced: true, stopping: true, ..replica("one-1") }]);
+    bench.desire([Replica {
+        fenced: true,
+        stopping: true,
+        ..replica("one-1")
+    }]);
     sleep(Duration::from_secs(1)).await;
     bench.standing.send_replace(Standing::Lapsed);
     bench.until("one-1", ReplicaState::ReplicaStopped).await;
@@ -345,7 +432,10 @@ async fn a_container_that_cannot_be_removed_is_not_said_to_be_stopped() {
     bench.desire([replica("web-1")]);
     sleep(Duration::from_secs(1)).await;
     bench.runtime.stick_removals(3);
-    bench.desire([Replica { stopping: true, ..replica("web-1") }]);
+    bench.desire([Replica {
+        stopping: true,
+        ..replica("web-1")
+    }]);
     sleep(Duration::from_millis(500)).await;
     bench.check_said(expect![[r#"
         web-1 REPLICA_RUNNING - restarts=0 exit=0 `stopping`
@@ -356,7 +446,10 @@ async fn a_container_that_cannot_be_removed_is_not_said_to_be_stopped() {
 #[tokio::test(start_paused = true)]
 async fn an_order_that_cannot_be_followed_fails_with_its_reason() {
     let mut bench = Bench::new();
-    bench.desire([Replica { health: Some(HealthCheck::default()), ..replica("web-1") }]);
+    bench.desire([Replica {
+        health: Some(HealthCheck::default()),
+        ..replica("web-1")
+    }]);
     bench.until("web-1", ReplicaState::ReplicaFailed).await;
     bench.check_said(expect![[r#"
         web-1 REPLICA_FAILED - restarts=0 exit=0 `a health check of a kind that this agent does not know`

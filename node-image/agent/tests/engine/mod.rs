@@ -1,5 +1,6 @@
 //! A small engine for tests: the real protocol over real TLS with a CA of its own. It binds the token to the first key
 //! like the real one, signs what it is asked to, answers renewals, and hands every message to the test.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -20,57 +21,69 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::transport::{Certificate as TlsCertificate, Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status, Streaming};
 
-pub const TOKEN: [u8; 32] = [7; 32];
+pub(crate) const TOKEN: [u8; 32] = [7; 32];
 const QUEUE_MESSAGES: usize = 64;
 
 /// How the engine answers.
 #[derive(Debug, Clone, Copy)]
-pub struct Terms {
-    pub lease_ms: u64,
-    pub abandon_after_ms: u64,
-    pub certificate_ms: u64,
+pub(crate) struct Terms {
+    pub(crate) lease_ms: u64,
+    pub(crate) abandon_after_ms: u64,
+    pub(crate) certificate_ms: u64,
 }
 
 impl Default for Terms {
     fn default() -> Self {
-        Self { lease_ms: 9_000, abandon_after_ms: 86_400_000, certificate_ms: 3_600_000 }
+        Self {
+            lease_ms: 9_000,
+            abandon_after_ms: 86_400_000,
+            certificate_ms: 3_600_000,
+        }
     }
 }
 
 /// A session as the test sees it.
-pub struct Session {
-    pub messages: mpsc::Receiver<NodeMessage>,
-    pub reply: mpsc::Sender<Result<EngineMessage, Status>>,
+pub(crate) struct Session {
+    pub(crate) messages: mpsc::Receiver<NodeMessage>,
+    pub(crate) reply: mpsc::Sender<Result<EngineMessage, Status>>,
 }
 
-pub struct TestEngine {
-    pub home: Home,
-    pub sessions: mpsc::Receiver<Session>,
-    pub joins: Arc<Mutex<Vec<JoinRequest>>>,
+pub(crate) struct TestEngine {
+    pub(crate) home: Home,
+    pub(crate) sessions: mpsc::Receiver<Session>,
+    pub(crate) joins: Arc<Mutex<Vec<JoinRequest>>>,
     server: tokio::task::JoinHandle<()>,
 }
 
 impl TestEngine {
-    pub async fn start(terms: Terms) -> Self {
-        Self::start_at(TcpListener::bind("127.0.0.1:0").await.unwrap(), terms)
-    }
-
-    pub fn start_at(listener: TcpListener, terms: Terms) -> Self {
+    pub(crate) async fn start(terms: Terms) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let ca = Arc::new(new_ca());
         let joins = Arc::new(Mutex::new(Vec::new()));
         let (to_test, sessions) = mpsc::channel(QUEUE_MESSAGES);
-        let service = Service { ca: ca.clone(), joins: joins.clone(), bound_key: Mutex::default(), to_test, terms };
+        let service = Service {
+            ca: ca.clone(),
+            joins: joins.clone(),
+            bound_key: Mutex::default(),
+            to_test,
+            terms,
+        };
         let server = serve(listener, &ca, service);
-        Self { home: home(address, ca.der().to_vec()), sessions, joins, server }
+        Self {
+            home: home(address, ca.der().to_vec()),
+            sessions,
+            joins,
+            server,
+        }
     }
 
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.server.abort();
     }
 }
 
-pub fn home(address: SocketAddr, ca_der: Vec<u8>) -> Home {
+pub(crate) fn home(address: SocketAddr, ca_der: Vec<u8>) -> Home {
     Home {
         engine: address.to_string(),
         ca_der,
@@ -80,7 +93,7 @@ pub fn home(address: SocketAddr, ca_der: Vec<u8>) -> Home {
     }
 }
 
-pub fn new_ca() -> CertifiedIssuer<'static, KeyPair> {
+pub(crate) fn new_ca() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(DnType::CommonName, "test cluster");
@@ -100,9 +113,15 @@ fn serve(
         .identity(Identity::from_pem(certificate.pem(), key.serialize_pem()))
         .client_ca_root(TlsCertificate::from_pem(ca.pem()))
         .client_auth_optional(true);
-    let server = Server::builder().tls_config(tls).unwrap().add_service(NodeServer::new(service));
+    let server = Server::builder()
+        .tls_config(tls)
+        .unwrap()
+        .add_service(NodeServer::new(service));
     tokio::spawn(async move {
-        server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
+        server
+            .serve_with_incoming(TcpListenerStream::new(listener))
+            .await
+            .unwrap();
     })
 }
 
@@ -137,7 +156,11 @@ impl Node for Service {
             return Err(Status::permission_denied("the token was used by another key"));
         }
         let valid_ms = self.terms.certificate_ms;
-        Ok(Response::new(JoinReply { certificate_der, machine: "general-1".into(), valid_ms }))
+        Ok(Response::new(JoinReply {
+            certificate_der,
+            machine: "general-1".into(),
+            valid_ms,
+        }))
     }
 
     type SessionStream = ReceiverStream<Result<EngineMessage, Status>>;
@@ -172,7 +195,10 @@ fn answer(ca: &CertifiedIssuer<'static, KeyPair>, terms: Terms, message: &NodeMe
         })),
         node_message::Kind::Certificate(request) => {
             let (certificate_der, _) = sign(ca, &request.csr_der).ok()?;
-            Some(engine_message::Kind::Certificate(Certificate { certificate_der, valid_ms: terms.certificate_ms }))
+            Some(engine_message::Kind::Certificate(Certificate {
+                certificate_der,
+                valid_ms: terms.certificate_ms,
+            }))
         }
         node_message::Kind::Hello(_) | node_message::Kind::Status(_) | node_message::Kind::Log(_) => None,
     }
