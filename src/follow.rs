@@ -102,12 +102,20 @@ impl Watch<'_> {
         Ok(view)
     }
 
-    async fn cancel(&self) -> Result<()> {
-        let client = Client::connect(self.folder).await?;
-        match client.operation_cancel(&self.id).await {
-            Ok(_) => Ok(()),
+    async fn cancel(&mut self) -> Result<()> {
+        let cancelled = match Client::connect(self.folder).await {
+            Ok(client) => client.operation_cancel(&self.id).await.map(|_| ()),
+            Err(error) => Err(error),
+        };
+        match cancelled {
+            Ok(()) => Ok(()),
             // It may have ended in the meantime: the next look says so.
             Err(ClientError::Refused(error)) => self.screen.say(&format!("not cancelled: {error}")),
+            Err(error) if is_away(&error) => {
+                self.asked = false;
+                self.screen
+                    .say("not cancelled, since the engine does not answer: press ctrl-c again when it does")
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -8,6 +8,7 @@ mod arguments;
 pub mod client;
 pub mod folder;
 pub mod http;
+mod refused;
 mod server;
 pub mod stdio;
 mod tools;

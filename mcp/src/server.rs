@@ -13,7 +13,7 @@ use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::Value;
 
-use crate::arguments::Refused;
+use crate::refused::Refused;
 use crate::tools::{self, Entry};
 
 /// At most so many tools come in one page of `tools/list`.

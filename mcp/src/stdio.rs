@@ -15,9 +15,9 @@ use rmcp::{RoleServer, ServerHandler, ServiceExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
 
-use crate::arguments::Refused;
 use crate::client::{Client, ClientError};
 use crate::folder::DataFolder;
+use crate::refused::Refused;
 use crate::server;
 
 /// Why relaying ended early.

@@ -19,7 +19,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::arguments::{Checker, Refused};
+use crate::arguments::Checker;
+use crate::refused::Refused;
 
 /// Every tool, in the order in which they are listed.
 pub(crate) fn table() -> Vec<Entry> {
