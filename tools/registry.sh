@@ -6,19 +6,20 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 source tools/env.sh
 
 PORT=${ISOBAR_REGISTRY_PORT:-5000}
-HOME_FOLDER=$ISOBAR_CACHE/registry
+HOME_FOLDER=${ISOBAR_REGISTRY_HOME:-$ISOBAR_CACHE/registry}
+PACKAGE=$ISOBAR_CACHE/registry/package
 IMAGE=shop/web:1
 
 registry_program() {
     command -v docker-registry && return
-    local unpacked=$HOME_FOLDER/package/usr/bin/docker-registry
+    local unpacked=$PACKAGE/usr/bin/docker-registry
     if [ ! -x "$unpacked" ]; then
         say "fetching Debian's docker-registry" >&2
-        mkdir -p "$HOME_FOLDER/package"
+        mkdir -p "$PACKAGE"
         (
-            cd "$HOME_FOLDER"
+            cd "$PACKAGE/.."
             apt-get download -qq docker-registry >&2
-            dpkg-deb -x docker-registry_*.deb package
+            dpkg-deb -x docker-registry_*.deb "$PACKAGE"
             rm docker-registry_*.deb
         ) || die "docker-registry could not be fetched" "run \`apt-get update\` as root, then start again"
     fi

@@ -1,1 +1,14 @@
-//! (being written)
+//! What end-to-end tests stand on: a real engine in a data folder of its own, the command line beside it, the VMs it
+//! started, a real registry.
+//!
+//! Never a stand-in for a part of Isobar. Panics where a test cannot go on, with what the engine logged. Called by the
+//! tests beside it; [`engine`] is where to begin.
+
+pub mod command;
+pub mod engine;
+pub mod image;
+pub mod node;
+pub mod registry;
+pub mod spec;
+pub mod vms;
+pub mod wait;
