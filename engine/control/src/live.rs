@@ -209,8 +209,9 @@ impl Live {
         self.with(|inner| inner.drift.insert(cluster.clone(), drift));
     }
 
-    pub(crate) fn drift(&self, cluster: &ClusterName) -> Vec<String> {
-        self.with(|inner| inner.drift.get(cluster).cloned().unwrap_or_default())
+    /// Absent: nobody has looked since the engine started.
+    pub(crate) fn drift(&self, cluster: &ClusterName) -> Option<Vec<String>> {
+        self.with(|inner| inner.drift.get(cluster).cloned())
     }
 
     /// Wakes whoever follows an operation.

@@ -47,6 +47,11 @@ impl<R: Record> Rows<R> {
         self.0.get(key).map(|held| &*held.record)
     }
 
+    /// One record, to be read after the lock is gone.
+    pub(crate) fn share(&self, key: &str) -> Option<Arc<R>> {
+        self.0.get(key).map(|held| held.record.clone())
+    }
+
     /// Records whose keys start with `prefix`, in key order.
     pub(crate) fn under<'a>(&'a self, prefix: &str) -> impl DoubleEndedIterator<Item = &'a R> + use<'a, R> {
         debug_assert!(prefix.ends_with('/'), "`{prefix}` must end with a slash");

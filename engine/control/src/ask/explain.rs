@@ -45,7 +45,7 @@ impl Engine {
             state: standing.unwrap_or_else(|| "it is not there any more".into()),
             reasons,
             events,
-            next: self.live.drift(cluster),
+            next: self.live.drift(cluster).unwrap_or_default(),
             about,
         })
     }

@@ -72,10 +72,7 @@ impl Engine {
         let (record, plan, ends) = {
             let state = self.ledger.read();
             let record = state.operations.get(id.as_str()).ok_or_else(|| unknown(id))?.clone();
-            let plan = state
-                .plans
-                .get(record.operation.plan.as_str())
-                .map(|record| record.plan.clone());
+            let plan = state.plans.share(record.operation.plan.as_str());
             let ends: BTreeMap<StepId, StepRecord> = state
                 .steps
                 .under(&step_prefix(id))
@@ -84,7 +81,10 @@ impl Engine {
             (record, plan, ends)
         };
         let mut operation = record.operation;
-        operation.steps = plan.iter().flat_map(|plan| self.progress(id, plan, &ends)).collect();
+        operation.steps = plan
+            .iter()
+            .flat_map(|kept| self.progress(id, &kept.plan, &ends))
+            .collect();
         let revision = revision(&operation);
         Ok(OperationView { operation, revision })
     }

@@ -9,6 +9,9 @@ use crate::api::{ApiError, ClusterSummary, Condition, Discovery};
 use crate::engine::Engine;
 use crate::state::State;
 
+/// The drift of a cluster that was not compared with its spec yet.
+const NOT_LOOKED_AT: &str = "not looked at since the engine started";
+
 impl Engine {
     /// What this engine is and has.
     pub async fn discover(&self) -> Result<Discovery, ApiError> {
@@ -29,7 +32,10 @@ impl Engine {
         let observed = self.observed(state, cluster);
         let record = state.clusters.get(cluster.as_str());
         let running = record.and_then(|record| record.running.clone());
-        let drift = self.live.drift(cluster);
+        let drift = self
+            .live
+            .drift(cluster)
+            .unwrap_or_else(|| vec![NOT_LOOKED_AT.to_owned()]);
         let condition = if running.is_some() {
             Condition::Changing
         } else if record.is_some_and(|record| record.held) {

@@ -111,7 +111,7 @@ impl Run {
     }
 
     async fn carry_out(&mut self) -> Result<(), LedgerError> {
-        let mut tasks: JoinSet<(StepId, Result<(), StepError>)> = JoinSet::new();
+        let mut tasks: JoinSet<(StepId, Result<StepEnd, LedgerError>)> = JoinSet::new();
         loop {
             while tasks.len() < self.engine.config.bounds.steps_at_a_time && self.goes_on() {
                 let Some(step) = self.ready.pop_first() else { break };
@@ -133,10 +133,13 @@ impl Run {
                 }
             };
             match result {
-                Ok(()) => self.step_done(step).await?,
-                Err(StepError::Failed(reason)) => self.step_failed(step, reason).await?,
-                Err(StepError::Ledger(error @ (LedgerError::Fenced | LedgerError::Stopping))) => return Err(error),
-                Err(StepError::Ledger(LedgerError::Store(reason))) => {
+                Ok(StepEnd::Done { .. }) => self.step_done(step),
+                Ok(StepEnd::Failed { reason, .. }) => {
+                    tracing::warn!(operation = %self.id, step = step.0, reason, "step failed");
+                    self.failed.get_or_insert((step, reason));
+                }
+                Err(error @ (LedgerError::Fenced | LedgerError::Stopping)) => return Err(error),
+                Err(LedgerError::Store(reason)) => {
                     tracing::warn!(operation = %self.id, step = step.0, reason, "the store did not take a change; trying again");
                     self.engine.clock.sleep(self.engine.config.bounds.poll()).await;
                     self.begin(&mut tasks, step);
@@ -146,7 +149,7 @@ impl Run {
         self.conclude().await
     }
 
-    fn begin(&mut self, tasks: &mut JoinSet<(StepId, Result<(), StepError>)>, step: StepId) {
+    fn begin(&mut self, tasks: &mut JoinSet<(StepId, Result<StepEnd, LedgerError>)>, step: StepId) {
         self.begun.insert(step);
         let (engine, plan, operation) = (self.engine.clone(), self.plan.clone(), self.id.clone());
         let action = self.step(step).action.clone();
@@ -157,39 +160,11 @@ impl Run {
                 operation: &operation,
                 step,
             };
-            (step, carry(&job, &action).await)
+            (step, carry_to_end(&job, &action).await)
         });
     }
 
-    /// Keeps the end of a step, again and again while the store does not take it.
-    async fn keep(&self, step: StepId, end: StepEnd) -> Result<(), LedgerError> {
-        loop {
-            let record = StepRecord {
-                operation: self.id.clone(),
-                step,
-                end: end.clone(),
-            };
-            match self.engine.ledger.write(move |draft| draft.put(record)).await {
-                Err(LedgerError::Store(reason)) => {
-                    tracing::warn!(operation = %self.id, step = step.0, reason, "the end of a step is not kept yet");
-                    self.engine.clock.sleep(self.engine.config.bounds.poll()).await;
-                }
-                other => {
-                    self.engine.live.step_ended(&(self.id.clone(), step));
-                    return other;
-                }
-            }
-        }
-    }
-
-    async fn step_done(&mut self, step: StepId) -> Result<(), LedgerError> {
-        self.keep(
-            step,
-            StepEnd::Done {
-                at: self.engine.clock.now(),
-            },
-        )
-        .await?;
+    fn step_done(&mut self, step: StepId) {
         self.done.insert(step);
         for next in self.needed_by.remove(&step).unwrap_or_default() {
             if let Some(open) = self.waiting.get_mut(&next) {
@@ -203,21 +178,6 @@ impl Run {
                 }
             }
         }
-        Ok(())
-    }
-
-    async fn step_failed(&mut self, step: StepId, reason: String) -> Result<(), LedgerError> {
-        tracing::warn!(operation = %self.id, step = step.0, reason, "step failed");
-        self.keep(
-            step,
-            StepEnd::Failed {
-                at: self.engine.clock.now(),
-                reason: reason.clone(),
-            },
-        )
-        .await?;
-        self.failed.get_or_insert((step, reason));
-        Ok(())
     }
 
     /// Commits how the operation ended, and frees its cluster for the next.
@@ -265,6 +225,10 @@ impl Run {
                 }
                 other => break other?,
             }
+        }
+        if matches!(end, OperationState::Succeeded { .. }) {
+            // What was still to do is done; the next look says what has changed since.
+            self.engine.live.drift_is(&self.plan.body.cluster, Vec::new());
         }
         self.engine.live.progressed();
         tracing::info!(operation = %self.id, what, "operation ended");
@@ -326,6 +290,41 @@ fn free_cluster(draft: &mut Draft, cluster: &str) {
         record.held = cancelled.is_some_and(|op| matches!(op.operation.state, OperationState::Cancelled { .. }));
         record.running = None;
         draft.put(record);
+    }
+}
+
+/// Carries a step out and commits its end. In the step's own task, so that steps that end together share a commit.
+async fn carry_to_end(job: &StepJob<'_>, action: &Action) -> Result<StepEnd, LedgerError> {
+    let end = match carry(job, action).await {
+        Ok(()) => StepEnd::Done {
+            at: job.engine.clock.now(),
+        },
+        Err(StepError::Failed(reason)) => StepEnd::Failed {
+            at: job.engine.clock.now(),
+            reason,
+        },
+        Err(StepError::Ledger(error)) => return Err(error),
+    };
+    keep(job, &end).await?;
+    job.engine.live.step_ended(&(job.operation.clone(), job.step));
+    Ok(end)
+}
+
+/// Keeps the end of a step, again and again while the store does not take it.
+async fn keep(job: &StepJob<'_>, end: &StepEnd) -> Result<(), LedgerError> {
+    loop {
+        let record = StepRecord {
+            operation: job.operation.clone(),
+            step: job.step,
+            end: end.clone(),
+        };
+        match job.engine.ledger.write(move |draft| draft.put(record)).await {
+            Err(LedgerError::Store(reason)) => {
+                tracing::warn!(operation = %job.operation, step = job.step.0, reason, "the end of a step is not kept yet");
+                job.engine.clock.sleep(job.engine.config.bounds.poll()).await;
+            }
+            other => return other,
+        }
     }
 }
 
