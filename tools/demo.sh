@@ -86,7 +86,8 @@ watch_healthy() {
 
 kill_a_vm() {
     local machine pid
-    machine=$(isobar query replicas --output json | grep -o '"machine": *"[^"]*"' | head -n 1 | cut -d'"' -f4)
+    # The machine of the last replica: one of the service, since the job's sorts before it.
+    machine=$(isobar query replicas --output json | grep -o '"machine": *"[^"]*"' | tail -n 1 | cut -d'"' -f4)
     for pid in $(vms); do
         if tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q -- "-$machine-"; then
             say "kill -9 $pid   # the VM of $machine"
