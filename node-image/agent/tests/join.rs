@@ -162,7 +162,7 @@ async fn a_lease_that_nobody_renews_ends_the_node() {
     let mut engine = TestEngine::start(terms).await;
     let (node, _) = live(engine.home.clone());
     let session = within(engine.sessions.recv()).await.unwrap();
-    engine.stop();
+    engine.fall_silent();
     drop(session);
     assert!(matches!(within(node).await.unwrap(), Ended::Abandoned));
 }

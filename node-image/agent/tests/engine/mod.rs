@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use isobar_node_image_agent::identity::Home;
@@ -52,7 +53,7 @@ pub(crate) struct TestEngine {
     pub(crate) home: Home,
     pub(crate) sessions: mpsc::Receiver<Session>,
     pub(crate) joins: Arc<Mutex<Vec<JoinRequest>>>,
-    server: tokio::task::JoinHandle<()>,
+    silent: Arc<AtomicBool>,
 }
 
 impl TestEngine {
@@ -61,6 +62,7 @@ impl TestEngine {
         let address = listener.local_addr().unwrap();
         let ca = Arc::new(new_ca());
         let joins = Arc::new(Mutex::new(Vec::new()));
+        let silent = Arc::new(AtomicBool::new(false));
         let (to_test, sessions) = mpsc::channel(QUEUE_MESSAGES);
         let service = Service {
             ca: ca.clone(),
@@ -68,18 +70,20 @@ impl TestEngine {
             bound_key: Mutex::default(),
             to_test,
             terms,
+            silent: silent.clone(),
         };
-        let server = serve(listener, &ca, service);
+        serve(listener, &ca, service);
         Self {
             home: home(address, ca.der().to_vec()),
             sessions,
             joins,
-            server,
+            silent,
         }
     }
 
-    pub(crate) fn stop(&self) {
-        self.server.abort();
+    /// From here on no renewal is answered.
+    pub(crate) fn fall_silent(&self) {
+        self.silent.store(true, Ordering::SeqCst);
     }
 }
 
@@ -100,11 +104,7 @@ pub(crate) fn new_ca() -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-fn serve(
-    listener: TcpListener,
-    ca: &CertifiedIssuer<'static, KeyPair>,
-    service: Service,
-) -> tokio::task::JoinHandle<()> {
+fn serve(listener: TcpListener, ca: &CertifiedIssuer<'static, KeyPair>, service: Service) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec![ENGINE_DNS_NAME.to_owned()]).unwrap();
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -131,6 +131,7 @@ struct Service {
     bound_key: Mutex<Option<Vec<u8>>>,
     to_test: mpsc::Sender<Session>,
     terms: Terms,
+    silent: Arc<AtomicBool>,
 }
 
 fn sign(ca: &CertifiedIssuer<'static, KeyPair>, csr_der: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Status> {
@@ -172,10 +173,11 @@ impl Node for Service {
         let mut incoming = request.into_inner();
         let (reply, outgoing) = mpsc::channel(QUEUE_MESSAGES);
         let (to_test, messages) = mpsc::channel(QUEUE_MESSAGES);
-        let (ca, terms, answers) = (self.ca.clone(), self.terms, reply.clone());
+        let (ca, terms, answers, silent) = (self.ca.clone(), self.terms, reply.clone(), self.silent.clone());
         tokio::spawn(async move {
             while let Ok(Some(message)) = incoming.message().await {
-                if let Some(answer) = answer(&ca, terms, &message) {
+                let answer = answer(&ca, terms, &message).filter(|_| !silent.load(Ordering::SeqCst));
+                if let Some(answer) = answer {
                     let _ = answers.send(Ok(EngineMessage { kind: Some(answer) })).await;
                 }
                 let _ = to_test.send(message).await;
