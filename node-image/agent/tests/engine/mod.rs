@@ -122,7 +122,7 @@ fn serve(listener: TcpListener, ca: &CertifiedIssuer<'static, KeyPair>, service:
             .serve_with_incoming(TcpListenerStream::new(listener))
             .await
             .unwrap();
-    })
+    });
 }
 
 struct Service {
