@@ -37,9 +37,15 @@ impl Cgroup {
 
     /// What it uses. Zero for what the kernel does not count here.
     pub(crate) fn usage(&self) -> Usage {
-        let memory_bytes = self.read("memory.current").and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        let memory_bytes = self
+            .read("memory.current")
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(0);
         let cpu_us = self.entry("cpu.stat", "usage_usec").unwrap_or(0);
-        Usage { memory_bytes, cpu_ms: cpu_us / 1000 }
+        Usage {
+            memory_bytes,
+            cpu_ms: cpu_us / 1000,
+        }
     }
 
     /// Whether a process in it was killed because the group was over its memory limit.
@@ -71,7 +77,9 @@ impl Cgroup {
         loop {
             // Reading through this very descriptor is what arms the poll for the next change.
             let length = events.read_at(&mut text, 0)?;
-            let populated = std::str::from_utf8(&text[..length]).ok().and_then(|text| flat_entry(text, "populated"));
+            let populated = std::str::from_utf8(&text[..length])
+                .ok()
+                .and_then(|text| flat_entry(text, "populated"));
             if populated != Some(1) {
                 return Ok(());
             }
@@ -99,7 +107,9 @@ pub(crate) fn controllers() -> Vec<String> {
 
 /// The containers' groups that a runtime before this one left behind.
 pub(crate) fn left_behind(parent: &str) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(Path::new(MOUNT).join(parent)) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(Path::new(MOUNT).join(parent)) else {
+        return Vec::new();
+    };
     entries
         .flatten()
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
@@ -108,7 +118,8 @@ pub(crate) fn left_behind(parent: &str) -> Vec<String> {
 }
 
 fn flat_entry(text: &str, key: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
+    text.lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
 }
 
 #[cfg(test)]

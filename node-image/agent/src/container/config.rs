@@ -52,9 +52,15 @@ impl RuntimeConfig {
             cgroup_parent: "isobar".into(),
             insecure_registries: Vec::new(),
             ca_file: Some("/etc/ssl/certs/ca-certificates.crt".into()),
-            subnet: Subnet { address: Ipv4Addr::new(10, 88, 0, 0), prefix: 16 },
+            subnet: Subnet {
+                address: Ipv4Addr::new(10, 88, 0, 0),
+                prefix: 16,
+            },
             // Link-local: the metadata services of clouds live there.
-            blocked: vec![Subnet { address: Ipv4Addr::new(169, 254, 0, 0), prefix: 16 }],
+            blocked: vec![Subnet {
+                address: Ipv4Addr::new(169, 254, 0, 0),
+                prefix: 16,
+            }],
             reserved_ports: Vec::new(),
             helper: "/proc/self/exe".into(),
             isolation: Isolation::Required,

@@ -16,7 +16,7 @@ use nix::mount::{MsFlags, mount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::memfd::{MemFdCreateFlag, memfd_create};
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use oci_spec::runtime::{LinuxSeccomp, Process, Spec};
 
@@ -24,6 +24,7 @@ use super::init::{FilteredExecutor, InitExecutor};
 use super::wire::{self, ExecRequest, Failure, Go, Overlay, Reply, Request, StartRequest};
 use super::{bench, net, sys};
 use crate::oci::unpack;
+use crate::runtime::Exit;
 
 /// Why a request was not done.
 pub(crate) struct Refused {
@@ -33,7 +34,10 @@ pub(crate) struct Refused {
 
 impl Refused {
     fn other(context: &str, error: impl std::error::Error) -> Self {
-        Self { kind: Failure::Other, message: format!("{context}: {}", crate::chain(&error)) }
+        Self {
+            kind: Failure::Other,
+            message: format!("{context}: {}", crate::chain(&error)),
+        }
     }
 }
 
@@ -78,22 +82,37 @@ fn start(socket: &OwnedFd, request: &StartRequest) -> Result<Reply, Refused> {
     let (status_read, status_write) =
         nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|error| Refused::other("make pipe", error))?;
     let mut container = ContainerBuilder::new(request.id.clone(), SyscallType::default())
-        .with_executor(InitExecutor { status: status_write.as_raw_fd() })
+        .with_executor(InitExecutor {
+            status: status_write.as_raw_fd(),
+        })
         .with_root_path(&request.state_root)
         .and_then(ContainerBuilder::validate_id)
-        .and_then(|builder| builder.as_init(&request.bundle).with_systemd(false).with_detach(true).build())
+        .and_then(|builder| {
+            builder
+                .as_init(&request.bundle)
+                .with_systemd(false)
+                .with_detach(true)
+                .build()
+        })
         .map_err(|error| cannot_start(&error))?;
     let pid = container
         .pid()
-        .ok_or_else(|| Refused { kind: Failure::Other, message: "container has no process".into() })?
+        .ok_or_else(|| Refused {
+            kind: Failure::Other,
+            message: "container has no process".into(),
+        })?
         .as_raw();
     let pidfd = sys::pidfd_open(pid).map_err(|error| Refused::other("open pidfd", error))?;
     if let Some(link) = &request.link {
         net::link::attach(link, pid, pidfd.as_fd()).map_err(|error| Refused::other("set up network", error))?;
     }
-    wire::send(socket, &Reply::Created { pid }, &[pidfd.as_raw_fd(), status_read.as_raw_fd()])
-        .and_then(|()| wire::receive::<Go>(socket))
-        .map_err(|error| Refused::other("wait for the agent", error))?;
+    wire::send(
+        socket,
+        &Reply::Created { pid },
+        &[pidfd.as_raw_fd(), status_read.as_raw_fd()],
+    )
+    .and_then(|()| wire::receive::<Go>(socket))
+    .map_err(|error| Refused::other("wait for the agent", error))?;
     container.start().map_err(|error| cannot_start(&error))?;
     Ok(Reply::Started)
 }
@@ -104,9 +123,19 @@ fn mount_root(overlay: &Overlay) -> io::Result<()> {
     let none: Option<&str> = None;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
     nix::unistd::chdir(&overlay.layers)?;
-    let options =
-        format!("lowerdir={},upperdir={},workdir={}", overlay.lower.join(":"), overlay.upper.display(), overlay.work.display());
-    mount(Some("overlay"), &overlay.target, Some("overlay"), MsFlags::empty(), Some(options.as_str()))?;
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        overlay.lower.join(":"),
+        overlay.upper.display(),
+        overlay.work.display()
+    );
+    mount(
+        Some("overlay"),
+        &overlay.target,
+        Some("overlay"),
+        MsFlags::empty(),
+        Some(options.as_str()),
+    )?;
     nix::unistd::chdir("/")?;
     Ok(())
 }
@@ -144,12 +173,16 @@ fn wait_bounded(pid: Pid, limit: Duration) -> io::Result<Reply> {
     if timed_out {
         sys::pidfd_signal(pidfd.as_fd(), libc::SIGKILL)?;
     }
-    let code = match waitpid(pid, None)? {
-        WaitStatus::Exited(_, code) => code,
-        WaitStatus::Signaled(_, signal, _) => 128 + signal as i32,
-        other => return Err(io::Error::other(format!("unexpected wait status {other:?}"))),
+    let code = match sys::ending(waitpid(pid, None)?) {
+        Some(Exit::Code(code)) => code,
+        Some(Exit::Signal(signal)) => 128 + signal,
+        Some(Exit::OutOfMemory) | None => return Err(io::Error::other("command is told of, and has not ended")),
     };
-    Ok(if timed_out { Reply::TimedOut } else { Reply::Exited { code } })
+    Ok(if timed_out {
+        Reply::TimedOut
+    } else {
+        Reply::Exited { code }
+    })
 }
 
 fn seccomp_of(bundle: &Path) -> io::Result<Option<LinuxSeccomp>> {
@@ -161,5 +194,8 @@ fn seccomp_of(bundle: &Path) -> io::Result<Option<LinuxSeccomp>> {
 fn cannot_start(error: &LibcontainerError) -> Refused {
     let message = crate::chain(error);
     let full = message.contains("ENOSPC") || message.contains("No space left");
-    Refused { kind: if full { Failure::Full } else { Failure::CannotStart }, message }
+    Refused {
+        kind: if full { Failure::Full } else { Failure::CannotStart },
+        message,
+    }
 }

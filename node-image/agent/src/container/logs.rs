@@ -56,7 +56,9 @@ impl Log {
 
     /// Reads a pipe to its end. A line that cannot be written, for want of room, is dropped: the container goes on.
     pub(crate) async fn drain(self, pipe: OwnedFd, stderr: bool) {
-        let Ok(mut pipe) = pipe::Receiver::from_owned_fd(pipe) else { return };
+        let Ok(mut pipe) = pipe::Receiver::from_owned_fd(pipe) else {
+            return;
+        };
         let mut splitter = Splitter::default();
         let mut buffer = vec![0; READ_BYTES];
         loop {
@@ -83,19 +85,25 @@ impl Log {
         };
         let mut lines = Vec::new();
         for (name, number) in [("older", files.older_from), ("current", files.current_from)] {
-            let Ok(file) = File::open(files.folder.join(name)) else { continue };
+            let Ok(file) = File::open(files.folder.join(name)) else {
+                continue;
+            };
             for (number, line) in (number..).zip(BufReader::new(file).lines()) {
                 if number >= first && u32::try_from(lines.len()).is_ok_and(|count| count < max) {
                     lines.extend(parse(&line?));
                 }
             }
         }
-        let after = first.min(files.next).saturating_add(u64::try_from(lines.len()).unwrap_or(u64::MAX));
+        let after = first
+            .min(files.next)
+            .saturating_add(u64::try_from(lines.len()).unwrap_or(u64::MAX));
         Ok((lines, after))
     }
 
     fn append(&self, stderr: bool, text: &str) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis());
         let mut files = self.files();
         if let Err(error) = files.append(&format!("{now} {} {text}\n", if stderr { 'e' } else { 'o' })) {
             tracing::debug!(error = &error as &dyn std::error::Error, "line of output dropped");
@@ -126,7 +134,11 @@ impl Files {
 fn parse(line: &str) -> Option<OutputLine> {
     let (time, rest) = line.split_once(' ')?;
     let (stream, text) = rest.split_once(' ')?;
-    Some(OutputLine { time_ms: time.parse().ok()?, stderr: stream == "e", text: text.to_owned() })
+    Some(OutputLine {
+        time_ms: time.parse().ok()?,
+        stderr: stream == "e",
+        text: text.to_owned(),
+    })
 }
 
 /// Cuts a stream of bytes into lines.
@@ -159,7 +171,9 @@ impl Splitter {
     fn take(&mut self) -> String {
         let line = std::mem::take(&mut self.line);
         // A lone carriage return or NUL would make one line into two for some readers.
-        String::from_utf8_lossy(&line).trim_end_matches('\r').replace(['\r', '\0'], "\u{fffd}")
+        String::from_utf8_lossy(&line)
+            .trim_end_matches('\r')
+            .replace(['\r', '\0'], "\u{fffd}")
     }
 }
 
@@ -197,7 +211,10 @@ mod tests {
         assert_eq!(next, 400);
         assert!(lines.len() > 120 && lines.len() < 260, "{} lines", lines.len());
         assert!(lines.iter().all(|line| line.stderr && line.text == text));
-        let room: u64 = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+        let room: u64 = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|file| file.unwrap().metadata().unwrap().len())
+            .sum();
         assert!(room <= 2 * FILE_BYTES_MAX, "{room} bytes");
     }
 

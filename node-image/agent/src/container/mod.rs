@@ -29,10 +29,10 @@ use async_trait::async_trait;
 use nix::fcntl::OFlag;
 use nix::sys::resource::{Resource, getrlimit};
 
-pub use self::config::{Isolation, RuntimeConfig};
-pub use self::net::Subnet;
 use self::cgroup::Cgroup;
+pub use self::config::{Isolation, RuntimeConfig};
 use self::logs::Log;
+pub use self::net::Subnet;
 use self::net::{Network, NetworkError};
 use self::owned::Owned;
 use self::process::{Helper, Output, Process, Program};
@@ -88,7 +88,9 @@ impl ContainerRuntime {
         let failed = |what: &str, error: io::Error| RuntimeError::Failed(format!("{what}: {error}"));
         nix::sys::prctl::set_child_subreaper(true).map_err(|error| failed("become subreaper", error.into()))?;
         for id in cgroup::left_behind(&config.cgroup_parent) {
-            Cgroup::of(&config.cgroup_parent, &id).destroy().map_err(|error| failed("end old container", error))?;
+            Cgroup::of(&config.cgroup_parent, &id)
+                .destroy()
+                .map_err(|error| failed("end old container", error))?;
         }
         for folder in [config.containers(), config.state_root(), config.logs()] {
             recreate(&folder).map_err(|error| failed("empty the state folder", error))?;
@@ -104,7 +106,14 @@ impl ContainerRuntime {
             .map_err(|error| RuntimeError::Failed(crate::chain(&error)))?;
         let controllers = cgroup::controllers();
         let containers = Mutex::default();
-        let inner = Inner { config, controllers, program, images, network, containers };
+        let inner = Inner {
+            config,
+            controllers,
+            program,
+            images,
+            network,
+            containers,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 }
@@ -115,7 +124,9 @@ impl Runtime for ContainerRuntime {
         let inner = self.inner.clone();
         let named = image.to_owned();
         let image = unstoppable(async move { inner.images.pull(&named).await }).await?;
-        Ok(PulledImage { digest: image.digest.clone() })
+        Ok(PulledImage {
+            digest: image.digest.clone(),
+        })
     }
 
     async fn start(&self, spec: &ContainerSpec, image: &PulledImage) -> Result<Ipv4Addr, RuntimeError> {
@@ -143,8 +154,15 @@ impl Runtime for ContainerRuntime {
     }
 
     async fn output(&self, id: &str, from: Option<u64>, max: u32) -> Result<(Vec<OutputLine>, u64), RuntimeError> {
-        let log = self.inner.existing(id)?.state().log.clone().ok_or(RuntimeError::NotFound)?;
-        log.read(from, max).map_err(|error| RuntimeError::Failed(format!("read output: {error}")))
+        let log = self
+            .inner
+            .existing(id)?
+            .state()
+            .log
+            .clone()
+            .ok_or(RuntimeError::NotFound)?;
+        log.read(from, max)
+            .map_err(|error| RuntimeError::Failed(format!("read output: {error}")))
     }
 
     async fn remove(&self, id: &str) -> Result<(), RuntimeError> {
@@ -174,7 +192,10 @@ impl Inner {
         let slot = self.containers().entry(spec.id.clone()).or_default().clone();
         let _turn = slot.turn.lock().await;
         if slot.state().running.is_some() {
-            return Err(RuntimeError::CannotStart(format!("container {} is there already", spec.id)));
+            return Err(RuntimeError::CannotStart(format!(
+                "container {} is there already",
+                spec.id
+            )));
         }
         let log = Log::create(&self.config.logs().join(&spec.id)).map_err(|error| no_room("log", &error))?;
         slot.state().log = Some(log.clone());
@@ -199,9 +220,14 @@ impl Inner {
         log: Log,
     ) -> Result<(Running, Ipv4Addr), RuntimeError> {
         if spec::arguments(spec, &image.config).is_empty() {
-            return Err(RuntimeError::CannotStart("neither the image nor the spec names a command".into()));
+            return Err(RuntimeError::CannotStart(
+                "neither the image nor the spec names a command".into(),
+            ));
         }
-        let link = self.network.join(&spec.id, &spec.published).map_err(|error| no_network(&error))?;
+        let link = self
+            .network
+            .join(&spec.id, &spec.published)
+            .map_err(|error| no_network(&error))?;
         let bundle = self.bundle(&spec.id);
         let overlay = self.write_bundle(spec, image, link.address)?;
         let address = link.address;
@@ -215,9 +241,15 @@ impl Inner {
         let failed = |error: io::Error| RuntimeError::Failed(format!("start {}: {error}", spec.id));
         let (stdout, stdout_write) = output_pipe().map_err(failed)?;
         let (stderr, stderr_write) = output_pipe().map_err(failed)?;
-        let output = Output { stdout: stdout_write, stderr: stderr_write };
+        let output = Output {
+            stdout: stdout_write,
+            stderr: stderr_write,
+        };
         let helper = Helper::spawn(&self.program, &request, &[], Some(output)).map_err(failed)?;
-        let drained = [tokio::spawn(log.clone().drain(stdout, false)), tokio::spawn(log.drain(stderr, true))];
+        let drained = [
+            tokio::spawn(log.clone().drain(stdout, false)),
+            tokio::spawn(log.drain(stderr, true)),
+        ];
         let created = self.watch(&helper).await;
         helper.end(HELPER_END_MAX).await;
         let (process, status) = created?;
@@ -254,19 +286,22 @@ impl Inner {
         let spec = fs::read(bundle.join("config.json")).map_err(failed)?;
         let spec = serde_json::from_slice(&spec).map_err(|error| failed(error.into()))?;
         let process = spec::joining(&spec, command).ok_or(RuntimeError::NotFound)?;
-        let request = Request::Exec(ExecRequest {
+        let request = Request::Exec(Box::new(ExecRequest {
             id: id.to_owned(),
             state_root: self.config.state_root(),
             bundle,
             process,
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
-        });
+        }));
         let helper = Helper::spawn(&self.program, &request, &[], None).map_err(failed)?;
         let reply = helper.reply(timeout + HELPER_END_MAX).await;
         helper.end(HELPER_END_MAX).await;
         match reply.map_err(helper_lost)? {
             (Reply::Exited { code }, _) => Ok(code),
-            (Reply::TimedOut, _) => Err(RuntimeError::Failed(format!("no end within {} ms", timeout.as_millis()))),
+            (Reply::TimedOut, _) => Err(RuntimeError::Failed(format!(
+                "no end within {} ms",
+                timeout.as_millis()
+            ))),
             (reply, _) => Err(refused(reply)),
         }
     }
@@ -291,8 +326,12 @@ impl Inner {
             cgroup.destroy()?;
             folders.iter().try_for_each(|folder| remove_folder(folder))
         });
-        let failed = |error: &dyn std::error::Error| RuntimeError::Failed(format!("remove {id}: {}", crate::chain(error)));
-        cleaned.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+        let failed =
+            |error: &dyn std::error::Error| RuntimeError::Failed(format!("remove {id}: {}", crate::chain(error)));
+        cleaned
+            .await
+            .map_err(|error| failed(&error))?
+            .map_err(|error| failed(&error))?;
         self.network.leave(id).map_err(|error| failed(&error))
     }
 
@@ -300,7 +339,10 @@ impl Inner {
     fn write_bundle(&self, spec: &ContainerSpec, image: &Image, address: Ipv4Addr) -> Result<Overlay, RuntimeError> {
         let bundle = self.bundle(&spec.id);
         let layers = self.images.layers_folder();
-        let user = User::find(&image.config.user, &image.layers.iter().map(|name| layers.join(name)).collect::<Vec<_>>())?;
+        let user = User::find(
+            &image.config.user,
+            &image.layers.iter().map(|name| layers.join(name)).collect::<Vec<_>>(),
+        )?;
         let node = Surroundings {
             cgroup: Path::new("/").join(&self.config.cgroup_parent).join(&spec.id),
             controllers: &self.controllers,
@@ -326,7 +368,10 @@ impl Inner {
             let id = &spec.id;
             fs::write(bundle.join("hosts"), format!("127.0.0.1 localhost\n{address} {id}\n"))?;
             fs::write(bundle.join("hostname"), format!("{id}\n"))?;
-            fs::write(bundle.join("resolv.conf"), fs::read("/etc/resolv.conf").unwrap_or_default())?;
+            fs::write(
+                bundle.join("resolv.conf"),
+                fs::read("/etc/resolv.conf").unwrap_or_default(),
+            )?;
             fs::write(bundle.join("config.json"), serde_json::to_vec(&oci)?)
         };
         write().map_err(|error: io::Error| no_room("container's folder", &error))?;
@@ -397,16 +442,34 @@ fn check_id(id: &str) -> Result<(), RuntimeError> {
     let fits = !id.is_empty()
         && id.len() <= ID_CHARS_MAX
         && !id.starts_with('.')
-        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
-    if fits { Ok(()) } else { Err(RuntimeError::CannotStart(format!("`{id}` cannot name a container"))) }
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+    if fits {
+        Ok(())
+    } else {
+        Err(RuntimeError::CannotStart(format!("`{id}` cannot name a container")))
+    }
 }
 
 fn refused(reply: Reply) -> RuntimeError {
     match reply {
-        Reply::Failed { kind: Failure::CannotStart, message } => RuntimeError::CannotStart(message),
-        Reply::Failed { kind: Failure::BadImage, message } => RuntimeError::BadImage(message),
-        Reply::Failed { kind: Failure::Full, message } => RuntimeError::Full(message),
-        Reply::Failed { kind: Failure::Other, message } => RuntimeError::Failed(message),
+        Reply::Failed {
+            kind: Failure::CannotStart,
+            message,
+        } => RuntimeError::CannotStart(message),
+        Reply::Failed {
+            kind: Failure::BadImage,
+            message,
+        } => RuntimeError::BadImage(message),
+        Reply::Failed {
+            kind: Failure::Full,
+            message,
+        } => RuntimeError::Full(message),
+        Reply::Failed {
+            kind: Failure::Other,
+            message,
+        } => RuntimeError::Failed(message),
         Reply::Created { .. } | Reply::Started | Reply::Exited { .. } | Reply::TimedOut | Reply::Unpacked { .. } => {
             RuntimeError::Failed("helper answered something else".into())
         }
@@ -437,7 +500,10 @@ fn no_room(what: &str, error: &io::Error) -> RuntimeError {
 /// Our end does not block; the container's does, as programs expect.
 fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-    nix::fcntl::fcntl(std::os::fd::AsRawFd::as_raw_fd(&read), nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    nix::fcntl::fcntl(
+        std::os::fd::AsRawFd::as_raw_fd(&read),
+        nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK),
+    )?;
     Ok((read, write))
 }
 

@@ -14,14 +14,14 @@ use std::time::Duration;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MemFdCreateFlag, memfd_create};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use serde::de::DeserializeOwned;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::owned::Owned;
-use super::wire::{self, Reply, Request};
 use super::sys;
+use super::wire::{self, Reply, Request};
 use crate::runtime::Exit;
 
 /// A copy of this program that cannot be changed any more.
@@ -34,8 +34,7 @@ impl Program {
         let copy = memfd_create(c"isobar-node", flags)?;
         let mut writer = File::from(sys::duplicate(&copy)?);
         io::copy(&mut File::open(path)?, &mut writer)?;
-        let seals =
-            SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
+        let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
         fcntl(copy.as_raw_fd(), FcntlArg::F_ADD_SEALS(seals))?;
         Ok(Self(copy))
     }
@@ -86,12 +85,17 @@ impl Helper {
         let descriptors: Vec<_> = blobs.iter().map(AsRawFd::as_raw_fd).collect();
         wire::send(&ours, request, &descriptors)?;
         fcntl(ours.as_raw_fd(), FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
-        Ok(Self { socket: sys::readable(ours)?, process })
+        Ok(Self {
+            socket: sys::readable(ours)?,
+            process,
+        })
     }
 
     /// The helper's next answer, within `limit`.
     pub(crate) async fn reply(&self, limit: Duration) -> io::Result<(Reply, Vec<OwnedFd>)> {
-        tokio::time::timeout(limit, self.receive()).await.map_err(|_| io::ErrorKind::TimedOut)?
+        tokio::time::timeout(limit, self.receive())
+            .await
+            .map_err(|_| io::ErrorKind::TimedOut)?
     }
 
     /// Tells the helper to go on.
@@ -108,7 +112,9 @@ impl Helper {
     }
 
     async fn receive<T: DeserializeOwned>(&self) -> io::Result<(T, Vec<OwnedFd>)> {
-        self.socket.async_io(Interest::READABLE, |socket| wire::receive(socket)).await
+        self.socket
+            .async_io(Interest::READABLE, |socket| wire::receive(socket))
+            .await
     }
 }
 
@@ -129,7 +135,10 @@ impl Process {
 
     /// Takes a child by the pidfd that the helper made.
     pub(crate) fn with(pidfd: OwnedFd, owned: Owned) -> io::Result<Self> {
-        Ok(Self { pidfd: sys::readable(pidfd)?, owned: Mutex::new(Some(owned)) })
+        Ok(Self {
+            pidfd: sys::readable(pidfd)?,
+            owned: Mutex::new(Some(owned)),
+        })
     }
 
     /// Sends a signal.
@@ -146,10 +155,6 @@ impl Process {
             })
             .await?;
         self.owned.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match status {
-            WaitStatus::Exited(_, code) => Ok(Exit::Code(code)),
-            WaitStatus::Signaled(_, signal, _) => Ok(Exit::Signal(signal as i32)),
-            other => Err(io::Error::other(format!("unexpected wait status {other:?}"))),
-        }
+        sys::ending(status).ok_or_else(|| io::Error::other("child is told of, and has not ended"))
     }
 }

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::cgroup::Cgroup;
 use super::process::Process;
+use super::sys;
 use crate::oci::Image;
 use crate::runtime::{Exit, RuntimeError};
 
@@ -42,15 +43,27 @@ impl Running {
         let watched = process.clone();
         // Ends with the process, which `remove` kills.
         tokio::spawn(async move {
-            let exit = watched.wait().await.map_err(|error| RuntimeError::Failed(format!("wait: {error}")));
+            let exit = watched
+                .wait()
+                .await
+                .map_err(|error| RuntimeError::Failed(format!("wait: {error}")));
             let exit = match program_status(status) {
                 Some(exact) => Ok(exact),
                 None => exit,
             };
             // Unless `remove` has taken the group already: who removes does not ask why it ended.
-            tell.send_replace(Some(if cgroup.was_out_of_memory() { Ok(Exit::OutOfMemory) } else { exit }));
+            tell.send_replace(Some(if cgroup.was_out_of_memory() {
+                Ok(Exit::OutOfMemory)
+            } else {
+                exit
+            }));
         });
-        Self { process, ended, drains: Mutex::new(Some(drains)), _image: image }
+        Self {
+            process,
+            ended,
+            drains: Mutex::new(Some(drains)),
+            _image: image,
+        }
     }
 
     /// Returns when it has ended, with all of its output in the log.
@@ -88,9 +101,5 @@ impl Running {
 fn program_status(status: OwnedFd) -> Option<Exit> {
     let mut bytes = [0; 4];
     File::from(status).read_exact(&mut bytes).ok()?;
-    match WaitStatus::from_raw(Pid::from_raw(1), i32::from_ne_bytes(bytes)).ok()? {
-        WaitStatus::Exited(_, code) => Some(Exit::Code(code)),
-        WaitStatus::Signaled(_, signal, _) => Some(Exit::Signal(signal as i32)),
-        _ => None,
-    }
+    sys::ending(WaitStatus::from_raw(Pid::from_raw(1), i32::from_ne_bytes(bytes)).ok()?)
 }

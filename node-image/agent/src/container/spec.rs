@@ -131,7 +131,12 @@ fn environment(asked: &ContainerSpec, image: &ImageConfig) -> Vec<String> {
     let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
     let own = asked.env.iter().map(|(key, value)| format!("{key}={value}"));
     let mut entries: Vec<String> = own.collect();
-    for entry in image.env.iter().cloned().chain([PATH.to_owned(), format!("HOSTNAME={}", asked.id)]) {
+    for entry in image
+        .env
+        .iter()
+        .cloned()
+        .chain([PATH.to_owned(), format!("HOSTNAME={}", asked.id)])
+    {
         if entries.iter().all(|present| name(present) != name(&entry)) {
             entries.push(entry);
         }
@@ -150,7 +155,11 @@ fn process(
         .soft(OPEN_FILES_SOFT.min(open_files_max))
         .hard(open_files_max)
         .build()?;
-    let user = UserBuilder::default().uid(user.uid).gid(user.gid).additional_gids(user.groups.clone()).build()?;
+    let user = UserBuilder::default()
+        .uid(user.uid)
+        .gid(user.gid)
+        .additional_gids(user.groups.clone())
+        .build()?;
     ProcessBuilder::default()
         .terminal(false)
         .user(user)
@@ -214,7 +223,9 @@ fn resources(asked: &ContainerSpec, node: &Surroundings<'_>) -> Result<Option<Li
     if has("cpu") {
         let period = i64::try_from(CPU_PERIOD_US).expect("a constant");
         let quota = (i64::from(asked.cpu_milli) * period / 1000).max(CPU_QUOTA_US_MIN);
-        resources.set_cpu(Some(LinuxCpuBuilder::default().quota(quota).period(CPU_PERIOD_US).build()?));
+        resources.set_cpu(Some(
+            LinuxCpuBuilder::default().quota(quota).period(CPU_PERIOD_US).build()?,
+        ));
     }
     if has("pids") {
         resources.set_pids(Some(LinuxPidsBuilder::default().limit(PIDS_MAX).build()?));
@@ -231,25 +242,46 @@ fn sysctl(ipv6: bool) -> HashMap<String, String> {
     ];
     if ipv6 {
         // The packet rules are for IPv4: there is to be nothing else.
-        options.extend([("net.ipv6.conf.all.disable_ipv6", "1"), ("net.ipv6.conf.default.disable_ipv6", "1")]);
+        options.extend([
+            ("net.ipv6.conf.all.disable_ipv6", "1"),
+            ("net.ipv6.conf.default.disable_ipv6", "1"),
+        ]);
     }
-    options.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    options
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 fn mounts(etc: &Path) -> Result<Vec<Mount>, OciSpecError> {
     let mut mounts = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])?,
-        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"])?,
+        mount(
+            "/dev",
+            "tmpfs",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        )?,
         mount(
             "/dev/pts",
             "devpts",
             "devpts",
             &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
         )?,
-        mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"])?,
+        mount(
+            "/dev/shm",
+            "tmpfs",
+            "shm",
+            &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
+        )?,
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?,
         mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"])?,
-        mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"])?,
+        mount(
+            "/sys/fs/cgroup",
+            "cgroup",
+            "cgroup",
+            &["nosuid", "noexec", "nodev", "relatime", "ro"],
+        )?,
     ];
     for name in ["hosts", "hostname", "resolv.conf"] {
         let source = etc.join(name);
@@ -310,11 +342,17 @@ mod tests {
             ipv6: true,
             etc: Path::new("/run/isobar/containers/shop-web-0"),
         };
-        let user = User { uid: 33, gid: 34, groups: vec![77] };
+        let user = User {
+            uid: 33,
+            gid: 34,
+            groups: vec![77],
+        };
         let spec = container(asked, &image(), &user, &node).unwrap();
         let mut json = serde_json::to_value(spec).unwrap();
         for set in json["process"]["capabilities"].as_object_mut().unwrap().values_mut() {
-            set.as_array_mut().unwrap().sort_by_key(|name| name.as_str().map(str::to_owned));
+            set.as_array_mut()
+                .unwrap()
+                .sort_by_key(|name| name.as_str().map(str::to_owned));
         }
         json
     }
@@ -331,7 +369,12 @@ mod tests {
         let check = |isolation, expected: Expect| {
             expected.assert_eq(&made(&asked(), isolation)["linux"]["resources"].to_string());
         };
-        check(Isolation::WhereAvailable { devices: true }, expect![[r#"{"cpu":{"period":100000,"quota":25000},"devices":[{"access":"rwm","allow":false}],"unified":{}}"#]]);
+        check(
+            Isolation::WhereAvailable { devices: true },
+            expect![[
+                r#"{"cpu":{"period":100000,"quota":25000},"devices":[{"access":"rwm","allow":false}],"unified":{}}"#
+            ]],
+        );
         check(Isolation::WhereAvailable { devices: false }, expect!["null"]);
     }
 
@@ -341,15 +384,36 @@ mod tests {
         assert_eq!(arguments(&asked, &image()), ["/bin/web", "--verbose"]);
         asked.command = vec!["/bin/other".into()];
         assert_eq!(arguments(&asked, &image()), ["/bin/other"]);
-        assert_eq!(environment(&asked, &image()), ["PORT=80", "LANG=C", PATH, "HOSTNAME=shop-web-0"]);
+        assert_eq!(
+            environment(&asked, &image()),
+            ["PORT=80", "LANG=C", PATH, "HOSTNAME=shop-web-0"]
+        );
     }
 
     #[test]
     fn the_profile_refuses_by_default_and_lets_no_namespace_be_made() {
         let profile: Value = serde_json::from_str(SECCOMP).unwrap();
-        assert_eq!(serde_json::to_value(seccomp()).unwrap()["defaultAction"], "SCMP_ACT_ERRNO");
+        assert_eq!(
+            serde_json::to_value(seccomp()).unwrap()["defaultAction"],
+            "SCMP_ACT_ERRNO"
+        );
         let allowed = profile["syscalls"][0]["names"].as_array().unwrap();
-        for dangerous in ["mount", "umount2", "unshare", "setns", "bpf", "init_module", "kexec_load", "keyctl", "clone", "clone3", "open_by_handle_at", "io_uring_setup", "userfaultfd", "perf_event_open"] {
+        for dangerous in [
+            "mount",
+            "umount2",
+            "unshare",
+            "setns",
+            "bpf",
+            "init_module",
+            "kexec_load",
+            "keyctl",
+            "clone",
+            "clone3",
+            "open_by_handle_at",
+            "io_uring_setup",
+            "userfaultfd",
+            "perf_event_open",
+        ] {
             assert!(!allowed.contains(&dangerous.into()), "{dangerous}");
         }
     }

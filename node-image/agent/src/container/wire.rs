@@ -21,7 +21,7 @@ pub(crate) enum Request {
     /// Create a container, wait for [`Go`], start it.
     Start(StartRequest),
     /// Run a command in a running container.
-    Exec(ExecRequest),
+    Exec(Box<ExecRequest>),
     /// Unpack a layer into an empty folder. The blob's descriptor comes with the message.
     Unpack(UnpackRequest),
 }
@@ -133,7 +133,10 @@ pub(crate) struct Go;
 pub(crate) fn send<T: Serialize>(socket: impl AsFd, message: &T, descriptors: &[RawFd]) -> io::Result<()> {
     let bytes = serde_json::to_vec(message)?;
     if bytes.len() > MESSAGE_BYTES_MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "message longer than its bound"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "message longer than its bound",
+        ));
     }
     sys::send_with(socket.as_fd(), &bytes, descriptors)
 }

@@ -39,7 +39,11 @@ impl ImageConfig {
         let image: ImageConfiguration =
             serde_json::from_slice(json).map_err(|error| bad(format!("configuration: {error}")))?;
         if *image.os() != Os::Linux || *image.architecture() != Arch::Amd64 {
-            return Err(bad(format!("made for {}/{}, not linux/amd64", image.os(), image.architecture())));
+            return Err(bad(format!(
+                "made for {}/{}, not linux/amd64",
+                image.os(),
+                image.architecture()
+            )));
         }
         let config = image.config().clone().unwrap_or_default();
         let working_dir = match config.working_dir().as_deref() {
@@ -61,7 +65,9 @@ impl ImageConfig {
 impl User {
     /// Finds the user that an image names in the account files of its layers, the topmost first.
     pub(crate) fn find(named: &str, layers: &[PathBuf]) -> Result<Self, RuntimeError> {
-        let (user, group) = named.split_once(':').map_or((named, None), |(user, group)| (user, Some(group)));
+        let (user, group) = named
+            .split_once(':')
+            .map_or((named, None), |(user, group)| (user, Some(group)));
         if user.is_empty() {
             return Ok(Self::default());
         }
@@ -85,11 +91,18 @@ impl User {
             Some(group) => group_id(group, groups)?,
             None => entry.as_ref().and_then(|entry| entry.get(3)?.parse().ok()).unwrap_or(0),
         };
-        let name = entry.as_ref().and_then(|entry| entry.first().copied()).unwrap_or_default();
+        let name = entry
+            .as_ref()
+            .and_then(|entry| entry.first().copied())
+            .unwrap_or_default();
         let mut more: Vec<u32> = match group {
             // As Docker does: a group that is named stands alone.
             Some(_) => Vec::new(),
-            None => groups.lines().map(fields).filter_map(|group| membership(&group, name)).collect(),
+            None => groups
+                .lines()
+                .map(fields)
+                .filter_map(|group| membership(&group, name))
+                .collect(),
         };
         more.retain(|id| *id != gid);
         Some(Self { uid, gid, groups: more })
@@ -101,7 +114,15 @@ fn fields(line: &str) -> Vec<&str> {
 }
 
 fn group_id(group: &str, groups: &str) -> Option<u32> {
-    let by_name = || groups.lines().map(fields).find(|entry| entry.first() == Some(&group))?.get(2)?.parse().ok();
+    let by_name = || {
+        groups
+            .lines()
+            .map(fields)
+            .find(|entry| entry.first() == Some(&group))?
+            .get(2)?
+            .parse()
+            .ok()
+    };
     group.parse().ok().or_else(by_name)
 }
 
@@ -131,7 +152,11 @@ fn read_plain(folder: &Path, name: &str) -> io::Result<Option<String>> {
     };
     match kind_of(folder)? {
         Some(kind) if kind.is_dir() => {}
-        Some(_) => return Err(io::Error::other("its folder is a symbolic link: name the user by number")),
+        Some(_) => {
+            return Err(io::Error::other(
+                "its folder is a symbolic link: name the user by number",
+            ));
+        }
         None => return Ok(None),
     }
     let path = folder.join(name);
@@ -162,7 +187,9 @@ mod tests {
     const GROUP: &str = "web:x:34:\nmedia:x:77:other,web\n";
 
     fn user(named: &str) -> Option<(u32, u32, Vec<u32>)> {
-        let (user, group) = named.split_once(':').map_or((named, None), |(user, group)| (user, Some(group)));
+        let (user, group) = named
+            .split_once(':')
+            .map_or((named, None), |(user, group)| (user, Some(group)));
         User::resolve(user, group, PASSWD, GROUP).map(|user| (user.uid, user.gid, user.groups))
     }
 
@@ -204,7 +231,10 @@ mod tests {
             ImageConfig::parse(text.as_bytes())
         };
         assert_eq!(image("amd64", "").unwrap().working_dir, Path::new("/"));
-        assert_eq!(image("arm64", ""), Err(RuntimeError::BadImage("made for linux/arm64, not linux/amd64".into())));
+        assert_eq!(
+            image("arm64", ""),
+            Err(RuntimeError::BadImage("made for linux/arm64, not linux/amd64".into()))
+        );
         assert!(matches!(image("amd64", "relative"), Err(RuntimeError::BadImage(_))));
     }
 }

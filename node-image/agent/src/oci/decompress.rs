@@ -18,7 +18,11 @@ pub(super) fn reader<'a>(mut blob: impl BufRead + 'a) -> io::Result<Box<dyn Read
     if head.starts_with(&GZIP) {
         Ok(Box::new(MultiGzDecoder::new(blob)))
     } else if head.starts_with(&ZSTD) || head.get(1..4) == Some(&ZSTD_SKIPPED) {
-        Ok(Box::new(Frames { source: blob, decoder: FrameDecoder::new(), within: false }))
+        Ok(Box::new(Frames {
+            source: blob,
+            decoder: FrameDecoder::new(),
+            within: false,
+        }))
     } else {
         Ok(Box::new(blob))
     }
@@ -38,7 +42,9 @@ impl<R: BufRead> Read for Frames<R> {
                 return self.decoder.read(buffer);
             }
             if self.within && !self.decoder.is_finished() {
-                self.decoder.decode_blocks(&mut self.source, BlockDecodingStrategy::UptoBlocks(1)).map_err(damaged)?;
+                self.decoder
+                    .decode_blocks(&mut self.source, BlockDecodingStrategy::UptoBlocks(1))
+                    .map_err(damaged)?;
             } else if !self.next_frame()? {
                 return Ok(0);
             }
@@ -101,7 +107,10 @@ mod tests {
         assert_eq!(plain(b"plain").unwrap(), b"plain");
         assert_eq!(plain(b"").unwrap(), b"");
         assert_eq!(plain(&[gzip(b"one"), gzip(b"two")].concat()).unwrap(), b"onetwo");
-        assert_eq!(plain(&[zstd(b"one"), skipped.to_vec(), zstd(b"two")].concat()).unwrap(), b"onetwo");
+        assert_eq!(
+            plain(&[zstd(b"one"), skipped.to_vec(), zstd(b"two")].concat()).unwrap(),
+            b"onetwo"
+        );
         assert_eq!(plain(&[skipped.to_vec(), zstd(b"one")].concat()).unwrap(), b"one");
     }
 

@@ -48,11 +48,7 @@ pub(crate) struct Image {
 /// Unpacks a layer's blob into an empty folder and gives the digest of what was in it.
 pub(crate) trait Unpack: Send + Sync {
     /// Done in a process of its own.
-    fn unpack(
-        &self,
-        blob: OwnedFd,
-        target: &Path,
-    ) -> impl Future<Output = Result<String, RuntimeError>> + Send;
+    fn unpack(&self, blob: OwnedFd, target: &Path) -> impl Future<Output = Result<String, RuntimeError>> + Send;
 }
 
 /// All images of the node.
@@ -88,7 +84,13 @@ impl<U: Unpack> ImageStore<U> {
         };
         emptied.map_err(|error| RuntimeError::Failed(format!("open the images' folder: {error}")))?;
         let registry = Registry::new(insecure, ca_file)?;
-        Ok(Self { folder, registry, unpack, known: Mutex::default(), pulling: tokio::sync::Mutex::default() })
+        Ok(Self {
+            folder,
+            registry,
+            unpack,
+            known: Mutex::default(),
+            pulling: tokio::sync::Mutex::default(),
+        })
     }
 
     /// The folder that layers' names are relative to.
@@ -103,8 +105,9 @@ impl<U: Unpack> ImageStore<U> {
 
     /// Makes an image be there. A tag is asked for each time; while the registry is away, what it last meant serves.
     pub(crate) async fn pull(&self, named: &str) -> Result<Arc<Image>, RuntimeError> {
-        let reference: Reference =
-            named.parse().map_err(|error| RuntimeError::NoSuchImage(format!("`{named}` names no image: {error}")))?;
+        let reference: Reference = named
+            .parse()
+            .map_err(|error| RuntimeError::NoSuchImage(format!("`{named}` names no image: {error}")))?;
         if let Some(image) = reference.digest().and_then(|digest| self.get(digest)) {
             return Ok(image);
         }
@@ -151,7 +154,9 @@ impl<U: Unpack> ImageStore<U> {
         digest: &str,
     ) -> Result<Arc<Image>, RuntimeError> {
         let mut json = Vec::new();
-        self.registry.blob(reference, &manifest.config, CONFIG_BYTES_MAX, &mut json).await?;
+        self.registry
+            .blob(reference, &manifest.config, CONFIG_BYTES_MAX, &mut json)
+            .await?;
         let config = ImageConfig::parse(&json)?;
         if config.diff_ids.len() != manifest.layers.len() || config.diff_ids.is_empty() {
             return Err(RuntimeError::BadImage(format!(
@@ -161,7 +166,9 @@ impl<U: Unpack> ImageStore<U> {
             )));
         }
         if config.diff_ids.len() > LAYERS_MAX {
-            return Err(RuntimeError::BadImage(format!("{reference}: more than {LAYERS_MAX} layers")));
+            return Err(RuntimeError::BadImage(format!(
+                "{reference}: more than {LAYERS_MAX} layers"
+            )));
         }
         let mut layers = Vec::new();
         for (blob, diff_id) in manifest.layers.iter().zip(&config.diff_ids) {
@@ -175,18 +182,22 @@ impl<U: Unpack> ImageStore<U> {
             }
             layers.insert(0, name);
         }
-        Ok(Arc::new(Image { digest: digest.to_owned(), config, layers }))
+        Ok(Arc::new(Image {
+            digest: digest.to_owned(),
+            config,
+            layers,
+        }))
     }
 
     /// A layer gets its name when it is whole.
     async fn add_layer(&self, mut blob: File, diff_id: &str, target: &Path) -> Result<(), RuntimeError> {
         io::Seek::rewind(&mut blob).map_err(|error| no_room(&error))?;
         let unfinished = self.folder.join("unfinished");
-        clear(&unfinished).and_then(|()| fs::create_dir(&unfinished)).map_err(|error| no_room(&error))?;
+        clear(&unfinished)
+            .and_then(|()| fs::create_dir(&unfinished))
+            .map_err(|error| no_room(&error))?;
         let unpacked = match self.unpack.unpack(blob.into(), &unfinished).await {
-            Ok(found) if found == diff_id => {
-                fs::rename(&unfinished, target).map_err(|error| no_room(&error))
-            }
+            Ok(found) if found == diff_id => fs::rename(&unfinished, target).map_err(|error| no_room(&error)),
             Ok(found) => Err(RuntimeError::BadImage(format!("layer {diff_id} holds {found}"))),
             Err(error) => Err(error),
         };
@@ -210,12 +221,13 @@ impl<U: Unpack> ImageStore<U> {
     /// Drops the images that nothing runs from, but for the `keep` used last, and the layers that no image has.
     fn forget_idle(&self, keep: usize) {
         let needed = self.known().forget_idle(keep);
-        let Ok(entries) = fs::read_dir(self.layers_folder()) else { return };
+        let Ok(entries) = fs::read_dir(self.layers_folder()) else {
+            return;
+        };
         for entry in entries.flatten() {
-            if !entry.file_name().to_str().is_some_and(|name| needed.contains(name)) {
-                if let Err(error) = clear(&entry.path()) {
-                    tracing::warn!(%error, "unneeded layer cannot be removed");
-                }
+            let keep = entry.file_name().to_str().is_some_and(|name| needed.contains(name));
+            if !keep && let Err(error) = clear(&entry.path()) {
+                tracing::warn!(%error, "unneeded layer cannot be removed");
             }
         }
     }
@@ -259,7 +271,10 @@ impl Known {
             self.images.remove(digest);
         }
         self.meanings.retain(|_, digest| self.images.contains_key(digest));
-        self.images.values().flat_map(|(image, _)| image.layers.iter().cloned()).collect()
+        self.images
+            .values()
+            .flat_map(|(image, _)| image.layers.iter().cloned())
+            .collect()
     }
 }
 

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
+use oci_client::Reference;
 use oci_client::client::{Certificate, CertificateEncoding, Client, ClientConfig, ClientProtocol};
 use oci_client::errors::{OciDistributionError, OciErrorCode};
 use oci_client::manifest::{OciDescriptor, OciImageManifest};
 use oci_client::secrets::RegistryAuth;
-use oci_client::Reference;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
@@ -53,7 +53,9 @@ impl Registry {
     /// An image's manifest, for this platform, and its digest.
     pub(super) async fn manifest(&self, image: &Reference) -> Result<(OciImageManifest, String), RuntimeError> {
         let asked = self.client.pull_image_manifest(image, &RegistryAuth::Anonymous);
-        within(MANIFEST_MAX, asked).await?.map_err(|error| refused(image, &error))
+        within(MANIFEST_MAX, asked)
+            .await?
+            .map_err(|error| refused(image, &error))
     }
 
     /// Writes a blob of at most `bytes_max` bytes. Nothing of it may be used unless this succeeds: the digest is known
@@ -75,12 +77,18 @@ impl Registry {
         bytes_max: u64,
         into: &mut (impl Write + Send),
     ) -> Result<(), RuntimeError> {
-        let mut stream = self.client.pull_blob_stream(image, blob).await.map_err(|error| refused(image, &error))?;
+        let mut stream = self
+            .client
+            .pull_blob_stream(image, blob)
+            .await
+            .map_err(|error| refused(image, &error))?;
         let mut bytes: u64 = 0;
         while let Some(chunk) = stream.try_next().await.map_err(|error| broken(image, &error))? {
             bytes = bytes.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
             if bytes > bytes_max {
-                return Err(RuntimeError::BadImage(format!("{image}: blob of more than {bytes_max} bytes")));
+                return Err(RuntimeError::BadImage(format!(
+                    "{image}: blob of more than {bytes_max} bytes"
+                )));
             }
             into.write_all(&chunk).map_err(|error| no_room(&error))?;
         }
@@ -105,7 +113,10 @@ fn trusted(ca_file: Option<&Path>) -> Result<Vec<Certificate>, RuntimeError> {
     let mut certificates = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let der = certificate.map_err(|error| failed(error.to_string()))?;
-        certificates.push(Certificate { encoding: CertificateEncoding::Der, data: der.to_vec() });
+        certificates.push(Certificate {
+            encoding: CertificateEncoding::Der,
+            data: der.to_vec(),
+        });
     }
     if certificates.is_empty() {
         certificates.push(nobody().map_err(|error| failed(error.to_string()))?);
@@ -117,7 +128,10 @@ fn trusted(ca_file: Option<&Path>) -> Result<Vec<Certificate>, RuntimeError> {
 fn nobody() -> Result<Certificate, rcgen::Error> {
     let key = rcgen::KeyPair::generate()?;
     let certificate = rcgen::CertificateParams::new(Vec::new())?.self_signed(&key)?;
-    Ok(Certificate { encoding: CertificateEncoding::Der, data: certificate.der().to_vec() })
+    Ok(Certificate {
+        encoding: CertificateEncoding::Der,
+        data: certificate.der().to_vec(),
+    })
 }
 
 /// What to do about a registry's refusal.
@@ -128,7 +142,11 @@ fn refused(image: &Reference, error: &OciDistributionError) -> RuntimeError {
         | OciDistributionError::AuthenticationFailure(_)
         | OciDistributionError::ImageManifestNotFoundError(_) => RuntimeError::NoSuchImage(message),
         OciDistributionError::RegistryError { envelope, .. } => {
-            if envelope.errors.iter().any(|error| error.code == OciErrorCode::Toomanyrequests) {
+            if envelope
+                .errors
+                .iter()
+                .any(|error| error.code == OciErrorCode::Toomanyrequests)
+            {
                 RuntimeError::RegistryAway(message)
             } else {
                 RuntimeError::NoSuchImage(message)
@@ -170,7 +188,11 @@ fn broken(image: &Reference, error: &io::Error) -> RuntimeError {
         cause.is::<oci_client::errors::DigestError>()
             || matches!(cause.downcast_ref(), Some(OciDistributionError::DigestError(_)))
     });
-    if wrong_digest { RuntimeError::BadImage(message) } else { RuntimeError::RegistryAway(message) }
+    if wrong_digest {
+        RuntimeError::BadImage(message)
+    } else {
+        RuntimeError::RegistryAway(message)
+    }
 }
 
 /// Writing a blob failed.

@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, lchown};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, lchown, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -51,12 +51,18 @@ pub(crate) enum UnpackError {
 /// Unpacks the blob that came with the request. Ends with the helper inside the chroot.
 pub(crate) fn in_helper(request: &UnpackRequest, blobs: Vec<OwnedFd>) -> Result<Reply, Refused> {
     let Some(blob) = blobs.into_iter().next() else {
-        return Err(Refused { kind: Failure::Other, message: "no blob came with the request".into() });
+        return Err(Refused {
+            kind: Failure::Other,
+            message: "no blob came with the request".into(),
+        });
     };
     let done = enter(&request.target).and_then(|()| unpack(File::from(blob), request.bytes_max, request.entries_max));
     match done {
         Ok(diff_id) => Ok(Reply::Unpacked { diff_id }),
-        Err(error) => Err(Refused { kind: kind_of(&error), message: crate::chain(&error) }),
+        Err(error) => Err(Refused {
+            kind: kind_of(&error),
+            message: crate::chain(&error),
+        }),
     }
 }
 
@@ -88,7 +94,11 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 /// Unpacks into the root folder, which is the chroot's, and gives the digest of the uncompressed layer.
 fn unpack(blob: File, bytes_max: u64, entries_max: u64) -> Result<String, UnpackError> {
     let plain = decompress::reader(BufReader::with_capacity(READ_BYTES, blob)).map_err(UnpackError::Archive)?;
-    let mut hashed = Hashed { inner: plain.take(bytes_max.saturating_add(1)), hash: Sha256::new(), bytes: 0 };
+    let mut hashed = Hashed {
+        inner: plain.take(bytes_max.saturating_add(1)),
+        hash: Sha256::new(),
+        bytes: 0,
+    };
     let done = unpack_entries(&mut hashed, entries_max);
     if hashed.bytes > bytes_max {
         return Err(UnpackError::Bytes(bytes_max));
@@ -153,31 +163,45 @@ fn white_out(path: &Path, name: &OsStr) -> io::Result<()> {
 
 fn unpack_entry<R: Read>(entry: &mut Entry<'_, R>, path: &Path) -> Result<(), UnpackError> {
     let kind = entry.header().entry_type();
-    let written = match kind {
-        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => write_file(entry, path),
-        EntryType::Directory => make_folder(path),
-        EntryType::Symlink => link_target(entry)
-            .and_then(|target| prepare(path).and_then(|()| std::os::unix::fs::symlink(target, path))),
-        EntryType::Link => {
-            let target = link_target(entry).map_err(UnpackError::Archive)?;
-            let target = inside(&target)?;
-            // A hard link shares everything with its target: nothing else is to be set.
-            return prepare(path)
-                .and_then(|()| fs::hard_link(target, path))
-                .map_err(|source| UnpackError::Write { path: path.to_owned(), source });
-        }
-        EntryType::Fifo => prepare(path).and_then(|()| Ok(mknod(path, SFlag::S_IFIFO, Mode::empty(), 0)?)),
-        EntryType::Char | EntryType::Block => return Err(UnpackError::Device(path.to_owned())),
-        // Extensions that say nothing about a file of their own.
-        EntryType::XGlobalHeader => return Ok(()),
-        kind => return Err(UnpackError::Kind { path: path.to_owned(), kind }),
+    let failed = |source| UnpackError::Write {
+        path: path.to_owned(),
+        source,
     };
-    written.and_then(|()| dress(entry, path, kind)).map_err(|source| UnpackError::Write { path: path.to_owned(), source })
+    if kind.is_hard_link() {
+        // It shares everything with its target: nothing else is to be set.
+        let target = inside(&link_target(entry).map_err(UnpackError::Archive)?)?;
+        return prepare(path).and_then(|()| fs::hard_link(target, path)).map_err(failed);
+    }
+    let written = if kind.is_dir() {
+        make_folder(path)
+    } else if kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse() {
+        write_file(entry, path)
+    } else if kind.is_symlink() {
+        let target = link_target(entry).map_err(UnpackError::Archive)?;
+        prepare(path).and_then(|()| symlink(target, path))
+    } else if kind.is_fifo() {
+        prepare(path).and_then(|()| Ok(mknod(path, SFlag::S_IFIFO, Mode::empty(), 0)?))
+    } else if kind.is_character_special() || kind.is_block_special() {
+        return Err(UnpackError::Device(path.to_owned()));
+    } else if kind.is_pax_global_extensions() {
+        // It says nothing about a file of its own.
+        return Ok(());
+    } else {
+        return Err(UnpackError::Kind {
+            path: path.to_owned(),
+            kind,
+        });
+    };
+    written.and_then(|()| dress(entry, path, kind)).map_err(failed)
 }
 
 fn write_file<R: Read>(entry: &mut Entry<'_, R>, path: &Path) -> io::Result<()> {
     prepare(path)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)?;
     io::copy(entry, &mut file)?;
     Ok(())
 }
@@ -193,7 +217,9 @@ fn make_folder(path: &Path) -> io::Result<()> {
 }
 
 fn link_target<R: Read>(entry: &Entry<'_, R>) -> io::Result<PathBuf> {
-    let target = entry.link_name()?.ok_or_else(|| io::Error::other("link without target"))?;
+    let target = entry
+        .link_name()?
+        .ok_or_else(|| io::Error::other("link without target"))?;
     Ok(target.into_owned())
 }
 
@@ -236,11 +262,15 @@ fn dress<R: Read>(entry: &mut Entry<'_, R>, path: &Path, kind: EntryType) -> io:
 
 /// Capabilities of files and what users set. Never `trusted.*`: overlayfs would take those as its own.
 fn attributes<R: Read>(entry: &mut Entry<'_, R>) -> io::Result<Vec<(String, Vec<u8>)>> {
-    let Some(extensions) = entry.pax_extensions()? else { return Ok(Vec::new()) };
+    let Some(extensions) = entry.pax_extensions()? else {
+        return Ok(Vec::new());
+    };
     let mut kept = Vec::new();
     for extension in extensions {
         let extension = extension?;
-        let Some(name) = extension.key().ok().and_then(|key| key.strip_prefix("SCHILY.xattr.")) else { continue };
+        let Some(name) = extension.key().ok().and_then(|key| key.strip_prefix("SCHILY.xattr.")) else {
+            continue;
+        };
         if name == "security.capability" {
             kept.push((name.to_owned(), extension.value_bytes().to_vec()));
         }

@@ -35,16 +35,18 @@ impl Layer {
         layer = layer.file("bin/busybox", 0o755, &busybox);
         for command in [
             "sh", "cat", "ls", "echo", "sleep", "id", "true", "false", "mkdir", "mknod", "mount", "kill", "ps", "wget",
-            "httpd", "nc", "hostname", "head", "tail", "dd", "stat", "touch", "chown", "ip", "dmesg", "seq", "grep", "wc", "timeout",
-            "trap", "unshare",
+            "httpd", "nc", "hostname", "head", "tail", "dd", "stat", "touch", "chown", "ip", "dmesg", "seq", "grep",
+            "wc", "timeout", "trap", "unshare",
         ] {
             layer = layer.link(EntryType::Symlink, &format!("bin/{command}"), "busybox");
         }
-        layer.file("etc/passwd", 0o644, b"root:x:0:0::/root:/bin/sh\nweb:x:33:34::/:/bin/sh\n").file(
-            "etc/group",
-            0o644,
-            b"root:x:0:\nweb:x:34:\nmedia:x:77:web\n",
-        )
+        layer
+            .file(
+                "etc/passwd",
+                0o644,
+                b"root:x:0:0::/root:/bin/sh\nweb:x:33:34::/:/bin/sh\n",
+            )
+            .file("etc/group", 0o644, b"root:x:0:\nweb:x:34:\nmedia:x:77:web\n")
     }
 
     pub(crate) fn folder(self, path: &str) -> Self {
@@ -93,7 +95,12 @@ impl Layout {
     pub(crate) fn new(folder: PathBuf) -> Self {
         fs::create_dir_all(folder.join("blobs/sha256")).unwrap();
         fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-        Self { folder, layers: Vec::new(), diff_ids: Vec::new(), config: json!({}) }
+        Self {
+            folder,
+            layers: Vec::new(),
+            diff_ids: Vec::new(),
+            config: json!({}),
+        }
     }
 
     pub(crate) fn config(mut self, config: Value) -> Self {
@@ -138,7 +145,10 @@ impl Layout {
             "architecture": "amd64", "os": "linux", "config": self.config,
             "rootfs": {"type": "layers", "diff_ids": self.diff_ids},
         });
-        let config = self.blob(config.to_string().as_bytes(), "application/vnd.oci.image.config.v1+json");
+        let config = self.blob(
+            config.to_string().as_bytes(),
+            "application/vnd.oci.image.config.v1+json",
+        );
         let kind = "application/vnd.oci.image.manifest.v1+json";
         let manifest = json!({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": self.layers});
         let manifest = self.blob(manifest.to_string().as_bytes(), kind);
@@ -156,7 +166,9 @@ impl Layout {
 
 /// The image that most tests run: busybox in one layer.
 pub(crate) fn busybox(folder: &Path) -> PathBuf {
-    Layout::new(folder.to_owned()).layer(Layer::busybox(), Packing::Gzip).write()
+    Layout::new(folder.to_owned())
+        .layer(Layer::busybox(), Packing::Gzip)
+        .write()
 }
 
 pub(crate) fn digest(bytes: &[u8]) -> String {

@@ -17,7 +17,10 @@ const REGISTRY_START_MAX: Duration = Duration::from_secs(20);
 /// Runs a test's body in namespaces of its own: this program again, for that test alone.
 pub(crate) fn inside(name: &str, body: impl AsyncFnOnce(&Surroundings)) {
     if std::env::var_os(INSIDE).is_none() {
-        assert!(nix::unistd::geteuid().is_root(), "container tests make namespaces: run them as root");
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "container tests make namespaces: run them as root"
+        );
         let done = Command::new("unshare")
             .args(["--mount", "--net", "--propagation", "private"])
             .arg(std::env::current_exe().unwrap())
@@ -32,10 +35,19 @@ pub(crate) fn inside(name: &str, body: impl AsyncFnOnce(&Surroundings)) {
     // Where `ip netns` keeps names, among others.
     run("mount", &["-t", "tmpfs", "none", "/run"]);
     run("ip", &["link", "set", "lo", "up"]);
-    let surroundings = Surroundings { folder: tempfile::tempdir().unwrap() };
+    let surroundings = Surroundings {
+        folder: tempfile::tempdir().unwrap(),
+    };
     // A file system of their own: overlayfs cannot stack on every host's.
-    run("mount", &["-t", "tmpfs", "none", surroundings.folder.path().to_str().unwrap()]);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    run(
+        "mount",
+        &["-t", "tmpfs", "none", surroundings.folder.path().to_str().unwrap()],
+    );
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(body(&surroundings));
     runtime.shutdown_timeout(Duration::from_secs(5));
     run("umount", &["-l", surroundings.folder.path().to_str().unwrap()]);
@@ -61,7 +73,9 @@ impl Surroundings {
             insecure_registries: vec![REGISTRY.into()],
             reserved_ports: vec![22],
             helper: env!("CARGO_BIN_EXE_isobar-node").into(),
-            isolation: Isolation::WhereAvailable { devices: devices_can_be_restricted() },
+            isolation: Isolation::WhereAvailable {
+                devices: devices_can_be_restricted(),
+            },
             ..RuntimeConfig::node()
         }
     }
@@ -98,7 +112,18 @@ impl Surroundings {
     pub(crate) fn push(&self, layout: &Path, name: &str) {
         let from = format!("oci:{}", layout.display());
         let to = format!("docker://{REGISTRY}/{name}");
-        run("skopeo", &["--insecure-policy", "copy", "--quiet", "--preserve-digests", "--dest-tls-verify=false", &from, &to]);
+        run(
+            "skopeo",
+            &[
+                "--insecure-policy",
+                "copy",
+                "--quiet",
+                "--preserve-digests",
+                "--dest-tls-verify=false",
+                &from,
+                &to,
+            ],
+        );
     }
 }
 
@@ -130,12 +155,22 @@ pub(crate) async fn start(runtime: &ContainerRuntime, spec: &ContainerSpec) -> I
 /// Everything a container wrote, `o` or `e` and the line.
 pub(crate) async fn output(runtime: &ContainerRuntime, id: &str) -> Vec<String> {
     let (lines, _) = runtime.output(id, Some(0), 10_000).await.unwrap();
-    lines.into_iter().map(|line| format!("{} {}", if line.stderr { 'e' } else { 'o' }, line.text)).collect()
+    lines
+        .into_iter()
+        .map(|line| format!("{} {}", if line.stderr { 'e' } else { 'o' }, line.text))
+        .collect()
 }
 
 pub(crate) fn run(program: &str, arguments: &[&str]) {
-    let done = Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
-    assert!(done.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    let done = Command::new(program)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(
+        done.status.success(),
+        "{program} {arguments:?}: {}",
+        String::from_utf8_lossy(&done.stderr)
+    );
 }
 
 /// Loading such a program wants a privilege that a confined host may lack.

@@ -57,49 +57,67 @@ fn a_container_is_alone_and_without_privileges() {
 
 #[test]
 fn the_images_user_environment_and_folder_hold_unless_replaced() {
-    inside("isolation::the_images_user_environment_and_folder_hold_unless_replaced", async |here| {
-        let _registry = here.registry();
-        let layout = Layout::new(here.path("oci"))
-            .layer(Layer::busybox(), Packing::Gzip)
-            .config(json!({
-                "User": "web", "WorkingDir": "/data", "Env": ["PATH=/bin", "A=image", "B=image"],
-                "Entrypoint": ["/bin/sh", "-c"], "Cmd": ["id; pwd; echo $A $B; cat /etc/hostname"],
-            }))
-            .write();
-        here.push(&layout, "box:1");
-        let runtime = here.runtime();
-        let mut spec = shell("own", "");
-        spec.command.clear();
-        spec.env.push(("B".into(), "asked".into()));
-        start(&runtime, &spec).await;
-        assert_eq!(runtime.wait("own").await, Ok(Exit::Code(0)));
-        assert_eq!(
-            output(&runtime, "own").await,
-            ["o uid=33(web) gid=34(web) groups=77(media)", "o /data", "o image asked", "o own"]
-        );
-    });
+    inside(
+        "isolation::the_images_user_environment_and_folder_hold_unless_replaced",
+        async |here| {
+            let _registry = here.registry();
+            let layout = Layout::new(here.path("oci"))
+                .layer(Layer::busybox(), Packing::Gzip)
+                .config(json!({
+                    "User": "web", "WorkingDir": "/data", "Env": ["PATH=/bin", "A=image", "B=image"],
+                    "Entrypoint": ["/bin/sh", "-c"], "Cmd": ["id; pwd; echo $A $B; cat /etc/hostname"],
+                }))
+                .write();
+            here.push(&layout, "box:1");
+            let runtime = here.runtime();
+            let mut spec = shell("own", "");
+            spec.command.clear();
+            spec.env.push(("B".into(), "asked".into()));
+            start(&runtime, &spec).await;
+            assert_eq!(runtime.wait("own").await, Ok(Exit::Code(0)));
+            assert_eq!(
+                output(&runtime, "own").await,
+                [
+                    "o uid=33(web) gid=34(web) groups=77(media)",
+                    "o /data",
+                    "o image asked",
+                    "o own"
+                ]
+            );
+        },
+    );
 }
 
 #[test]
 fn a_command_joins_with_the_same_rights_and_a_bound() {
-    inside("isolation::a_command_joins_with_the_same_rights_and_a_bound", async |here| {
-        let _registry = here.registry();
-        here.push(&busybox(&here.path("oci")), "box:1");
-        let runtime = here.runtime();
-        start(&runtime, &shell("host", "exec sleep 100")).await;
-        let exec = async |command: &str, timeout_ms| {
-            let command = ["/bin/sh", "-c", command].map(String::from);
-            runtime.exec("host", &command, Duration::from_millis(timeout_ms)).await
-        };
-        assert_eq!(exec("exit 5", 5000).await, Ok(5));
-        assert_eq!(exec("hostname | grep -qx host", 5000).await, Ok(0));
-        assert_eq!(exec("grep -q '^Seccomp:.*2' /proc/self/status", 5000).await, Ok(0));
-        assert_eq!(exec("grep -q '^NoNewPrivs:.*1' /proc/self/status", 5000).await, Ok(0));
-        assert_eq!(exec("kill -9 $$", 5000).await, Ok(137));
-        assert!(matches!(exec("sleep 100", 200).await, Err(RuntimeError::Failed(_))));
-        let missing = runtime.exec("host", &["/no/such".to_owned()], Duration::from_secs(5)).await;
-        assert!(matches!(missing, Err(RuntimeError::CannotStart(_))), "{missing:?}");
-        assert_eq!(runtime.exec("other", &["/bin/true".to_owned()], Duration::from_secs(5)).await, Err(RuntimeError::NotFound));
-        runtime.remove("host").await.unwrap();
-    });
+    inside(
+        "isolation::a_command_joins_with_the_same_rights_and_a_bound",
+        async |here| {
+            let _registry = here.registry();
+            here.push(&busybox(&here.path("oci")), "box:1");
+            let runtime = here.runtime();
+            start(&runtime, &shell("host", "exec sleep 100")).await;
+            let exec = async |command: &str, timeout_ms| {
+                let command = ["/bin/sh", "-c", command].map(String::from);
+                runtime.exec("host", &command, Duration::from_millis(timeout_ms)).await
+            };
+            assert_eq!(exec("exit 5", 5000).await, Ok(5));
+            assert_eq!(exec("hostname | grep -qx host", 5000).await, Ok(0));
+            assert_eq!(exec("grep -q '^Seccomp:.*2' /proc/self/status", 5000).await, Ok(0));
+            assert_eq!(exec("grep -q '^NoNewPrivs:.*1' /proc/self/status", 5000).await, Ok(0));
+            assert_eq!(exec("kill -9 $$", 5000).await, Ok(137));
+            assert!(matches!(exec("sleep 100", 200).await, Err(RuntimeError::Failed(_))));
+            let missing = runtime
+                .exec("host", &["/no/such".to_owned()], Duration::from_secs(5))
+                .await;
+            assert!(matches!(missing, Err(RuntimeError::CannotStart(_))), "{missing:?}");
+            assert_eq!(
+                runtime
+                    .exec("other", &["/bin/true".to_owned()], Duration::from_secs(5))
+                    .await,
+                Err(RuntimeError::NotFound)
+            );
+            runtime.remove("host").await.unwrap();
+        },
+    );
 }

@@ -28,7 +28,12 @@ impl Drop for Running {
 /// Another machine on the node's network, which is also where the metadata address leads.
 fn world() {
     run("ip", &["netns", "add", "world"]);
-    run("ip", &["link", "add", "wire0", "type", "veth", "peer", "name", "wire1", "netns", "world"]);
+    run(
+        "ip",
+        &[
+            "link", "add", "wire0", "type", "veth", "peer", "name", "wire1", "netns", "world",
+        ],
+    );
     run("ip", &["addr", "add", &format!("{NODE}/24"), "dev", "wire0"]);
     run("ip", &["link", "set", "wire0", "up"]);
     run("ip", &["route", "add", "default", "via", OUTSIDE]);
@@ -55,7 +60,12 @@ fn server(place: &str, port: u16, folder: &std::path::Path) -> Running {
         command.args(["netns", "exec", "world", "busybox"]);
     }
     let port = port.to_string();
-    let child = command.args(["httpd", "-f", "-p", &port, "-h"]).arg(folder).stderr(Stdio::null()).spawn().unwrap();
+    let child = command
+        .args(["httpd", "-f", "-p", &port, "-h"])
+        .arg(folder)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     Running(child)
 }
 
@@ -84,80 +94,119 @@ fn get_soon(address: &str, port: u16) -> String {
 fn get_from_world(address: &str, port: u16) -> Option<String> {
     let url = format!("http://{address}:{port}/");
     let got = Command::new("ip")
-        .args(["netns", "exec", "world", "busybox", "timeout", "1", "busybox", "wget", "-q", "-O", "-", &url])
+        .args([
+            "netns", "exec", "world", "busybox", "timeout", "1", "busybox", "wget", "-q", "-O", "-", &url,
+        ])
         .output()
         .unwrap();
-    got.status.success().then(|| String::from_utf8_lossy(&got.stdout).into_owned())
+    got.status
+        .success()
+        .then(|| String::from_utf8_lossy(&got.stdout).into_owned())
 }
 
 #[test]
 fn a_published_port_leads_in_and_nothing_else_does() {
-    inside("network::a_published_port_leads_in_and_nothing_else_does", async |here| {
-        world();
-        let _registry = here.registry();
-        here.push(&busybox(&here.path("oci")), "box:1");
-        let runtime = here.runtime();
-        let mut spec = shell("web", "echo container >/data/index.html; httpd -p 80 -h /data; exec httpd -f -p 81 -h /data");
-        spec.published = vec![(80, 8080)];
-        let address = start(&runtime, &spec).await.to_string();
-        for node in ["127.0.0.1", NODE] {
-            assert_eq!(get_soon(node, 8080).trim(), "container", "{node}");
-        }
-        assert_eq!(get_from_world(NODE, 8080).as_deref().map(str::trim), Some("container"));
-        assert_eq!(get_soon(&address, 81).trim(), "container", "the node itself checks health there");
-        assert_eq!(get_from_world(&address, 80), None, "an address is not a published port");
-        assert_eq!(get_from_world(&address, 81), None);
+    inside(
+        "network::a_published_port_leads_in_and_nothing_else_does",
+        async |here| {
+            world();
+            let _registry = here.registry();
+            here.push(&busybox(&here.path("oci")), "box:1");
+            let runtime = here.runtime();
+            let mut spec = shell(
+                "web",
+                "echo container >/data/index.html; httpd -p 80 -h /data; exec httpd -f -p 81 -h /data",
+            );
+            spec.published = vec![(80, 8080)];
+            let address = start(&runtime, &spec).await.to_string();
+            for node in ["127.0.0.1", NODE] {
+                assert_eq!(get_soon(node, 8080).trim(), "container", "{node}");
+            }
+            assert_eq!(get_from_world(NODE, 8080).as_deref().map(str::trim), Some("container"));
+            assert_eq!(
+                get_soon(&address, 81).trim(),
+                "container",
+                "the node itself checks health there"
+            );
+            assert_eq!(get_from_world(&address, 80), None, "an address is not a published port");
+            assert_eq!(get_from_world(&address, 81), None);
 
-        let mut taken = shell("late", "exec sleep 9");
-        taken.published = vec![(80, 8080)];
-        let image = runtime.pull(&taken.image).await.unwrap();
-        let refused = runtime.start(&taken, &image).await;
-        assert_eq!(refused, Err(RuntimeError::CannotStart("node port 8080 is taken by web".into())));
-        taken.published = vec![(80, 22)];
-        let refused = runtime.start(&taken, &image).await;
-        assert_eq!(refused, Err(RuntimeError::CannotStart("node port 22 is taken by the node".into())));
+            let mut taken = shell("late", "exec sleep 9");
+            taken.published = vec![(80, 8080)];
+            let image = runtime.pull(&taken.image).await.unwrap();
+            let refused = runtime.start(&taken, &image).await;
+            assert_eq!(
+                refused,
+                Err(RuntimeError::CannotStart("node port 8080 is taken by web".into()))
+            );
+            taken.published = vec![(80, 22)];
+            let refused = runtime.start(&taken, &image).await;
+            assert_eq!(
+                refused,
+                Err(RuntimeError::CannotStart("node port 22 is taken by the node".into()))
+            );
 
-        runtime.remove("web").await.unwrap();
-        assert_eq!(get(NODE, 8080), None);
-        taken.published = vec![(80, 8080)];
-        assert_eq!(runtime.start(&taken, &image).await.unwrap().to_string(), address, "addresses are used again");
-        runtime.remove("late").await.unwrap();
-    });
+            runtime.remove("web").await.unwrap();
+            assert_eq!(get(NODE, 8080), None);
+            taken.published = vec![(80, 8080)];
+            assert_eq!(
+                runtime.start(&taken, &image).await.unwrap().to_string(),
+                address,
+                "addresses are used again"
+            );
+            runtime.remove("late").await.unwrap();
+        },
+    );
 }
 
 #[test]
 fn a_container_reaches_the_world_and_its_neighbours_but_not_the_node() {
-    inside("network::a_container_reaches_the_world_and_its_neighbours_but_not_the_node", async |here| {
-        world();
-        let _registry = here.registry();
-        here.push(&busybox(&here.path("oci")), "box:1");
-        let runtime = here.runtime();
-        let _world = server("world", 80, &here.path("world"));
-        let _node = server("node", 9000, &here.path("node"));
-        assert_eq!(get_soon(OUTSIDE, 80), "world");
-        assert_eq!(get_soon(METADATA, 80), "world", "the node itself may ask for metadata");
-        assert_eq!(get_soon(NODE, 9000), "node");
-        let mut web = shell("web", "echo neighbour >/data/index.html; exec httpd -f -p 80 -h /data");
-        web.published = vec![(80, 8080)];
-        let neighbour = start(&runtime, &web).await;
-        get_soon(NODE, 8080);
-        let asks = [
-            format!("{OUTSIDE}:80"),
-            format!("{neighbour}:80"),
-            format!("{NODE}:8080"),
-            format!("{METADATA}:80"),
-            format!("{NODE}:9000"),
-            "10.88.0.1:9000".into(),
-            "127.0.0.1:9000".into(),
-        ];
-        let commands = asks.map(|url| format!("timeout 1 wget -q -O - http://{url}/ 2>/dev/null || echo nothing; echo;"));
-        start(&runtime, &shell("asks", &commands.concat())).await;
-        runtime.wait("asks").await.unwrap();
-        let mut lines = output(&runtime, "asks").await;
-        lines.retain(|line| line != "o ");
-        assert_eq!(lines, ["o world", "o neighbour", "o neighbour", "o nothing", "o nothing", "o nothing", "o nothing"]);
-        for id in ["web", "asks"] {
-            runtime.remove(id).await.unwrap();
-        }
-    });
+    inside(
+        "network::a_container_reaches_the_world_and_its_neighbours_but_not_the_node",
+        async |here| {
+            world();
+            let _registry = here.registry();
+            here.push(&busybox(&here.path("oci")), "box:1");
+            let runtime = here.runtime();
+            let _world = server("world", 80, &here.path("world"));
+            let _node = server("node", 9000, &here.path("node"));
+            assert_eq!(get_soon(OUTSIDE, 80), "world");
+            assert_eq!(get_soon(METADATA, 80), "world", "the node itself may ask for metadata");
+            assert_eq!(get_soon(NODE, 9000), "node");
+            let mut web = shell("web", "echo neighbour >/data/index.html; exec httpd -f -p 80 -h /data");
+            web.published = vec![(80, 8080)];
+            let neighbour = start(&runtime, &web).await;
+            get_soon(NODE, 8080);
+            let asks = [
+                format!("{OUTSIDE}:80"),
+                format!("{neighbour}:80"),
+                format!("{NODE}:8080"),
+                format!("{METADATA}:80"),
+                format!("{NODE}:9000"),
+                "10.88.0.1:9000".into(),
+                "127.0.0.1:9000".into(),
+            ];
+            let commands =
+                asks.map(|url| format!("timeout 1 wget -q -O - http://{url}/ 2>/dev/null || echo nothing; echo;"));
+            start(&runtime, &shell("asks", &commands.concat())).await;
+            runtime.wait("asks").await.unwrap();
+            let mut lines = output(&runtime, "asks").await;
+            lines.retain(|line| line != "o ");
+            assert_eq!(
+                lines,
+                [
+                    "o world",
+                    "o neighbour",
+                    "o neighbour",
+                    "o nothing",
+                    "o nothing",
+                    "o nothing",
+                    "o nothing"
+                ]
+            );
+            for id in ["web", "asks"] {
+                runtime.remove(id).await.unwrap();
+            }
+        },
+    );
 }

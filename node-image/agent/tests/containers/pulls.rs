@@ -13,43 +13,62 @@ use super::inside::{REGISTRY, Surroundings, inside, output, run, shell, start};
 
 #[test]
 fn layers_of_every_packing_stack_with_their_deletions() {
-    inside("pulls::layers_of_every_packing_stack_with_their_deletions", async |here| {
-        let _registry = here.registry();
-        let layout = Layout::new(here.path("oci"))
-            .layer(
-                Layer::busybox()
-                    .file("data/kept", 0o644, b"1")
-                    .file("data/deleted", 0o644, b"1")
-                    .folder("data/opaque")
-                    .file("data/opaque/old", 0o644, b"1")
-                    .file("data/becomes-folder", 0o644, b"1"),
-                Packing::Zstd,
-            )
-            .layer(
-                Layer::new()
-                    .file("data/.wh.deleted", 0, b"")
-                    .file("data/opaque/.wh..wh..opq", 0, b"")
-                    .file("data/opaque/new", 0o4755, b"2")
-                    .file("data/becomes-folder/in", 0o600, b"2")
-                    .link(EntryType::Link, "data/hard", "data/opaque/new"),
-                Packing::Gzip,
-            )
-            .layer(Layer::new().file("data/kept", 0o644, b"three"), Packing::Plain)
-            .write();
-        here.push(&layout, "box:1");
-        let runtime = here.runtime();
-        let commands = "cd /data; ls *; cat kept; echo; stat -c '%a %h' hard; rm -r opaque; echo 4 >kept; ls";
-        start(&runtime, &shell("stack", commands)).await;
-        assert_eq!(runtime.wait("stack").await, Ok(Exit::Code(0)));
-        let first = output(&runtime, "stack").await.join("\n");
-        let expected = [
-            "hard", "kept", "", "becomes-folder:", "in", "", "opaque:", "new", "three", "4755 2", "becomes-folder", "hard", "kept",
-        ];
-        assert_eq!(first, expected.map(|line| format!("o {line}")).join("\n"));
-        start(&runtime, &shell("again", commands)).await;
-        runtime.wait("again").await.unwrap();
-        assert_eq!(output(&runtime, "again").await.join("\n"), first, "what a container writes stays its own");
-    });
+    inside(
+        "pulls::layers_of_every_packing_stack_with_their_deletions",
+        async |here| {
+            let _registry = here.registry();
+            let layout = Layout::new(here.path("oci"))
+                .layer(
+                    Layer::busybox()
+                        .file("data/kept", 0o644, b"1")
+                        .file("data/deleted", 0o644, b"1")
+                        .folder("data/opaque")
+                        .file("data/opaque/old", 0o644, b"1")
+                        .file("data/becomes-folder", 0o644, b"1"),
+                    Packing::Zstd,
+                )
+                .layer(
+                    Layer::new()
+                        .file("data/.wh.deleted", 0, b"")
+                        .file("data/opaque/.wh..wh..opq", 0, b"")
+                        .file("data/opaque/new", 0o4755, b"2")
+                        .file("data/becomes-folder/in", 0o600, b"2")
+                        .link(EntryType::Link, "data/hard", "data/opaque/new"),
+                    Packing::Gzip,
+                )
+                .layer(Layer::new().file("data/kept", 0o644, b"three"), Packing::Plain)
+                .write();
+            here.push(&layout, "box:1");
+            let runtime = here.runtime();
+            let commands = "cd /data; ls *; cat kept; echo; stat -c '%a %h' hard; rm -r opaque; echo 4 >kept; ls";
+            start(&runtime, &shell("stack", commands)).await;
+            assert_eq!(runtime.wait("stack").await, Ok(Exit::Code(0)));
+            let first = output(&runtime, "stack").await.join("\n");
+            let expected = [
+                "hard",
+                "kept",
+                "",
+                "becomes-folder:",
+                "in",
+                "",
+                "opaque:",
+                "new",
+                "three",
+                "4755 2",
+                "becomes-folder",
+                "hard",
+                "kept",
+            ];
+            assert_eq!(first, expected.map(|line| format!("o {line}")).join("\n"));
+            start(&runtime, &shell("again", commands)).await;
+            runtime.wait("again").await.unwrap();
+            assert_eq!(
+                output(&runtime, "again").await.join("\n"),
+                first,
+                "what a container writes stays its own"
+            );
+        },
+    );
 }
 
 #[test]
@@ -73,10 +92,28 @@ fn layers_that_reach_outside_or_lie_are_refused() {
         }
         // What a link leads to is looked for inside: these are fine, and harmless.
         for (name, layer) in [
-            ("absolute-link", Layer::new().link(EntryType::Symlink, "out", &secret_folder).file("out/secret", 0o644, b"x")),
-            ("link-to-root", Layer::new().link(EntryType::Symlink, "out", "/").file("out/secret", 0o644, b"x")),
-            ("absolute-name", Layer::new().file(&secret.display().to_string(), 0o644, b"x")),
-            ("link-over-link", Layer::new().link(EntryType::Symlink, "a", &secret.display().to_string()).file("a", 0o644, b"x")),
+            (
+                "absolute-link",
+                Layer::new()
+                    .link(EntryType::Symlink, "out", &secret_folder)
+                    .file("out/secret", 0o644, b"x"),
+            ),
+            (
+                "link-to-root",
+                Layer::new()
+                    .link(EntryType::Symlink, "out", "/")
+                    .file("out/secret", 0o644, b"x"),
+            ),
+            (
+                "absolute-name",
+                Layer::new().file(&secret.display().to_string(), 0o644, b"x"),
+            ),
+            (
+                "link-over-link",
+                Layer::new()
+                    .link(EntryType::Symlink, "a", &secret.display().to_string())
+                    .file("a", 0o644, b"x"),
+            ),
         ] {
             push_raw(here, name, layer);
             // Refused or not is the archive's business; outside nothing changes.
@@ -85,11 +122,17 @@ fn layers_that_reach_outside_or_lie_are_refused() {
         assert_eq!(fs::read_to_string(&secret).unwrap(), "untouched");
 
         let honest = Layout::new(here.path("lies"));
-        let layer = honest.layer_called(b"not even an archive", Packing::Gzip, digest(b"something else")).write();
+        let layer = honest
+            .layer_called(b"not even an archive", Packing::Gzip, digest(b"something else"))
+            .write();
         here.push(&layer, "lies:1");
         let refused = runtime.pull(&format!("{REGISTRY}/lies:1")).await;
         assert!(matches!(refused, Err(RuntimeError::BadImage(_))), "{refused:?}");
-        assert_eq!(fs::read_dir(here.path("images/layers")).unwrap().count(), kept(&runtime), "no half layer is kept");
+        assert_eq!(
+            fs::read_dir(here.path("images/layers")).unwrap().count(),
+            kept(&runtime),
+            "no half layer is kept"
+        );
     });
 }
 
@@ -99,7 +142,10 @@ fn kept(_: &ContainerRuntime) -> usize {
 }
 
 fn push_raw(here: &Surroundings, name: &str, layer: Layer) {
-    here.push(&Layout::new(here.path(name)).layer(layer, Packing::Gzip).write(), &format!("{name}:1"));
+    here.push(
+        &Layout::new(here.path(name)).layer(layer, Packing::Gzip).write(),
+        &format!("{name}:1"),
+    );
 }
 
 #[test]
@@ -110,11 +156,20 @@ fn each_refusal_of_a_registry_says_what_to_do_next() {
         let runtime = here.runtime();
         let pull = async |name: &str| runtime.pull(name).await.map(|image| image.digest);
         let here_already = pull(&format!("{REGISTRY}/box:1")).await.unwrap();
-        for name in [format!("{REGISTRY}/box:2"), format!("{REGISTRY}/nowhere:1"), "Not A Name".into()] {
+        for name in [
+            format!("{REGISTRY}/box:2"),
+            format!("{REGISTRY}/nowhere:1"),
+            "Not A Name".into(),
+        ] {
             let refused = pull(&name).await;
-            assert!(matches!(refused, Err(RuntimeError::NoSuchImage(_))), "{name}: {refused:?}");
+            assert!(
+                matches!(refused, Err(RuntimeError::NoSuchImage(_))),
+                "{name}: {refused:?}"
+            );
         }
-        let damaged = Layout::new(here.path("damaged")).layer(Layer::new().file("damaged", 0o644, b"x"), Packing::Plain).write();
+        let damaged = Layout::new(here.path("damaged"))
+            .layer(Layer::new().file("damaged", 0o644, b"x"), Packing::Plain)
+            .write();
         here.push(&damaged, "damaged:1");
         damage_last_blob(here);
         let refused = pull(&format!("{REGISTRY}/damaged:1")).await;
@@ -123,9 +178,23 @@ fn each_refusal_of_a_registry_says_what_to_do_next() {
         drop(registry);
         let refused = pull(&format!("{REGISTRY}/box:2")).await;
         assert!(matches!(refused, Err(RuntimeError::RegistryAway(_))), "{refused:?}");
-        assert_eq!(pull(&format!("{REGISTRY}/box:1")).await, Ok(here_already.clone()), "the image that is here serves");
-        assert_eq!(pull(&format!("{REGISTRY}/box@{here_already}")).await, Ok(here_already), "a digest needs no asking");
-        for (status, away) in [("503 x", true), ("429 x", true), ("401 x", false), ("403 x", false), ("404 x", false)] {
+        assert_eq!(
+            pull(&format!("{REGISTRY}/box:1")).await,
+            Ok(here_already.clone()),
+            "the image that is here serves"
+        );
+        assert_eq!(
+            pull(&format!("{REGISTRY}/box@{here_already}")).await,
+            Ok(here_already),
+            "a digest needs no asking"
+        );
+        for (status, away) in [
+            ("503 x", true),
+            ("429 x", true),
+            ("401 x", false),
+            ("403 x", false),
+            ("404 x", false),
+        ] {
             let server = one_answer(status);
             let refused = pull(&format!("{REGISTRY}/other:1")).await;
             match refused {
@@ -145,12 +214,18 @@ fn a_full_disk_is_told_from_a_bad_image() {
         here.push(&busybox(&here.path("oci")), "box:1");
         let images = here.path("images");
         fs::create_dir_all(&images).unwrap();
-        run("mount", &["-t", "tmpfs", "-o", "size=1m", "none", images.to_str().unwrap()]);
+        run(
+            "mount",
+            &["-t", "tmpfs", "-o", "size=1m", "none", images.to_str().unwrap()],
+        );
         let runtime = here.runtime();
         let refused = runtime.pull(&format!("{REGISTRY}/box:1")).await;
         assert!(matches!(refused, Err(RuntimeError::Full(_))), "{refused:?}");
         run("mount", &["-o", "remount,size=64m", images.to_str().unwrap()]);
-        runtime.pull(&format!("{REGISTRY}/box:1")).await.expect("with room it works");
+        runtime
+            .pull(&format!("{REGISTRY}/box:1"))
+            .await
+            .expect("with room it works");
     });
 }
 
@@ -192,7 +267,10 @@ fn damage_last_blob(here: &Surroundings) {
 
 /// A server in the registry's place that says the same to everybody.
 fn one_answer(status: &'static str) -> impl Drop {
-    struct Server(std::sync::Arc<std::sync::atomic::AtomicBool>, Option<std::thread::JoinHandle<()>>);
+    struct Server(
+        std::sync::Arc<std::sync::atomic::AtomicBool>,
+        Option<std::thread::JoinHandle<()>>,
+    );
     impl Drop for Server {
         fn drop(&mut self) {
             self.0.store(true, std::sync::atomic::Ordering::SeqCst);
@@ -210,7 +288,10 @@ fn one_answer(status: &'static str) -> impl Drop {
             }
             let mut stream = stream.unwrap();
             let _ = stream.read(&mut [0; 4096]);
-            let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {status}\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
+            );
         }
     });
     Server(stop, Some(thread))

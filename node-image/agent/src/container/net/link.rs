@@ -65,9 +65,10 @@ pub(crate) fn attach(link: &Link, pid: i32, pidfd: BorrowedFd<'_>) -> io::Result
     let peer = Attributes::after(&link_header(0, 0))
         .with_name(IFLA_IFNAME, INNER_NAME)
         .with(IFLA_NET_NS_PID, &pid.to_ne_bytes());
-    let info = Attributes::default()
-        .with(IFLA_INFO_KIND, b"veth")
-        .with_nested(IFLA_INFO_DATA, &Attributes::default().with_nested(VETH_INFO_PEER, &peer));
+    let info = Attributes::default().with(IFLA_INFO_KIND, b"veth").with_nested(
+        IFLA_INFO_DATA,
+        &Attributes::default().with_nested(VETH_INFO_PEER, &peer),
+    );
     let pair = Message::new(RTM_NEWLINK, CREATE | EXCLUSIVE, &link_header(0, UP))
         .with_name(IFLA_IFNAME, &link.outer)
         .with(IFLA_MASTER, &bridge.to_ne_bytes())
@@ -102,7 +103,16 @@ fn new_address(index: u32, address: Ipv4Addr, prefix: u8) -> Message {
 
 fn default_route(index: u32, gateway: Ipv4Addr) -> Message {
     let scope_everywhere = 0;
-    let mut header = vec![INET, 0, 0, 0, TABLE_MAIN, PROTOCOL_STATIC, scope_everywhere, TYPE_UNICAST];
+    let mut header = vec![
+        INET,
+        0,
+        0,
+        0,
+        TABLE_MAIN,
+        PROTOCOL_STATIC,
+        scope_everywhere,
+        TYPE_UNICAST,
+    ];
     header.extend(0_u32.to_ne_bytes());
     Message::new(RTM_NEWROUTE, CREATE | EXCLUSIVE, &header)
         .with(RTA_GATEWAY, &gateway.octets())

@@ -72,7 +72,12 @@ struct Member {
 impl Network {
     /// Makes the bridge and an empty ruleset.
     pub(crate) fn set_up(subnet: Subnet, blocked: Vec<Subnet>, reserved_ports: Vec<u16>) -> Result<Self, NetworkError> {
-        let network = Self { subnet, blocked, reserved_ports, members: Mutex::default() };
+        let network = Self {
+            subnet,
+            blocked,
+            reserved_ports,
+            members: Mutex::default(),
+        };
         let gateway = network.gateway()?;
         link::ensure_bridge(BRIDGE, gateway, subnet.prefix).map_err(system("make the bridge"))?;
         for (path, value) in [
@@ -94,13 +99,19 @@ impl Network {
         let mut members = self.members();
         for (_, node_port) in ports {
             if self.reserved_ports.contains(node_port) {
-                return Err(NetworkError::PortTaken { port: *node_port, by: "the node".into() });
+                return Err(NetworkError::PortTaken {
+                    port: *node_port,
+                    by: "the node".into(),
+                });
             }
-            let taken = members.iter().find(|(other, member)| {
-                other.as_str() != id && member.ports.iter().any(|(_, port)| port == node_port)
-            });
+            let taken = members
+                .iter()
+                .find(|(other, member)| other.as_str() != id && member.ports.iter().any(|(_, port)| port == node_port));
             if let Some((other, _)) = taken {
-                return Err(NetworkError::PortTaken { port: *node_port, by: other.clone() });
+                return Err(NetworkError::PortTaken {
+                    port: *node_port,
+                    by: other.clone(),
+                });
             }
         }
         let address = match members.get(id) {
@@ -108,10 +119,22 @@ impl Network {
             None => self.free_address(&members).ok_or(NetworkError::NoAddress)?,
         };
         let mut wanted = members.clone();
-        wanted.insert(id.to_owned(), Member { address, ports: ports.to_vec() });
+        wanted.insert(
+            id.to_owned(),
+            Member {
+                address,
+                ports: ports.to_vec(),
+            },
+        );
         self.apply(&wanted)?;
         *members = wanted;
-        Ok(Link { bridge: BRIDGE.into(), outer: outer_name(address), address, prefix: self.subnet.prefix, gateway })
+        Ok(Link {
+            bridge: BRIDGE.into(),
+            outer: outer_name(address),
+            address,
+            prefix: self.subnet.prefix,
+            gateway,
+        })
     }
 
     /// Takes the address and the ports back. The link itself goes with the container's namespace; where that lingers,
@@ -138,7 +161,12 @@ impl Network {
                 })
             })
             .collect();
-        let facts = Facts { bridge: BRIDGE, subnet: self.subnet, blocked: &self.blocked, published: &published };
+        let facts = Facts {
+            bridge: BRIDGE,
+            subnet: self.subnet,
+            blocked: &self.blocked,
+            published: &published,
+        };
         nft::replace(TABLE, &rules::chains(&facts)).map_err(system("replace the packet rules"))
     }
 
@@ -174,11 +202,28 @@ mod tests {
 
     #[test]
     fn a_subnet_gives_its_hosts_and_neither_of_its_ends() {
-        let subnet = Subnet { address: Ipv4Addr::new(10, 88, 0, 77), prefix: 30 };
+        let subnet = Subnet {
+            address: Ipv4Addr::new(10, 88, 0, 77),
+            prefix: 30,
+        };
         let hosts: Vec<_> = (0..5).map(|number| subnet.host(number)).collect();
         let host = |last| Some(Ipv4Addr::new(10, 88, 0, last));
         assert_eq!(hosts, [None, host(77), host(78), None, None]);
-        assert_eq!(Subnet { address: Ipv4Addr::UNSPECIFIED, prefix: 0 }.mask(), 0);
-        assert_eq!(Subnet { address: Ipv4Addr::UNSPECIFIED, prefix: 32 }.mask(), u32::MAX);
+        assert_eq!(
+            Subnet {
+                address: Ipv4Addr::UNSPECIFIED,
+                prefix: 0
+            }
+            .mask(),
+            0
+        );
+        assert_eq!(
+            Subnet {
+                address: Ipv4Addr::UNSPECIFIED,
+                prefix: 32
+            }
+            .mask(),
+            u32::MAX
+        );
     }
 }

@@ -36,7 +36,11 @@ impl Message {
     pub(crate) fn new(kind: u16, flags: u16, fixed: &[u8]) -> Self {
         let mut body = fixed.to_vec();
         pad(&mut body);
-        Self { kind, flags: flags | NLM_F_REQUEST, body }
+        Self {
+            kind,
+            flags: flags | NLM_F_REQUEST,
+            body,
+        }
     }
 
     /// Adds an attribute.
@@ -58,7 +62,11 @@ impl Message {
 
     fn encode(&self, sequence: u32, acknowledge: bool, into: &mut Vec<u8>) {
         let length = u32::try_from(HEADER_BYTES + self.body.len()).expect("messages are a few KiB long");
-        let flags = if acknowledge { self.flags | NLM_F_ACK } else { self.flags };
+        let flags = if acknowledge {
+            self.flags | NLM_F_ACK
+        } else {
+            self.flags
+        };
         into.extend(length.to_ne_bytes());
         into.extend(self.kind.to_ne_bytes());
         into.extend(flags.to_ne_bytes());
@@ -194,7 +202,13 @@ mod tests {
         let message = Message::new(0x10, 0, &[1, 2, 3, 4])
             .with_name(1, "ab")
             .with_nested(2, Attributes::default().with(3, &[5]));
-        assert_eq!(message.to_string(), "0010 001 01020304 0700 0100 61620000 0c00 0280 0500 0300 05000000".replacen(' ', "_", 2).replace(' ', "").replace('_', " "));
+        assert_eq!(
+            message.to_string(),
+            "0010 001 01020304 0700 0100 61620000 0c00 0280 0500 0300 05000000"
+                .replacen(' ', "_", 2)
+                .replace(' ', "")
+                .replace('_', " ")
+        );
     }
 
     #[test]

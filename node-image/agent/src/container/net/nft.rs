@@ -146,7 +146,9 @@ fn delete_table(table: &str) -> Message {
 
 fn new_chain(table: &str, hook: Hook) -> Message {
     let (kind, number, priority) = hook.place();
-    let place = Attributes::default().with(1, &number.to_be_bytes()).with(2, &priority.to_be_bytes());
+    let place = Attributes::default()
+        .with(1, &number.to_be_bytes())
+        .with(2, &priority.to_be_bytes());
     Message::new(NEW_CHAIN, CREATE, &header())
         .with_name(1, table)
         .with_name(3, hook.name())
@@ -155,10 +157,13 @@ fn new_chain(table: &str, hook: Hook) -> Message {
 }
 
 fn new_rule(table: &str, hook: Hook, rule: &[Expression]) -> Message {
-    let expressions = rule.iter().flat_map(encode).fold(Attributes::default(), |list, (name, data)| {
-        let element = Attributes::default().with_name(1, name).with_nested(2, &data);
-        list.with_nested(1, &element)
-    });
+    let expressions = rule
+        .iter()
+        .flat_map(encode)
+        .fold(Attributes::default(), |list, (name, data)| {
+            let element = Attributes::default().with_name(1, name).with_nested(2, &data);
+            list.with_nested(1, &element)
+        });
     Message::new(NEW_RULE, CREATE | APPEND, &header())
         .with_name(1, table)
         .with_name(2, hook.name())
@@ -178,7 +183,9 @@ fn encode(expression: &Expression) -> Vec<(&'static str, Attributes)> {
             let zero = vec![0; mask.len()];
             vec![(
                 "bitwise",
-                words(&[(1, 1), (2, 1), (3, length)]).with_nested(4, &value(mask)).with_nested(5, &value(&zero)),
+                words(&[(1, 1), (2, 1), (3, length)])
+                    .with_nested(4, &value(mask))
+                    .with_nested(5, &value(&zero)),
             )]
         }
         Expression::Equal(bytes) => vec![("cmp", words(&[(1, 1), (2, 0)]).with_nested(3, &value(bytes)))],
@@ -188,7 +195,10 @@ fn encode(expression: &Expression) -> Vec<(&'static str, Attributes)> {
         Expression::Masquerade => vec![("masq", Attributes::default())],
         Expression::Destination(address, port) => vec![
             ("immediate", words(&[(1, 1)]).with_nested(2, &value(&address.octets()))),
-            ("immediate", words(&[(1, 2)]).with_nested(2, &value(&port.to_be_bytes()))),
+            (
+                "immediate",
+                words(&[(1, 2)]).with_nested(2, &value(&port.to_be_bytes())),
+            ),
             ("nat", words(&[(1, 1), (2, u32::from(FAMILY_IPV4)), (3, 1), (5, 2)])),
         ],
     }
@@ -221,5 +231,7 @@ fn value(bytes: &[u8]) -> Attributes {
 }
 
 fn words(pairs: &[(u16, u32)]) -> Attributes {
-    pairs.iter().fold(Attributes::default(), |attributes, (kind, word)| attributes.with(*kind, &word.to_be_bytes()))
+    pairs.iter().fold(Attributes::default(), |attributes, (kind, word)| {
+        attributes.with(*kind, &word.to_be_bytes())
+    })
 }

@@ -33,14 +33,33 @@ pub(crate) struct Facts<'a> {
 
 /// All chains of the node's table.
 pub(crate) fn chains(facts: &Facts<'_>) -> Vec<Chain> {
-    let rewrites: Vec<_> = facts.published.iter().flat_map(|port| [rewrite(port, TCP), rewrite(port, UDP)]).collect();
+    let rewrites: Vec<_> = facts
+        .published
+        .iter()
+        .flat_map(|port| [rewrite(port, TCP), rewrite(port, UDP)])
+        .collect();
     vec![
-        Chain { hook: Hook::NatPrerouting, rules: rewrites.clone() },
+        Chain {
+            hook: Hook::NatPrerouting,
+            rules: rewrites.clone(),
+        },
         // For what the node itself sends to a published port.
-        Chain { hook: Hook::NatOutput, rules: rewrites },
-        Chain { hook: Hook::NatPostrouting, rules: sources(facts) },
-        Chain { hook: Hook::FilterForward, rules: forward(facts) },
-        Chain { hook: Hook::FilterInput, rules: input(facts) },
+        Chain {
+            hook: Hook::NatOutput,
+            rules: rewrites,
+        },
+        Chain {
+            hook: Hook::NatPostrouting,
+            rules: sources(facts),
+        },
+        Chain {
+            hook: Hook::FilterForward,
+            rules: forward(facts),
+        },
+        Chain {
+            hook: Hook::FilterInput,
+            rules: input(facts),
+        },
     ]
 }
 
@@ -55,14 +74,33 @@ fn rewrite(port: &Published, protocol: u8) -> Vec<Expression> {
 }
 
 fn sources(facts: &Facts<'_>) -> Vec<Vec<Expression>> {
-    let loopback = Subnet { address: Ipv4Addr::new(127, 0, 0, 0), prefix: 8 };
+    let loopback = Subnet {
+        address: Ipv4Addr::new(127, 0, 0, 0),
+        prefix: 8,
+    };
     vec![
         // A container talks to the world as the node.
-        [within(Load::Source, facts.subnet), not_out_by(facts), vec![Expression::Masquerade]].concat(),
+        [
+            within(Load::Source, facts.subnet),
+            not_out_by(facts),
+            vec![Expression::Masquerade],
+        ]
+        .concat(),
         // A container talks to a neighbour through a published port: the answer has to come back through the node.
-        [within(Load::Source, facts.subnet), out_by(facts), rewritten(), vec![Expression::Masquerade]].concat(),
+        [
+            within(Load::Source, facts.subnet),
+            out_by(facts),
+            rewritten(),
+            vec![Expression::Masquerade],
+        ]
+        .concat(),
         // The node talks to its own published port on 127.0.0.1.
-        [within(Load::Source, loopback), out_by(facts), vec![Expression::Masquerade]].concat(),
+        [
+            within(Load::Source, loopback),
+            out_by(facts),
+            vec![Expression::Masquerade],
+        ]
+        .concat(),
     ]
 }
 
@@ -70,7 +108,14 @@ fn forward(facts: &Facts<'_>) -> Vec<Vec<Expression>> {
     let mut rules: Vec<_> = facts
         .blocked
         .iter()
-        .map(|network| [in_by(facts), within(Load::Destination, *network), vec![Expression::Drop]].concat())
+        .map(|network| {
+            [
+                in_by(facts),
+                within(Load::Destination, *network),
+                vec![Expression::Drop],
+            ]
+            .concat()
+        })
         .collect();
     // From outside only what a published port let in, and answers.
     rules.push([out_by(facts), answer(), vec![Expression::Accept]].concat());
@@ -78,7 +123,10 @@ fn forward(facts: &Facts<'_>) -> Vec<Vec<Expression>> {
     rules.push(
         [
             out_by(facts),
-            vec![Expression::Load(Load::InName), Expression::Differs(interface(facts.bridge))],
+            vec![
+                Expression::Load(Load::InName),
+                Expression::Differs(interface(facts.bridge)),
+            ],
             vec![Expression::Drop],
         ]
         .concat(),
@@ -106,7 +154,10 @@ fn out_by(facts: &Facts<'_>) -> Vec<Expression> {
 }
 
 fn not_out_by(facts: &Facts<'_>) -> Vec<Expression> {
-    vec![Expression::Load(Load::OutName), Expression::Differs(interface(facts.bridge))]
+    vec![
+        Expression::Load(Load::OutName),
+        Expression::Differs(interface(facts.bridge)),
+    ]
 }
 
 fn within(load: Load, network: Subnet) -> Vec<Expression> {
@@ -139,14 +190,29 @@ mod tests {
     use crate::container::net::nft;
 
     fn facts(published: &[Published]) -> Vec<Chain> {
-        let subnet = Subnet { address: Ipv4Addr::new(10, 88, 0, 0), prefix: 16 };
-        let blocked = [Subnet { address: Ipv4Addr::new(169, 254, 0, 0), prefix: 16 }];
-        chains(&Facts { bridge: "isobar0", subnet, blocked: &blocked, published })
+        let subnet = Subnet {
+            address: Ipv4Addr::new(10, 88, 0, 0),
+            prefix: 16,
+        };
+        let blocked = [Subnet {
+            address: Ipv4Addr::new(169, 254, 0, 0),
+            prefix: 16,
+        }];
+        chains(&Facts {
+            bridge: "isobar0",
+            subnet,
+            blocked: &blocked,
+            published,
+        })
     }
 
     #[test]
     fn each_published_port_leads_in_from_outside_and_from_the_node_itself() {
-        let port = Published { node_port: 8080, address: Ipv4Addr::new(10, 88, 0, 2), container_port: 80 };
+        let port = Published {
+            node_port: 8080,
+            address: Ipv4Addr::new(10, 88, 0, 2),
+            container_port: 80,
+        };
         let (none, one) = (facts(&[]), facts(&[port]));
         for (without, with) in none.iter().zip(&one) {
             let more = with.rules.len() - without.rules.len();
@@ -155,7 +221,12 @@ mod tests {
                 Hook::NatPostrouting | Hook::FilterForward | Hook::FilterInput => assert_eq!(more, 0),
             }
         }
-        assert!(one[0].rules.iter().all(|rule| rule.contains(&Expression::Destination(port.address, 80))));
+        assert!(
+            one[0]
+                .rules
+                .iter()
+                .all(|rule| rule.contains(&Expression::Destination(port.address, 80)))
+        );
     }
 
     #[test]
@@ -174,7 +245,11 @@ mod tests {
 
     #[test]
     fn the_batch_for_a_known_set_is_these_bytes() {
-        let port = Published { node_port: 8080, address: Ipv4Addr::new(10, 88, 0, 2), container_port: 80 };
+        let port = Published {
+            node_port: 8080,
+            address: Ipv4Addr::new(10, 88, 0, 2),
+            container_port: 80,
+        };
         let messages = nft::batch("isobar", &facts(&[port]));
         let text: String = messages.iter().map(|message| format!("{message}\n")).collect();
         expect_test::expect_file!["../testdata/rules.hex"].assert_eq(&text);
