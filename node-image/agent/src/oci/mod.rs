@@ -3,6 +3,7 @@
 
 pub(crate) mod config;
 mod decompress;
+mod reference;
 mod registry;
 pub(crate) mod unpack;
 
@@ -105,8 +106,7 @@ impl<U: Unpack> ImageStore<U> {
 
     /// Makes an image be there. A tag is asked for each time; while the registry is away, what it last meant serves.
     pub(crate) async fn pull(&self, named: &str) -> Result<Arc<Image>, RuntimeError> {
-        let reference: Reference = named
-            .parse()
+        let reference = reference::parse(named)
             .map_err(|error| RuntimeError::NoSuchImage(format!("`{named}` names no image: {error}")))?;
         if let Some(image) = reference.digest().and_then(|digest| self.get(digest)) {
             return Ok(image);
