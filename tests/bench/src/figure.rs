@@ -173,8 +173,8 @@ mod tests {
 
     #[test]
     fn an_absent_peer_is_null_never_a_number() {
-        let line = figure(Peer::Absent("not installed".into()), Some(Target::TimesPeer(1.0))).line();
-        let json = serde_json::to_string(&line).unwrap();
+        let absent = figure(Peer::Absent("not installed".into()), Some(Target::TimesPeer(1.0)));
+        let json = serde_json::to_string(&absent.line()).unwrap();
         let expected = r#"{"figure":"start","ours":3.0,"peer":null,"peer_name":"crun","unit":"ms","ratio":null,"target":1.0,"met":null}"#;
         assert_eq!(json, expected);
     }
