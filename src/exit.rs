@@ -167,9 +167,9 @@ impl Report {
             } else if let Some(spec) = cause.downcast_ref::<SpecErrors>() {
                 (report.exit, report.code) = (Exit::Usage, "invalid_spec");
                 report.errors.clone_from(&spec.errors);
-            } else if let Some(StoreError::InUse { .. }) = cause.downcast_ref::<StoreError>() {
-                (report.exit, report.code) = (Exit::Refused, "in_use");
-                report.hint = Some("stop that engine, or give another folder with --data".to_owned());
+            } else if let Some(store) = cause.downcast_ref::<StoreError>() {
+                (report.exit, report.code) = unusable(store);
+                report.hint = store.hint().map(str::to_owned);
             } else if let Some(error) = cause.downcast_ref::<io::Error>() {
                 report.reader_gone |= error.kind() == io::ErrorKind::BrokenPipe && report.exit == Exit::Internal;
                 continue;
@@ -231,6 +231,18 @@ impl Exit {
     }
 }
 
+/// Why the data folder's store cannot be used.
+fn unusable(error: &StoreError) -> (Exit, &'static str) {
+    match error {
+        StoreError::InUse { .. } | StoreError::Fenced { .. } => (Exit::Refused, "in_use"),
+        StoreError::Corrupt { .. } => (Exit::Refused, "damaged"),
+        StoreError::Newer { .. } => (Exit::Refused, "newer"),
+        StoreError::Full(_) => (Exit::Refused, "disk_full"),
+        StoreError::Unavailable(_) => (Exit::Refused, "unavailable"),
+        StoreError::Stale { .. } | StoreError::OutcomeUnknown(_) => (Exit::Internal, "internal"),
+    }
+}
+
 fn refusal(error: &ApiError) -> (Exit, &'static str) {
     match error.code {
         ErrorCode::InvalidArgument => (Exit::Usage, "invalid_argument"),
@@ -283,6 +295,16 @@ mod tests {
                 Refused in_use
                 data is in use by another engine
                   hint: stop that engine, or give another folder with --data"#]],
+        );
+        check(
+            StoreError::Corrupt {
+                path: "data/isobar.db".into(),
+                detail: "the file is cut short".into(),
+            },
+            expect![[r#"
+                Refused damaged
+                data/isobar.db is damaged: the file is cut short
+                  hint: stop every engine, keep a copy of the folder, and restore a backup"#]],
         );
         check(
             anyhow::anyhow!("odd").context("make a table"),

@@ -144,6 +144,20 @@ pub enum StoreError {
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl StoreError {
+    /// What a person does next.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::InUse { .. } => Some("stop that engine, or give another folder with --data"),
+            Self::Corrupt { .. } => Some("stop every engine, keep a copy of the folder, and restore a backup"),
+            Self::Newer { .. } => Some("run that version"),
+            Self::Full(_) => Some("free some room on the disk of the data folder, then start again"),
+            Self::Fenced { .. } => Some("use that engine"),
+            Self::Stale { .. } | Self::OutcomeUnknown(_) | Self::Unavailable(_) => None,
+        }
+    }
+}
+
 /// Rows with versions, written in atomic batches by whoever holds the epoch.
 #[async_trait]
 pub trait Store: Send + Sync {

@@ -150,11 +150,12 @@ async fn a_garbage_header_is_refused_with_the_file_and_what_to_do() {
     damaged[..16].copy_from_slice(b"not a database!!");
     fs::write(&file, damaged).unwrap();
     let refusal = refusal(folder.path()).await;
-    let StoreError::Corrupt { path, detail } = &refusal else {
+    let StoreError::Corrupt { path, .. } = &refusal else {
         panic!("{refusal:?}")
     };
     assert_eq!(path, &file.display().to_string());
-    assert!(detail.contains("restore a backup"), "{detail}");
+    let hint = refusal.hint().unwrap_or_default();
+    assert!(hint.contains("restore a backup"), "{hint}");
 }
 
 #[tokio::test]

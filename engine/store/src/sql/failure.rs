@@ -57,11 +57,11 @@ pub(super) fn of_file(path: &Path, error: &io::Error) -> StoreError {
     }
 }
 
-/// A damaged file, with what to do about it.
+/// A damaged file.
 pub(super) fn corrupt(file: &Path, detail: &str) -> StoreError {
     StoreError::Corrupt {
         path: file.display().to_string(),
-        detail: format!("{detail}; stop every engine, keep a copy of the folder, and restore a backup"),
+        detail: detail.split_whitespace().collect::<Vec<_>>().join(" "),
     }
 }
 
