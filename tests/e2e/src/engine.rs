@@ -25,7 +25,7 @@ const TAIL_LINES: usize = 60;
 pub struct Setup {
     image: Option<PathBuf>,
     data: Option<PathBuf>,
-    program_folder: Option<PathBuf>,
+    boots_nothing: bool,
     registry: Option<String>,
     crash_at: Option<String>,
 }
@@ -51,10 +51,10 @@ impl Setup {
         self
     }
 
-    /// With programs that are found before the system's.
+    /// Whose machines run and boot nothing: the test speaks for their nodes.
     #[must_use]
-    pub fn programs(mut self, folder: &Path) -> Self {
-        self.program_folder = Some(folder.to_owned());
+    pub fn with_machines_that_boot_nothing(mut self) -> Self {
+        self.boots_nothing = true;
         self
     }
 
@@ -149,9 +149,10 @@ impl Engine {
         command
             .stdout(File::create(&told).expect("the folder can be written"))
             .stderr(errors);
-        if let Some(folder) = &self.setup.program_folder {
+        if self.setup.boots_nothing {
+            let folder = image::write_qemu_that_boots_nothing(&self.home.path().join("bin"));
             let others = std::env::var_os("PATH").unwrap_or_default();
-            let paths = std::iter::once(folder.clone()).chain(std::env::split_paths(&others));
+            let paths = std::iter::once(folder).chain(std::env::split_paths(&others));
             command.env("PATH", std::env::join_paths(paths).expect("paths of PATH"));
         }
         if let Some(point) = &self.setup.crash_at {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
+use std::process::Child;
 use std::thread;
 use std::time::Duration;
 
@@ -83,6 +84,12 @@ fn compare(engine: &Engine, wanted: usize) {
     }
 }
 
+/// Ends a command that would wait for its engine to come back.
+fn cut_off(command: &mut Child) {
+    command.kill().expect("it is our child");
+    command.wait().expect("it is our child");
+}
+
 fn destroy(engine: &mut Engine) {
     engine.run(&["destroy", "box", "--yes"]).done();
     let left: Vec<String> = engine.vms().iter().map(|vm| vm.name()).collect();
@@ -96,10 +103,10 @@ fn killed_while_applying(point: &str) {
         .crash_at(&format!("{point}:2"))
         .start();
     let file = engine.keep_spec(&spec(&registry, "north"));
-    let apply = engine.begin(&["apply", &file, "--yes"]);
+    let mut apply = engine.begin(&["apply", &file, "--yes"]);
     let status = engine.ended();
     assert!(status.signal().is_some(), "it was not killed at {point}: {status:?}");
-    let _cut_off = apply.wait_with_output().expect("it ends");
+    cut_off(&mut apply);
     engine.start_again();
     converge(&engine);
     compare(&engine, 3);
@@ -127,13 +134,13 @@ fn killed_in_the_middle_of_a_move_it_ends_moved() {
     let mut engine = Setup::with_machines().registry(&registry).crash_at("mid-move").start();
     let file = engine.keep_spec(&spec(&registry, "north"));
     engine.run(&["apply", &file, "--yes"]).done();
-    let moving = engine.begin(&["move", "web", "--to", "south", "--yes"]);
+    let mut moving = engine.begin(&["move", "web", "--to", "south", "--yes"]);
     let status = engine.ended();
     assert!(
         status.signal().is_some(),
         "it was not killed in the middle of the move: {status:?}"
     );
-    let _cut_off = moving.wait_with_output().expect("it ends");
+    cut_off(&mut moving);
     engine.start_again();
     converge(&engine);
     compare(&engine, 3);
@@ -176,7 +183,7 @@ fn killed_at_random_while_it_applies_moves_and_heals_it_ends_in_the_same_cluster
     for kill in 0..RANDOM_KILLS {
         // What is asked may be refused, since an earlier wish is still being carried out: then that one is cut off.
         let file = &files[usize::from(moments.next(2) == 0)];
-        let asked = engine.begin(&["apply", file, "--yes"]);
+        let mut asked = engine.begin(&["apply", file, "--yes"]);
         if moments.next(4) == 0
             && let Some(vm) = engine.vms().first()
         {
@@ -184,7 +191,7 @@ fn killed_at_random_while_it_applies_moves_and_heals_it_ends_in_the_same_cluster
         }
         thread::sleep(Duration::from_millis(moments.next(LIFE_MAX_MS)));
         engine.kill();
-        let _cut_off = asked.wait_with_output().expect("it ends");
+        cut_off(&mut asked);
         println!("kill {kill}: {} VMs run", engine.vms().len());
         engine.start_again();
     }
