@@ -196,6 +196,33 @@ fn cannot_start(error: &LibcontainerError) -> Refused {
     let full = message.contains("ENOSPC") || message.contains("No space left");
     Refused {
         kind: if full { Failure::Full } else { Failure::CannotStart },
-        message,
+        message: readable(&message).to_owned(),
+    }
+}
+
+/// The part of libcontainer's message that says something to the container's owner.
+fn readable(message: &str) -> &str {
+    // What follows is about groups that `remove` deletes later.
+    let message = message.split(". error during cleanup: ").next().unwrap_or(message);
+    let layers = [
+        "failed to create container: ",
+        "exec process failed with error ",
+        "error in executing process : ",
+    ];
+    layers
+        .iter()
+        .fold(message, |rest, layer| rest.strip_prefix(layer).unwrap_or(rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_concern_the_containers_owner_is_left_out() {
+        let missing = "failed to create container: exec process failed with error error in executing process : \
+                       executable '/no/such' not found in $PATH. error during cleanup: failed to cleanup container: x";
+        assert_eq!(readable(missing), "executable '/no/such' not found in $PATH");
+        assert_eq!(readable("something else"), "something else");
     }
 }

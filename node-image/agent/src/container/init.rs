@@ -12,6 +12,7 @@ use std::os::fd::RawFd;
 use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError, default::DefaultExecutor,
 };
+use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -84,6 +85,8 @@ impl Executor for FilteredExecutor {
 
 /// Passes signals to `child` and reaps until it has ended, then ends as it did.
 fn mind(child: Pid, status: RawFd) -> ! {
+    // So that who lists the container's processes sees what this is.
+    let _ = prctl::set_name(c"isobar-init");
     // Whatever the helper had open is not the container's business.
     let _ = sys::close_from(3, status);
     let signals = SigSet::all();

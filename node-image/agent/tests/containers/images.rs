@@ -50,19 +50,19 @@ impl Layer {
     }
 
     pub(crate) fn folder(self, path: &str) -> Self {
-        self.entry(EntryType::Directory, path, 0o755, "", b"")
+        self.entry((EntryType::Directory, 0o755), path, "", b"")
     }
 
     pub(crate) fn file(self, path: &str, mode: u32, content: &[u8]) -> Self {
-        self.entry(EntryType::Regular, path, mode, "", content)
+        self.entry((EntryType::Regular, mode), path, "", content)
     }
 
     pub(crate) fn link(self, kind: EntryType, path: &str, target: &str) -> Self {
-        self.entry(kind, path, 0o777, target, b"")
+        self.entry((kind, 0o777), path, target, b"")
     }
 
     /// Any entry, also one that `tar` itself would refuse to write.
-    pub(crate) fn entry(mut self, kind: EntryType, path: &str, mode: u32, target: &str, content: &[u8]) -> Self {
+    pub(crate) fn entry(mut self, (kind, mode): (EntryType, u32), path: &str, target: &str, content: &[u8]) -> Self {
         let mut header = Header::new_gnu();
         let raw = header.as_gnu_mut().unwrap();
         raw.name[..path.len()].copy_from_slice(path.as_bytes());
