@@ -11,7 +11,7 @@ use rmcp::model::{
     ServerConfig,
 };
 use rmcp::service::{QuitReason, RequestContext, ServerInitializeError};
-use rmcp::{RoleServer, ServerHandler, ServiceExt};
+use rmcp::{RoleServer, ServerHandler, ServiceError, ServiceExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
 
@@ -125,12 +125,26 @@ impl ServerHandler for Relay {
         match self.call(request).await {
             Ok(result) => Ok(result.into()),
             Err(error) => {
+                if let Some(refusal) = in_terms_of_the_protocol(&error) {
+                    return Err(refusal.clone());
+                }
                 self.forget_after(&error).await;
                 let mut refused = ApiError::new(ErrorCode::Unavailable, error.to_string());
                 refused.hint = error.hint();
                 Ok(Refused::from(refused).into_result().into())
             }
         }
+    }
+}
+
+/// What the engine's server answered as an error of the protocol itself: an unknown tool. Relayed as it is.
+fn in_terms_of_the_protocol(error: &ClientError) -> Option<&ErrorData> {
+    let ClientError::Protocol { source, .. } = error else {
+        return None;
+    };
+    match source.downcast_ref::<ServiceError>() {
+        Some(ServiceError::McpError(refusal)) => Some(refusal),
+        Some(_) | None => None,
     }
 }
 

@@ -334,6 +334,11 @@ async fn the_relay_outlives_the_engine_behind_it() {
     let first = Running::start_in(folder.clone()).await;
     assert_eq!(discover().await.is_error, Some(false));
     assert_eq!(client.list_tools(None).await.unwrap().tools.len(), 8);
+    let unknown = client
+        .call_tool(CallToolRequestParams::new("reboot"))
+        .await
+        .unwrap_err();
+    assert!(unknown.to_string().contains("unknown tool `reboot`"), "{unknown}");
     first.stop().await;
     assert_eq!(discover().await.is_error, Some(true));
     let _second = Running::start_in(folder).await;
