@@ -23,6 +23,7 @@ packages_for() {
         run) say qemu-system-x86_64:qemu-system-x86 ;;
         demo) say curl:curl umoci:umoci skopeo:skopeo busybox-static ;;
         test) say cpio:cpio ;;
+        interop) say python3:python3 python3-venv ;;
         bench) say runc:runc crun:crun busybox-static ;;
         *) die "no packages are known for \`$1\`" ;;
     esac

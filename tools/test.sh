@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 source tools/env.sh
 
-STAGES="fmt clippy unit doc image vm"
+STAGES="fmt clippy unit doc interop image vm"
 
 about() {
     case "$1" in
@@ -12,6 +12,7 @@ about() {
         clippy) say "no lint speaks up" ;;
         unit) say "unit, property, simulation and conformance tests" ;;
         doc) say "the documentation builds, every link in it holds" ;;
+        interop) say "programs that others wrote understand ours: an MCP client, a JSON Schema validator" ;;
         image) say "the agent links statically, the node image builds" ;;
         vm) say "booted VMs: the local provider, whole clusters (tests/e2e)" ;;
     esac
@@ -21,16 +22,34 @@ run_stage() {
     case "$1" in
         fmt) cargo fmt --all --check ;;
         clippy) cargo clippy --locked --workspace --all-targets --all-features -- -D warnings ;;
-        unit) cargo test --locked --workspace --exclude isobar-tests-e2e ;;
+        unit) cargo test --locked --workspace ;;
         doc) RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet ;;
+        interop)
+            build_command
+            interop_programs
+            "$INTEROP/bin/python" -B -m unittest discover -s tests/interop
+            ;;
         image) build_image ;;
         vm)
             build_command
             build_image
             cargo test --locked -p isobar-providers-local --features vm --test machines -- --test-threads=1
-            cargo test --locked -p isobar-tests-e2e -- --test-threads=1
+            cargo test --locked -p isobar-tests-e2e --features vm -- --test-threads=1
             ;;
     esac
+}
+
+# Where the other programs are.
+INTEROP=$ISOBAR_CACHE/interop
+
+interop_programs() {
+    local wanted=tests/interop/requirements.txt
+    ! cmp -s "$wanted" "$INTEROP/requirements.txt" || return 0
+    python3 -c 'import ensurepip, venv' 2>/dev/null || need_packages interop
+    step "installing into $INTEROP: $(grep -v '^#' "$wanted" | paste -sd ' ')"
+    python3 -m venv --clear "$INTEROP"
+    "$INTEROP/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted"
+    cp "$wanted" "$INTEROP/requirements.txt"
 }
 
 case "${1:-}" in
