@@ -155,13 +155,13 @@ impl Machine {
         }
         .write(spec, image)?;
         let address = link.address;
-        let request = Request::Start(StartRequest {
+        let request = Request::Start(Box::new(StartRequest {
             id: spec.id.clone(),
             state_root: self.config.state_root(),
             bundle,
             overlay,
             link: Some(link),
-        });
+        }));
         let failed = |error: io::Error| RuntimeError::Failed(format!("start {}: {error}", spec.id));
         let (stdout, stdout_write) = output_pipe().map_err(failed)?;
         let (stderr, stderr_write) = output_pipe().map_err(failed)?;

@@ -19,7 +19,7 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// Create a container, wait for [`Go`], start it.
-    Start(StartRequest),
+    Start(Box<StartRequest>),
     /// Run a command in a running container.
     Exec(Box<ExecRequest>),
     /// Unpack a layer into an empty folder. The blob's descriptor comes with the message.
