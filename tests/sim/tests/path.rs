@@ -27,6 +27,7 @@ fn move_web() -> Intent {
 }
 
 #[tokio::test(start_paused = true)]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 async fn a_cluster_is_bought_runs_moves_heals_and_goes() {
     let mut world = World::new(1);
     let engine = world.start(Life::long()).await.unwrap();
