@@ -25,19 +25,22 @@ run_stage() {
         unit) cargo test --locked --workspace ;;
         doc) RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet ;;
         interop)
-            build_command
+            # With the features that the other stages have, so that nothing is built twice.
+            cargo test --locked --workspace --no-run
             interop_programs
             "$INTEROP/bin/python" -B -m unittest discover -s tests/interop
             ;;
         image) build_image ;;
         vm)
-            build_command
             build_image
-            cargo test --locked -p isobar-providers-local --features vm --test machines -- --test-threads=1
-            cargo test --locked -p isobar-tests-e2e --features vm -- --test-threads=1
+            cargo test --locked --workspace --features "$VM_FEATURES" "${VM_TESTS[@]}" -- --test-threads=1
             ;;
     esac
 }
+
+# Tests that boot machines. The whole workspace is named so that cargo resolves the same features as before.
+VM_FEATURES=isobar-providers-local/vm,isobar-tests-e2e/vm
+VM_TESTS=(--test machines --test kills --test workloads)
 
 # Where the other programs are.
 INTEROP=$ISOBAR_CACHE/interop
