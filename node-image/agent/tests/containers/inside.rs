@@ -43,6 +43,7 @@ pub(crate) fn inside(name: &str, body: impl AsyncFnOnce(&Surroundings)) {
         "mount",
         &["-t", "tmpfs", "none", surroundings.folder.path().to_str().unwrap()],
     );
+    let _groups = Groups;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -69,7 +70,7 @@ impl Surroundings {
         RuntimeConfig {
             state_dir: self.path("state"),
             images_dir: self.path("images"),
-            cgroup_parent: format!("isobar-test-{}", std::process::id()),
+            cgroup_parent: cgroup_parent(),
             insecure_registries: vec![REGISTRY.into()],
             reserved_ports: vec![22],
             helper: env!("CARGO_BIN_EXE_isobar-node").into(),
@@ -171,6 +172,28 @@ pub(crate) fn run(program: &str, arguments: &[&str]) {
         "{program} {arguments:?}: {}",
         String::from_utf8_lossy(&done.stderr)
     );
+}
+
+/// The mount is the test's own, the groups in it are the host's: each test has one at the top.
+fn cgroup_parent() -> String {
+    format!("isobar-test-{}", std::process::id())
+}
+
+/// The groups and processes of the containers that a test has left, also one that failed: they would outlive it.
+struct Groups;
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        let parent = Path::new("/sys/fs/cgroup").join(cgroup_parent());
+        let Ok(groups) = fs::read_dir(&parent) else { return };
+        for group in groups.flatten().filter(|entry| entry.path().is_dir()) {
+            let _ = fs::write(group.path().join("cgroup.kill"), "1");
+            while fs::remove_dir(group.path()).is_err_and(|error| error.raw_os_error() == Some(libc::EBUSY)) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        let _ = fs::remove_dir(parent);
+    }
 }
 
 /// Loading such a program wants a privilege that a confined host may lack.
