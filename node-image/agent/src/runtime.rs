@@ -114,7 +114,7 @@ pub trait Runtime: Send + Sync {
     async fn output(&self, id: &str, from: Option<u64>, max: u32) -> Result<(Vec<OutputLine>, u64), RuntimeError>;
 
     /// Kills what is left of it and removes its cgroup, files, address and ports. Ok if there is none. Its output stays
-    /// readable until the next `start` of the same id or until `forget`.
+    /// readable until `forget`; a later `start` of the same id adds to it.
     async fn remove(&self, id: &str) -> Result<(), RuntimeError>;
 
     /// Drops the output of a removed container.

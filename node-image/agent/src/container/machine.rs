@@ -114,7 +114,12 @@ impl Machine {
                 spec.id
             )));
         }
-        let log = Log::create(&self.config.logs().join(&spec.id)).map_err(|error| no_room("log", &error))?;
+        // One log for all starts: why the last one ended is read after the next has begun.
+        let kept = slot.state().log.clone();
+        let log = match kept {
+            Some(log) => log,
+            None => Log::create(&self.config.logs().join(&spec.id)).map_err(|error| no_room("log", &error))?,
+        };
         slot.state().log = Some(log.clone());
         match self.create(spec, &image, log).await {
             Ok((running, address)) => {

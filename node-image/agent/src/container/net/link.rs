@@ -54,7 +54,11 @@ pub(crate) fn ensure_bridge(name: &str, address: Ipv4Addr, prefix: u8) -> io::Re
 /// Removes a link, if it is there.
 pub(crate) fn remove(name: &str) -> io::Result<()> {
     let Ok(index) = if_nametoindex(name) else { return Ok(()) };
-    Socket::route()?.send(&[Message::new(RTM_DELLINK, 0, &link_header(index, 0))], 0)
+    match Socket::route()?.send(&[Message::new(RTM_DELLINK, 0, &link_header(index, 0))], 0) {
+        // It went with its namespace meanwhile.
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+        other => other,
+    }
 }
 
 /// Makes a pair between the bridge and the network namespace of `pid`, moves the calling process into that namespace,
