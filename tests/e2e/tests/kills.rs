@@ -2,6 +2,7 @@
 //! machines run as are journaled and as the spec wants.
 
 #![cfg(feature = "vm")]
+#![expect(clippy::print_stdout, reason = "a failure shows its seed and how far it came")]
 
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
