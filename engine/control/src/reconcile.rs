@@ -144,7 +144,8 @@ fn judge(record: &ClusterRecord, plan: &Plan, now: Timestamp) -> Verdict {
 
 /// One more try, and the pause after it.
 fn paused(healing: Healing, now: Timestamp, bounds: &Bounds) -> Healing {
-    let doubled = bounds.heal_pause_ms.checked_shl(healing.tries).unwrap_or(u64::MAX);
+    let factor = 1_u64.checked_shl(healing.tries).unwrap_or(u64::MAX);
+    let doubled = bounds.heal_pause_ms.saturating_mul(factor);
     let pause_ms = doubled.min(bounds.heal_pause_max_ms);
     Healing {
         tries: healing.tries.saturating_add(1).min(u64::BITS),
