@@ -22,6 +22,7 @@ mod process;
 mod processor;
 mod provider;
 mod qemu;
+mod tsc;
 
 pub use config::{Acceleration, LocalConfig, Shape};
 pub use provider::{LocalProvider, OpenError};

@@ -269,6 +269,7 @@ impl Machines {
             let start = Start {
                 qemu: &self.config.qemu,
                 processor,
+                board: self.probe.board(),
                 name: &place.name,
                 image: &image,
                 cpus: shape.cpus,
