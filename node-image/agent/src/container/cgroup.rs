@@ -1,5 +1,5 @@
 //! A container's control group, as files: what it uses, whether it was killed for its memory, killing all of it,
-//! removing it. libcontainer makes the group and sets its limits; nothing here does.
+//! removing it. libcontainer makes a container's group and sets its limits; nothing here does.
 
 use std::fs::{self, File};
 use std::io;
@@ -115,6 +115,12 @@ pub(crate) fn left_behind(parent: &str) -> Vec<String> {
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect()
+}
+
+/// Makes the group that the containers' groups are made in. libcontainer would, too, but two first containers at once
+/// get in each other's way there.
+pub(crate) fn make_parent(parent: &str) -> io::Result<()> {
+    fs::create_dir_all(Path::new(MOUNT).join(parent))
 }
 
 fn flat_entry(text: &str, key: &str) -> Option<u64> {

@@ -67,6 +67,7 @@ impl Machine {
                 .destroy()
                 .map_err(|error| failed("end old container", error))?;
         }
+        cgroup::make_parent(&config.cgroup_parent).map_err(|error| failed("make the containers' group", error))?;
         for folder in [config.containers(), config.state_root(), config.logs()] {
             recreate(&folder).map_err(|error| failed("empty the state folder", error))?;
         }
