@@ -22,25 +22,31 @@ run_stage() {
     case "$1" in
         fmt) cargo fmt --all --check ;;
         clippy) cargo clippy --locked --workspace --all-targets --all-features -- -D warnings ;;
-        unit) cargo test --locked --workspace ;;
+        unit)
+            cargo test --locked "${WITHOUT_THE_AGENT[@]}"
+            cargo test --locked "${WITH_THE_AGENT[@]}"
+            ;;
         doc) RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet ;;
         interop)
-            # With the features that the other stages have, so that nothing is built twice.
-            cargo test --locked --workspace --no-run
+            cargo test --locked "${WITHOUT_THE_AGENT[@]}" --no-run
             interop_programs
             "$INTEROP/bin/python" -B -m unittest discover -s tests/interop
             ;;
         image) build_image ;;
         vm)
             build_image
-            cargo test --locked --workspace --features "$VM_FEATURES" "${VM_TESTS[@]}" -- --test-threads=1
+            cargo test --locked -p isobar-providers-local --features vm --test machines -- --test-threads=1
+            cargo test --locked "${WITHOUT_THE_AGENT[@]}" --no-run
+            cargo test --locked "${WITH_THE_AGENT[@]}" --features isobar-tests-e2e/vm \
+                --test kills --test workloads -- --test-threads=1
             ;;
     esac
 }
 
-# Tests that boot machines. The whole workspace is named so that cargo resolves the same features as before.
-VM_FEATURES=isobar-providers-local/vm,isobar-tests-e2e/vm
-VM_TESTS=(--test machines --test kills --test workloads)
+# Built apart, and always with the same words, so that nothing is built twice: the agent asks its TLS libraries for other
+# features than the command does.
+WITHOUT_THE_AGENT=(--workspace --exclude isobar-node-image-agent --exclude isobar-tests-e2e)
+WITH_THE_AGENT=(-p isobar-node-image-agent -p isobar-tests-e2e)
 
 # Where the other programs are.
 INTEROP=$ISOBAR_CACHE/interop
