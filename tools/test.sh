@@ -14,7 +14,7 @@ about() {
         doc) say "the documentation builds, every link in it holds" ;;
         interop) say "programs that others wrote understand ours: an MCP client, a JSON Schema validator" ;;
         image) say "the agent links statically, the node image builds" ;;
-        vm) say "booted VMs: the local provider, whole clusters (tests/e2e)" ;;
+        vm) say "the real kernel, booted VMs: the node image, the local provider, whole clusters (tests/e2e)" ;;
     esac
 }
 
