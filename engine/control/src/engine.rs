@@ -1,4 +1,4 @@
-//! The Engine: what its parts share, how it starts and stops. What callers ask of it is in [`crate::ask`].
+//! The Engine: what its parts share, how it starts and stops. What callers ask of it is in `ask`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
