@@ -36,6 +36,7 @@ run_stage() {
         image) build_image ;;
         vm)
             build_image
+            ISOBAR_CACHE=$ISOBAR_CACHE cargo test --locked -p isobar-node-image-image --features debian --test image
             cargo test --locked -p isobar-providers-local --features vm --test machines -- --test-threads=1
             cargo test --locked "${WITHOUT_THE_AGENT[@]}" --no-run
             cargo test --locked "${WITH_THE_AGENT[@]}" --features isobar-tests-e2e/vm \
