@@ -222,8 +222,15 @@ async fn find_out(
     loop {
         let now = job.engine.clock.now();
         job.says(attempt.attempt, format!("finding out whether {} made it", attempt.site));
-        if let Some(handle) = listed(job, attempt, provider, site).await {
-            return Ok(Some(Made { handle, since: now }));
+        match listed(job, attempt, provider, site).await {
+            Ok(Some(handle)) => return Ok(Some(Made { handle, since: now })),
+            Ok(None) => {}
+            // A list that fails says nothing: not that it is absent.
+            Err(error) => {
+                job.says(attempt.attempt, format!("{}: {error}; looking again", attempt.site));
+                job.pause().await;
+                continue;
+            }
         }
         if now < attempt.expires {
             match job.engine.create(attempt).await {
@@ -253,11 +260,11 @@ async fn listed(
     attempt: &AttemptRecord,
     provider: &dyn Provider,
     site: &Site,
-) -> Option<ResourceHandle> {
+) -> Result<Option<ResourceHandle>, ProviderError> {
     let owner = job.engine.owner(job.cluster());
     let mut page = None;
     loop {
-        let listing = provider.list(site, ResourceKind::Machine, &owner, page).await.ok()?;
+        let listing = provider.list(site, ResourceKind::Machine, &owner, page).await?;
         let ours = listing.items.into_iter().find(|item| {
             item.tags.as_ref().is_some_and(|tags| {
                 tags.machine == attempt.machine
@@ -266,8 +273,11 @@ async fn listed(
             })
         });
         if let Some(item) = ours {
-            return Some(item.handle);
+            return Ok(Some(item.handle));
         }
-        page = Some(listing.next?);
+        match listing.next {
+            Some(next) => page = Some(next),
+            None => return Ok(None),
+        }
     }
 }
