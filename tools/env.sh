@@ -1,7 +1,7 @@
 # Sourced by ./dev and the scripts beside this: where things are, what must be installed, how the parts are built.
 # Changes nothing when sourced.
 
-ISOBAR_CACHE=${ISOBAR_CACHE:-$HOME/.cache/isobar}
+export ISOBAR_CACHE=${ISOBAR_CACHE:-$HOME/.cache/isobar}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$ISOBAR_CACHE/target}
 # Read by the command and by the tests: the folder of the node image, and the command itself.
 export ISOBAR_IMAGE=${ISOBAR_IMAGE:-$ISOBAR_CACHE/image}

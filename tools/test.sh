@@ -23,32 +23,30 @@ run_stage() {
         fmt) cargo fmt --all --check ;;
         clippy) cargo clippy --locked --workspace --all-targets --all-features -- -D warnings ;;
         unit)
-            cargo test --locked "${WITHOUT_THE_AGENT[@]}"
-            cargo test --locked "${WITH_THE_AGENT[@]}"
+            build_programs
+            tests
             ;;
         # Private items are documented too, so links to them hold.
         doc) RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --workspace --no-deps --document-private-items --quiet ;;
         interop)
-            cargo test --locked "${WITHOUT_THE_AGENT[@]}" --no-run
+            build_programs
             interop_programs
             "$INTEROP/bin/python" -B -m unittest discover -s tests/interop
             ;;
         image) build_image ;;
         vm)
+            build_programs
             build_image
-            ISOBAR_CACHE=$ISOBAR_CACHE cargo test --locked -p isobar-node-image-image --features debian --test image
-            cargo test --locked -p isobar-providers-local --features vm --test machines -- --test-threads=1
-            cargo test --locked "${WITHOUT_THE_AGENT[@]}" --no-run
-            cargo test --locked "${WITH_THE_AGENT[@]}" --features isobar-tests-e2e/vm \
-                --test kills --test workloads -- --test-threads=1
+            tests --features "$REAL_PARTS" --test image --test machines --test interrupted --test kills --test workloads \
+                -- --test-threads=1
             ;;
     esac
 }
 
-# Built apart, and always with the same words, so that nothing is built twice: the agent asks its TLS libraries for other
-# features than the command does.
-WITHOUT_THE_AGENT=(--workspace --exclude isobar-node-image-agent --exclude isobar-tests-e2e)
-WITH_THE_AGENT=(-p isobar-node-image-agent -p isobar-tests-e2e)
+# Always the whole workspace, and what needs a VM behind features of our own alone: so nothing is built twice.
+tests() { cargo test --locked --workspace "$@"; }
+build_programs() { cargo build --locked --workspace --bins --tests; }
+REAL_PARTS=isobar-node-image-image/debian,isobar-providers-local/vm,isobar-tests-e2e/vm
 
 # Where the other programs are.
 INTEROP=$ISOBAR_CACHE/interop

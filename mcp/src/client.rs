@@ -92,6 +92,9 @@ impl Client {
     pub async fn connect(folder: &DataFolder) -> Result<Self, ClientError> {
         let endpoint = folder.endpoint()?;
         let token = folder.token()?;
+        // Another crate of the same build may turn on reqwest's TLS, which then wants to know whose cryptography to use.
+        // Whoever came first has set the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         // Loopback only, so no proxy; idle connections are kept, since every answer is read to its end.
         let http = reqwest::Client::builder()
             .no_proxy()

@@ -78,6 +78,8 @@ impl Running {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let serving = tokio::spawn(async move { http::serve(Server::new(engine), listener, &token, stopped).await });
+        // As in the client: reqwest wants to know whose cryptography to use, if any crate of the build turned its TLS on.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self {
             folder,
