@@ -4,6 +4,7 @@ use isobar_engine_model::catalog::Catalog;
 use isobar_engine_model::id::ClusterName;
 use isobar_engine_model::intent::{Intent, Limits};
 use isobar_engine_model::plan::Plan;
+use isobar_engine_model::spec::problem::{Pointer, Problem};
 use isobar_engine_model::spec::{Spec, check};
 use isobar_engine_planner::{PlanInput, Wish, outline, plan};
 use isobar_engine_provider::ProviderError;
@@ -134,14 +135,16 @@ fn no_catalog(site: &str, error: &ProviderError) -> ApiError {
 
 /// That a spec keeps the rules that span fields: one given over MCP was never read from a file.
 fn checked(spec: &Spec) -> Result<(), ApiError> {
-    let Some(problem) = check::check(spec).into_iter().next() else {
+    let problems = check::check(spec);
+    if problems.is_empty() {
         return Ok(());
-    };
-    let mut error = ApiError::new(ErrorCode::InvalidArgument, problem.message)
-        .pointer(format!("/intent/spec{}", problem.pointer))
-        .allowed(problem.allowed);
-    error.hint = problem.hint;
-    Err(error)
+    }
+    let base = Pointer::root().to("intent").to("spec");
+    let placed = problems.into_iter().map(|problem| Problem {
+        pointer: problem.pointer.below(&base),
+        ..problem
+    });
+    Err(ApiError::wrong_arguments(placed.collect()))
 }
 
 /// A plan with its outline.
