@@ -5,7 +5,7 @@ use isobar_engine_control::api::{ErrorCode, PlanRequest};
 use isobar_engine_model::id::{ClusterName, OperationId, WorkloadName};
 use isobar_engine_model::intent::{Intent, Limits};
 use isobar_mcp::client::ClientError;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::LEGACY;
 use crate::running::{Running, spec};
@@ -125,4 +125,60 @@ async fn what_the_engine_refuses_comes_as_its_error() {
         panic!("there is no such operation");
     };
     assert_eq!(error.code, ErrorCode::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_nothing_has_is_not_found_and_the_nearest_is_told() {
+    let running = Running::start().await;
+    let call = async |tool: &str, arguments: Value| {
+        let params = json!({"name": tool, "arguments": arguments});
+        running.call(LEGACY, "tools/call", params).await["result"]["structuredContent"].clone()
+    };
+    let planned = call("plan", json!({"intent": {"intent": "deploy", "spec": spec()}})).await;
+    call("apply", json!({"plan": planned["plan"]["id"], "idempotency_key": "k"})).await;
+    let mut told = String::new();
+    for (tool, arguments) in [
+        (
+            "plan",
+            json!({"intent": {"intent": "scale", "cluster": "shp", "workload": "web", "replicas": 1}}),
+        ),
+        (
+            "plan",
+            json!({"intent": {"intent": "scale", "cluster": "shop", "workload": "wbe", "replicas": 1}}),
+        ),
+        (
+            "plan",
+            json!({"intent": {"intent": "move", "cluster": "shop", "workload": "web", "to": ["nroth"]}}),
+        ),
+        (
+            "plan",
+            json!({"intent": {"intent": "drain", "cluster": "shop", "machine": "genral-1"}}),
+        ),
+        ("query", json!({"what": "machines", "cluster": "elsewhere"})),
+        ("logs", json!({"cluster": "shop", "source": {"console": "general-11"}})),
+        ("logs", json!({"cluster": "shop", "source": {"replica": "web-1"}})),
+        ("explain", json!({"cluster": "shop", "about": "generl"})),
+    ] {
+        let error = call(tool, arguments).await;
+        let text = |field: &str| error[field].as_str().unwrap_or("-").to_owned();
+        told.push_str(&format!(
+            "{} {}: {} {} ({})\n",
+            text("code"),
+            text("pointer"),
+            text("message"),
+            error["allowed"],
+            text("hint")
+        ));
+    }
+    expect![[r#"
+        not_found /intent/cluster: there is no cluster `shp` ["shop"] (did you mean `shop`?)
+        not_found /intent/workload: cluster has no workload wbe ["web"] (did you mean `web`?)
+        not_found /intent/to/0: cluster has no site nroth ["north"] (did you mean `north`?)
+        not_found /intent/machine: cluster has no machine genral-1 ["general-1","general-2"] (did you mean `general-1`?)
+        not_found /cluster: there is no cluster `elsewhere` ["shop"] (`isobar status` lists them; `isobar apply FILE` makes one)
+        not_found /source/console: there is no machine `general-11` ["general-1","general-2"] (did you mean `general-1`?)
+        not_found /source/replica: there is no replica `web-1` null (`isobar query replicas` lists them)
+        not_found /about: there is no part of shop called `generl` ["web","general","general-1","general-2"] (did you mean `general`?)
+    "#]]
+    .assert_eq(&told);
 }

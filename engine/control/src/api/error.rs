@@ -1,6 +1,7 @@
 //! Why a call has no answer, in the one form that every caller gets: code, words, and everything that is wrong with the
 //! arguments.
 
+use isobar_engine_model::spec::nearest::nearest;
 use isobar_engine_model::spec::problem::Problem;
 use isobar_engine_model::spec::text;
 use schemars::JsonSchema;
@@ -91,6 +92,18 @@ impl ApiError {
         }
     }
 
+    /// That there is no `what` of this name. Names what there is, and as advice the nearest of it; `otherwise` where
+    /// nothing is near.
+    pub fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone, otherwise: &str) -> Self {
+        let hint = match nearest(name, known.clone()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => otherwise.to_owned(),
+        };
+        Self::new(ErrorCode::NotFound, format!("there is no {what} `{name}`"))
+            .allowed(known.map(str::to_owned))
+            .hint(hint)
+    }
+
     /// With what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -127,5 +140,16 @@ mod tests {
         assert_eq!(error.message, format!("a[0]: odd; and {} more", PROBLEMS_MAX_ITEMS + 2));
         assert_eq!((error.pointer.as_deref(), error.allowed.len()), (Some("/a/0"), 2));
         assert_eq!(ApiError::wrong_arguments(vec![problem(7)]).message, "a[7]: odd");
+    }
+
+    #[test]
+    fn an_unknown_name_comes_with_the_nearest_one_and_a_bounded_list() {
+        let known: Vec<String> = (0..1_000).map(|n| format!("web-{n}")).collect();
+        let error = ApiError::unknown("replica", "wbe-999", known.iter().map(String::as_str), "list them");
+        assert_eq!(error.code, ErrorCode::NotFound);
+        assert_eq!(error.hint.as_deref(), Some("did you mean `web-999`?"));
+        assert_eq!(error.allowed.len(), ALLOWED_MAX_ITEMS);
+        let error = ApiError::unknown("replica", "db", ["web-1"].into_iter(), "list them");
+        assert_eq!(error.hint.as_deref(), Some("list them"));
     }
 }
