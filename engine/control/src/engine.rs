@@ -11,7 +11,7 @@ use isobar_engine_model::plan::PlanBody;
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_model::spec::SiteSpec;
 use isobar_engine_provider::{
-    Clock, CreateResource, Entropy, Owner, Page, Provider, ProviderError, ResourceKind, Site,
+    Clock, CreateResource, Entropy, Owner, Provider, ProviderError, ResourceKind, Site, list_all,
 };
 use isobar_engine_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -227,23 +227,13 @@ impl Engine {
         let Err(ProviderError::Conflict { message }) = answer else {
             return answer;
         };
-        let owner = &request.tags.owner;
-        let mut page: Option<Page> = None;
-        loop {
-            let listing = provider.list(&request.site, ResourceKind::Machine, owner, page).await?;
-            let tags = Some(&request.tags);
-            if let Some(item) = listing.items.iter().find(|item| item.tags.as_ref() == tags) {
-                return Ok(item.handle.clone());
-            }
-            match listing.next {
-                Some(next) => page = Some(next),
-                None => {
-                    return Err(ProviderError::InvalidSpec {
-                        message: format!("name taken: {message}"),
-                    });
-                }
-            }
-        }
+        let listed = list_all(provider, &request.site, ResourceKind::Machine, &request.tags.owner).await?;
+        let ours = listed
+            .into_iter()
+            .find(|item| item.tags.as_ref() == Some(&request.tags));
+        ours.map(|item| item.handle).ok_or_else(|| ProviderError::InvalidSpec {
+            message: format!("name taken: {message}"),
+        })
     }
 
     /// Commits that the provider has an attempt's machine.
