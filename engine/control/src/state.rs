@@ -1,9 +1,11 @@
 //! The engine's image of the store: every record, in key order, with the revision of its row.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use isobar_engine_model::id::ClusterName;
 use isobar_engine_store::{Store, StoreError, Table};
 
 use crate::record::{
@@ -126,6 +128,14 @@ impl State {
         load_table(store, &mut state.credentials).await?;
         load_table(store, &mut state.events).await?;
         Ok(state)
+    }
+
+    /// A cluster's operations, newest first.
+    pub(crate) fn operations_of(&self, cluster: &ClusterName) -> Vec<&OperationRecord> {
+        let all = self.operations.all();
+        let mut operations: Vec<_> = all.filter(|record| record.operation.cluster == *cluster).collect();
+        operations.sort_by_key(|record| Reverse(record.operation.started));
+        operations
     }
 
     /// A copy that shares the records.
