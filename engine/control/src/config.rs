@@ -88,6 +88,10 @@ pub struct Bounds {
     pub catalog_max_age_ms: u64,
     /// Tombstones of machines are kept for so long, or as long as their tokens are valid if that is longer.
     pub tombstone_ms: u64,
+    /// A plan that nobody applied is kept for so long after it expired.
+    pub plan_kept_ms: u64,
+    /// Finished operations kept per cluster, with their plans and steps: the newest, and any whose plan has not expired.
+    pub operations_kept: usize,
     /// Events kept per cluster.
     pub events_kept: usize,
     /// For a node to answer a request for output.
@@ -114,6 +118,8 @@ impl Default for Bounds {
             heal_calm_ms: 5 * 60 * 1000,
             catalog_max_age_ms: 60_000,
             tombstone_ms: 24 * 60 * 60 * 1000,
+            plan_kept_ms: 24 * 60 * 60 * 1000,
+            operations_kept: 100,
             events_kept: 1_000,
             logs_answer_ms: 10_000,
         }

@@ -7,7 +7,7 @@
 //! ask/       what callers ask: plan, apply, query, explain, logs, operations
 //! carry/     operations: buy, release, start, stop, each journaled before it is sent
 //! node/      joining and sessions; the gRPC endpoint
-//! watch      observes machines and leases;  reconcile  brings clusters back to their specs
+//! watch      observes machines and leases;  reconcile  brings clusters back to their specs;  forget  drops what is old
 //! ledger     the one place that writes the store;  record, state  what it holds;  live  what it does not
 //! ```
 
@@ -17,6 +17,7 @@ pub mod authority;
 mod carry;
 pub mod config;
 pub mod engine;
+mod forget;
 mod ledger;
 mod live;
 pub mod node;

@@ -37,7 +37,8 @@ impl Engine {
                 for cluster in clusters {
                     self.look_after(&cluster).await?;
                 }
-                self.bury().await
+                self.bury().await?;
+                self.forget().await
             };
             match looking.await {
                 Ok(()) => {}
