@@ -60,13 +60,25 @@ pub(crate) async fn serve(folder: DataFolder, args: cli::Serve, output: &Output)
     let result = tokio::select! {
         biased;
         signal = stop_signal() => signal.context("wait for a signal").map(|name| tracing::info!(signal = name, "stopping")),
+        () = engine.fenced() => Err(fenced().into()),
         ended = &mut node_endpoint => early(ended, "the node endpoint"),
         ended = &mut mcp_endpoint => early(ended, "the MCP endpoint"),
     };
-    folder.withdraw_endpoint()?;
+    folder.withdraw_endpoint(&mcp_url)?;
     stop.cancel();
     shut_down(&engine).await;
+    if !mcp_endpoint.is_finished() {
+        // Who asked for something gets an answer, within the server's own grace.
+        let _ended = mcp_endpoint.await;
+    }
     result.map(|()| Exit::Done)
+}
+
+/// Why an engine ends that may not write its store any more.
+fn fenced() -> Complaint {
+    Complaint::new(Exit::Refused, "another engine has taken the store over").hint(
+        "ask that engine; if none should run beside this one, find out who started it before you start this one again",
+    )
 }
 
 /// Stops the engine; a second signal means at once. What is committed stays either way.

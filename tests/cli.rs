@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -47,6 +48,18 @@ sites:
   north: { provider: local, regon: north }
 pools:
   general: { machines: { min: 1, max: 0 } }
+";
+
+/// An image that only looks like one: enough to plan with.
+const EMPTY_IMAGE: &str = r#"{"format": 1, "id": "node-empty", "command_line": "quiet",
+    "kernel": {"file": "vmlinux", "bytes": 0}, "initramfs": {"file": "initramfs", "bytes": 0}}"#;
+
+const IDLE_SPEC: &str = "\
+cluster: shop
+sites:
+  north: { provider: local, region: north }
+pools:
+  general: { machines: { min: 0, max: 1 } }
 ";
 
 #[test]
@@ -343,6 +356,49 @@ fn an_engine_serves_until_a_signal_and_leaves_no_endpoint_behind() {
 }
 
 #[test]
+fn an_engine_whose_store_another_one_took_over_ends_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("image");
+    fs::create_dir(&image).unwrap();
+    fs::write(image.join("manifest.json"), EMPTY_IMAGE).unwrap();
+    for part in ["vmlinux", "initramfs"] {
+        fs::write(image.join(part), "").unwrap();
+    }
+    let mut first = Engine::telling(dir.path(), Stdio::piped());
+    // How to reach it once its folder says where the other one is.
+    let reach = tempfile::tempdir().unwrap();
+    for file in ["token", "endpoint"] {
+        fs::copy(dir.path().join(file), reach.path().join(file)).unwrap();
+    }
+    // Only who removes the lock's file gets a second engine.
+    fs::remove_file(dir.path().join("isobar.lock")).unwrap();
+    fs::remove_file(dir.path().join("endpoint")).unwrap();
+    let mut second = Engine::start(dir.path());
+
+    fs::write(reach.path().join("idle.yaml"), IDLE_SPEC).unwrap();
+    let refused = isobar(reach.path(), &["plan", "idle.yaml"]);
+    assert!(
+        text(&refused.stderr).contains("another engine has taken the store over"),
+        "{}",
+        text(&refused.stderr)
+    );
+    let (code, told) = first.ended();
+    assert_eq!(code, Some(3), "{told}");
+    assert!(
+        told.contains("error: another engine has taken the store over"),
+        "{told}"
+    );
+    assert!(told.contains("hint: ask that engine"), "{told}");
+
+    assert_eq!(
+        isobar(dir.path(), &["status"]).status.code(),
+        Some(0),
+        "the second one can be found"
+    );
+    assert_eq!(second.stop(), Some(0));
+}
+
+#[test]
 fn a_port_in_use_is_named_with_its_option() {
     let dir = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -395,12 +451,16 @@ struct Engine(Child);
 
 impl Engine {
     fn start(data: &Path) -> Self {
+        Self::telling(data, Stdio::null())
+    }
+
+    fn telling(data: &Path, stderr: Stdio) -> Self {
         let child = command(
             data,
             &["serve", "--listen", "127.0.0.1:0", "--node-listen", "127.0.0.1:0"],
         )
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(stderr)
         .spawn()
         .unwrap();
         let mut engine = Self(child);
@@ -411,6 +471,18 @@ impl Engine {
             thread::sleep(Duration::from_millis(20));
         }
         engine
+    }
+
+    /// How it ended by itself, and what it said.
+    fn ended(&mut self) -> (Option<i32>, String) {
+        let begun = Instant::now();
+        while self.0.try_wait().unwrap().is_none() {
+            assert!(begun.elapsed() < PATIENCE, "the engine does not end");
+            thread::sleep(Duration::from_millis(20));
+        }
+        let mut told = String::new();
+        self.0.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+        (self.0.wait().unwrap().code(), told)
     }
 
     fn stop(&mut self) -> Option<i32> {

@@ -141,6 +141,12 @@ impl Engine {
         self.stop_writing.cancel();
     }
 
+    /// Returns once another engine has taken the store over: this one can do nothing more, and is to be shut down. It
+    /// finds out at its next commit.
+    pub async fn fenced(&self) {
+        self.ledger.fenced().await;
+    }
+
     pub(crate) fn crash_point(&self, point: CrashPoint) {
         if let Some(at) = &self.config.at_crash_point {
             at(point);

@@ -39,6 +39,7 @@ pub(crate) struct Ledger {
     changes: mpsc::Sender<Change>,
     revision: watch::Receiver<u64>,
     epoch: Epoch,
+    fenced: CancellationToken,
 }
 
 type Change = Box<dyn FnOnce(&mut Draft) -> Answer + Send>;
@@ -189,12 +190,14 @@ impl Ledger {
         let seen = Arc::new(RwLock::new(state.share()));
         let (changes, queue) = mpsc::channel(QUEUE_MAX_CHANGES);
         let (revise, revision) = watch::channel(0);
+        let fenced = CancellationToken::new();
         let writer = Writer {
             store,
             epoch,
             seen: seen.clone(),
             revise,
             stop,
+            fenced: fenced.clone(),
         };
         Ok((
             Self {
@@ -202,6 +205,7 @@ impl Ledger {
                 changes,
                 revision,
                 epoch,
+                fenced,
             },
             writer.run(state, queue),
         ))
@@ -210,6 +214,11 @@ impl Ledger {
     /// Which writer this is.
     pub(crate) fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// Returns once a commit was refused for good: this ledger writes nothing more. Not before a commit is tried.
+    pub(crate) async fn fenced(&self) {
+        self.fenced.cancelled().await;
     }
 
     /// The committed records. Hold it briefly and never across an await.
@@ -264,6 +273,7 @@ struct Writer {
     seen: Arc<RwLock<State>>,
     revise: watch::Sender<u64>,
     stop: CancellationToken,
+    fenced: CancellationToken,
 }
 
 impl Writer {
@@ -291,6 +301,7 @@ impl Writer {
             }
             if fenced {
                 tracing::error!("another engine has taken the store over; writing nothing more");
+                self.fenced.cancel();
                 return;
             }
         }
