@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Identity {
     /// The engine's node endpoint as this machine reaches it: `host:port`.
     pub engine: String,
-    /// Certificate of the cluster's CA, DER in hex: the engine's certificate must come from it.
+    /// Certificate of the CA of the engine's store, DER in hex: the engine's certificate must come from it.
     pub ca_der_hex: String,
     /// One-time token, in hex.
     pub token_hex: String,

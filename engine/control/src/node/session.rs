@@ -105,7 +105,18 @@ impl Session<'_> {
         }
     }
 
+    /// That the peer's attempt is still the one that its machine stands for: compared at every message and command, as a
+    /// session may outlive the right to it.
+    async fn admit(&mut self) -> Result<(), SessionEnd> {
+        if self.engine.is_current(&self.peer) {
+            return Ok(());
+        }
+        self.send(ToNode::PowerOff(v1::PowerOff {})).await?;
+        Err(SessionEnd::Revoked)
+    }
+
     async fn hear(&mut self, kind: FromNode) -> Result<(), SessionEnd> {
+        self.admit().await?;
         match kind {
             FromNode::Hello(hello) => {
                 self.hello = hello;
@@ -123,13 +134,11 @@ impl Session<'_> {
     }
 
     async fn obey(&mut self, command: Command) -> Result<(), SessionEnd> {
+        self.admit().await?;
         match command {
             Command::Replicas => self.send_desired().await,
-            Command::Close if self.engine.is_current(&self.peer) => Err(SessionEnd::Closed),
-            Command::Close => {
-                self.send(ToNode::PowerOff(v1::PowerOff {})).await?;
-                Err(SessionEnd::Revoked)
-            }
+            // A newer session of the same attempt took its seat.
+            Command::Close => Err(SessionEnd::Closed),
             Command::Logs {
                 replica,
                 tail_lines,
@@ -191,10 +200,6 @@ impl Session<'_> {
     }
 
     async fn renew(&mut self, renew: &v1::Renew) -> Result<(), SessionEnd> {
-        if !self.engine.is_current(&self.peer) {
-            self.send(ToNode::PowerOff(v1::PowerOff {})).await?;
-            return Err(SessionEnd::Revoked);
-        }
         self.engine.live.heard(&self.node, self.engine.clock.now());
         let bounds = &self.engine.config.bounds;
         let (valid_ms, abandon_after_ms) = (bounds.lease_ms, bounds.abandon_after_ms);
@@ -314,9 +319,6 @@ impl Session<'_> {
     }
 
     async fn renew_certificate(&mut self, request: &v1::CertificateRequest) -> Result<(), SessionEnd> {
-        if !self.engine.is_current(&self.peer) {
-            return Err(SessionEnd::Revoked);
-        }
         let name = machine_dns_name(
             self.peer.cluster.as_str(),
             self.peer.machine.as_str(),
