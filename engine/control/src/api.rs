@@ -306,11 +306,12 @@ pub struct LogsRequest {
     pub cluster: ClusterName,
     /// Whose.
     pub source: LogSource,
-    /// Last lines to give; absent: 200.
+    /// Last lines to give, or of a replica's after `after` the first; absent: 200.
     #[serde(default)]
     #[schemars(range(min = 1, max = 2000))]
     pub tail_lines: Option<u32>,
-    /// Only what came after this place, from an earlier answer's `next`.
+    /// Only what came after this place, from an earlier answer's `next`. A replica's lines each come once, unless more
+    /// are written meanwhile than its node keeps.
     #[serde(default)]
     pub after: Option<u64>,
 }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use isobar_engine_model::id::{AttemptNo, ClusterName, MachineId};
-use isobar_node_image_protocol::channel::{GrpcChannel, STREAM_QUEUE_MAX_MESSAGES};
+use isobar_node_image_protocol::channel::{GrpcChannel, NODE_MESSAGE_MAX_BYTES, STREAM_QUEUE_MAX_MESSAGES};
 use isobar_node_image_protocol::names::parse_machine_dns_name;
 use isobar_node_image_protocol::v1::node_server::{Node, NodeServer};
 use isobar_node_image_protocol::v1::{EngineMessage, JoinReply, JoinRequest, NodeMessage};
@@ -25,8 +25,6 @@ use crate::engine::Engine;
 
 /// At most so many calls of one connection at a time: a node needs two.
 const CALLS_PER_CONNECTION_MAX: usize = 4;
-/// Largest message of a node, in bytes.
-const MESSAGE_MAX_BYTES: usize = 1024 * 1024;
 
 /// Why the endpoint cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +50,8 @@ impl Engine {
             connection.set_nodelay(true)?;
             Ok::<_, std::io::Error>(connection)
         });
-        let service = NodeServer::new(Endpoint { engine: self.clone() }).max_decoding_message_size(MESSAGE_MAX_BYTES);
+        let service =
+            NodeServer::new(Endpoint { engine: self.clone() }).max_decoding_message_size(NODE_MESSAGE_MAX_BYTES);
         Server::builder()
             .tls_config(tls)?
             .concurrency_limit_per_connection(CALLS_PER_CONNECTION_MAX)

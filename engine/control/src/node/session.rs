@@ -141,9 +141,18 @@ impl Session<'_> {
             Command::Close => Err(SessionEnd::Closed),
             Command::Logs {
                 replica,
+                from,
                 tail_lines,
                 answer,
-            } => self.read_logs(replica, tail_lines, answer).await,
+            } => {
+                let request = v1::LogRequest {
+                    replica: replica.to_string(),
+                    from,
+                    tail_lines,
+                    ..v1::LogRequest::default()
+                };
+                self.read_logs(request, answer).await
+            }
         }
     }
 
@@ -278,12 +287,8 @@ impl Session<'_> {
         self.send(ToNode::Desired(v1::Desired { revision, replicas })).await
     }
 
-    async fn read_logs(
-        &mut self,
-        replica: ReplicaId,
-        tail_lines: u32,
-        answer: mpsc::Sender<LogChunk>,
-    ) -> Result<(), SessionEnd> {
+    /// Sends a request for output on, under a number of its own.
+    async fn read_logs(&mut self, request: v1::LogRequest, answer: mpsc::Sender<LogChunk>) -> Result<(), SessionEnd> {
         self.readers.retain(|_, reader| !reader.is_closed());
         if self.readers.len() >= LOG_READERS_MAX {
             let refusal = LogChunk {
@@ -298,14 +303,7 @@ impl Session<'_> {
         self.readers_ever += 1;
         let id = self.readers_ever;
         self.readers.insert(id, answer);
-        let request = v1::LogRequest {
-            id,
-            replica: replica.to_string(),
-            tail_lines,
-            follow: false,
-            stop: false,
-        };
-        self.send(ToNode::Log(request)).await
+        self.send(ToNode::Log(v1::LogRequest { id, ..request })).await
     }
 
     fn pass_on(&mut self, chunk: LogChunk) {

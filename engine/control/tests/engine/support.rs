@@ -59,11 +59,12 @@ impl Running {
         Self { engine, cloud, ca_der }
     }
 
-    /// Plans a cluster of so many machines.
+    /// Plans a cluster of so many machines and replicas.
     pub(crate) async fn plan(&self, cluster: &str, machines: u32) -> PlanAnswer {
         let spec = format!(
             "cluster: {cluster}\nsites:\n  north: {{ provider: sim, region: north }}\npools:\n  general: {{ machines: {{ \
-             min: {machines}, max: 9 }} }}\n"
+             min: {machines}, max: 9 }} }}\nworkloads:\n  web:\n    kind: {{ service: {{ replicas: {machines} }} }}\n    \
+             image: registry.example/web:1\n    resources: {{ cpu: 100m, memory: 32MiB }}\n"
         );
         let spec = Box::new(text::read("spec", &spec).unwrap());
         let request = PlanRequest {
