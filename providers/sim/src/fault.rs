@@ -137,9 +137,10 @@ impl FaultRates {
         }
     }
 
-    /// [`Self::rough`], and capacity, quota and machines fail too.
+    /// [`Self::rough`], and credentials, capacity, quota and machines fail too.
     pub const fn hostile() -> Self {
         Self {
+            unauthorized: 20,
             no_capacity: 80,
             over_quota: 30,
             death: 50,
