@@ -187,6 +187,12 @@ impl Report {
             ClientError::Folder(_) | ClientError::Unreachable { .. } => (Exit::Unreachable, "unreachable"),
             ClientError::Unauthorized { .. } => (Exit::Unreachable, "unauthorized"),
             ClientError::Protocol { .. } => (Exit::Internal, "protocol"),
+            ClientError::Refused(error) if !error.problems.is_empty() => {
+                // Told as the command tells what it finds itself; each has its own advice.
+                let told = SpecErrors::of_value("arguments", &error.problems);
+                (self.message, self.errors, self.hint) = (told.to_string(), told.errors, None);
+                refusal(error)
+            }
             ClientError::Refused(error) => {
                 self.pointer.clone_from(&error.pointer);
                 self.allowed.clone_from(&error.allowed);
@@ -259,6 +265,7 @@ fn refusal(error: &ApiError) -> (Exit, &'static str) {
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
+    use isobar_engine_model::spec::problem::{Pointer, Problem};
 
     use super::*;
 
@@ -285,6 +292,19 @@ mod tests {
                 Refused stale_plan
                 the plan is stale
                   hint: plan again"#]],
+        );
+        let root = Pointer::root().to("intent").to("spec");
+        let problems = vec![
+            Problem::value(root.to("pools").to("a"), "min 2 is more than max 1"),
+            Problem::name(root.to("wrkloads"), "unknown field").instead_of("wrkloads", ["workloads"]),
+        ];
+        check(
+            ClientError::Refused(ApiError::wrong_arguments(problems)),
+            expect![[r#"
+            Usage invalid_argument
+            arguments: intent.spec.pools.a: min 2 is more than max 1
+            arguments: intent.spec.wrkloads: unknown field
+              hint: did you mean `workloads`? allowed: workloads"#]],
         );
         check(
             StoreError::InUse {

@@ -4,7 +4,6 @@
 //! engine, [`client`] calls the tools with their types, [`folder`] holds the two files by which a client finds an engine
 //! and shows that it may. Decides nothing about clusters: every tool is one call of the Engine.
 
-mod arguments;
 pub mod client;
 pub mod folder;
 pub mod http;

@@ -13,7 +13,7 @@ use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::Value;
 
-use crate::refused::Refused;
+use crate::refused;
 use crate::tools::{self, Entry};
 
 /// At most so many tools come in one page of `tools/list`.
@@ -87,9 +87,9 @@ impl ServerHandler for Server {
         let arguments = Value::Object(request.arguments.unwrap_or_default());
         let result = match entry.call(Arc::clone(&self.engine), arguments).await {
             Ok(answer) => rmcp::model::CallToolResult::structured(answer),
-            Err(refused) => {
-                tracing::debug!(tool = %request.name, code = ?refused.error.code, "tool call refused");
-                Refused::into_result(refused)
+            Err(error) => {
+                tracing::debug!(tool = %request.name, code = ?error.code, "tool call refused");
+                refused::into_result(&error)
             }
         };
         Ok(result.into())

@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 
 use crate::client::{Client, ClientError};
 use crate::folder::DataFolder;
-use crate::refused::Refused;
+use crate::refused;
 use crate::server;
 
 /// Why relaying ended early.
@@ -129,9 +129,9 @@ impl ServerHandler for Relay {
                     return Err(refusal.clone());
                 }
                 self.forget_after(&error).await;
-                let mut refused = ApiError::new(ErrorCode::Unavailable, error.to_string());
-                refused.hint = error.hint();
-                Ok(Refused::from(refused).into_result().into())
+                let mut away = ApiError::new(ErrorCode::Unavailable, error.to_string());
+                away.hint = error.hint();
+                Ok(refused::into_result(&away).into())
             }
         }
     }

@@ -12,15 +12,13 @@ use isobar_engine_control::api::{
     LogsRequest, OperationCancel, OperationGet, OperationView, PlanAnswer, PlanRequest, QueryAnswer, QueryRequest,
 };
 use isobar_engine_model::operation::Operation;
+use isobar_engine_model::spec::shape;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-use crate::arguments::Checker;
-use crate::refused::Refused;
 
 /// Every tool, in the order in which they are listed.
 pub(crate) fn table() -> Vec<Entry> {
@@ -146,7 +144,7 @@ enum Effect {
 #[serde(deny_unknown_fields)]
 struct NoArguments {}
 
-type Answer = Pin<Box<dyn Future<Output = Result<Value, Refused>> + Send>>;
+type Answer = Pin<Box<dyn Future<Output = Result<Value, ApiError>> + Send>>;
 
 /// One tool.
 pub(crate) struct Entry {
@@ -157,7 +155,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// Checks the arguments against the published schema, then asks the engine.
-    pub(crate) async fn call(&self, engine: Arc<Engine>, arguments: Value) -> Result<Value, Refused> {
+    pub(crate) async fn call(&self, engine: Arc<Engine>, arguments: Value) -> Result<Value, ApiError> {
         (self.call)(engine, arguments).await
     }
 }
@@ -170,19 +168,20 @@ where
 {
     let input = schema_of::<A>(SchemaSettings::draft2020_12());
     let output = schema_of::<R>(SchemaSettings::draft2020_12().for_serialize());
-    let checker = Arc::new(Checker::new(Value::Object(input.clone())));
+    let schema = Arc::new(Value::Object(input.clone()));
     let tool = Tool::new(about.name, about.text, Arc::new(input))
         .with_title(about.title)
         .with_raw_output_schema(Arc::new(output))
         .with_annotations(about.annotations());
     let call = Box::new(move |engine: Arc<Engine>, arguments: Value| -> Answer {
-        let checker = Arc::clone(&checker);
+        let schema = Arc::clone(&schema);
         Box::pin(async move {
-            let request = checker.read::<A>(arguments)?;
+            // serde alone would name only the first error.
+            let request = shape::read::<A>(&arguments, &schema).map_err(ApiError::wrong_arguments)?;
             let answer = run(engine, request).await?;
             serde_json::to_value(answer).map_err(|error| {
                 let message = format!("the answer of `{}` cannot be written as JSON: {error}", about.name);
-                ApiError::new(ErrorCode::Internal, message).into()
+                ApiError::new(ErrorCode::Internal, message)
             })
         })
     });
@@ -209,5 +208,152 @@ fn schema_of<T: JsonSchema>(settings: SchemaSettings) -> JsonObject {
         object
     } else {
         unreachable!("the schema of a struct is an object")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use isobar_engine_model::spec::text::SpecErrors;
+    use serde_json::json;
+
+    use super::*;
+
+    fn check<A: DeserializeOwned + JsonSchema>(arguments: Value, expect: Expect) {
+        let schema = Value::Object(schema_of::<A>(SchemaSettings::draft2020_12()));
+        let told = match shape::read::<A>(&arguments, &schema) {
+            Ok(_) => "fine".to_owned(),
+            Err(problems) => SpecErrors::of_value("arguments", &problems).to_string(),
+        };
+        expect.assert_eq(&told);
+    }
+
+    #[test]
+    fn good_arguments_pass() {
+        check::<QueryRequest>(json!({"what": "machines", "cluster": "shop"}), expect![["fine"]]);
+        check::<PlanRequest>(
+            json!({"intent": {"intent": "destroy", "cluster": "shop"}, "limits": {"max_dearer_percent": 10}}),
+            expect![["fine"]],
+        );
+    }
+
+    #[test]
+    fn every_error_is_told_with_its_place() {
+        check::<QueryRequest>(
+            json!({"what": "machine", "clustr": "shop", "limit": 0}),
+            expect![[r#"
+                arguments: limit: 0 is out of range: 1 to 500 are allowed
+                arguments: what: unknown word `machine`
+                  hint: did you mean `machines`? allowed: cluster, machines, replicas, operations, attempts, offerings, events
+                arguments: clustr: unknown field
+                  hint: did you mean `cluster`? allowed: after, cluster, limit, what"#]],
+        );
+        check::<OperationGet>(
+            json!({"operation": 5, "wait_ms": 99999}),
+            expect![[r#"
+                arguments: operation: expected text, found the number 5
+                  hint: put it in quotes: "5"
+                arguments: wait_ms: 99999 is out of range: 0 to 20000 are allowed"#]],
+        );
+    }
+
+    #[test]
+    fn the_tag_says_which_shape_was_meant() {
+        check::<PlanRequest>(
+            json!({"intent": {"intent": "mov", "cluster": "shop"}}),
+            expect![[r#"
+                arguments: intent.intent: unknown word `mov`
+                  hint: did you mean `move`? allowed: deploy, move, scale, drain, destroy"#]],
+        );
+        check::<PlanRequest>(
+            json!({"intent": {"cluster": "shop"}}),
+            expect![[r#"
+                arguments: intent: missing field `intent`
+                  hint: allowed: deploy, move, scale, drain, destroy"#]],
+        );
+        check::<PlanRequest>(
+            json!({"intent": {"intent": "move", "cluster": "Shop", "workload": "web", "too": ["a"]}}),
+            expect![[r#"
+                arguments: intent.cluster: `Shop` is not a name: use 1 to 32 of a-z, 0-9 and `-`, starting with a letter and not ending with `-`
+                arguments: intent.too: unknown field
+                  hint: did you mean `to`? allowed: cluster, from, intent, to, workload"#]],
+        );
+    }
+
+    #[test]
+    fn what_is_read_is_told_by_the_one_field_that_names_it() {
+        check::<LogsRequest>(
+            json!({"cluster": "shop", "source": {"replica": "web-1"}}),
+            expect![["fine"]],
+        );
+        check::<LogsRequest>(
+            json!({"cluster": "shop", "source": {"consol": "general-1"}}),
+            expect![[r#"
+                arguments: source.consol: unknown field
+                  hint: did you mean `console`? allowed: replica, console"#]],
+        );
+        check::<LogsRequest>(
+            json!({"cluster": "shop", "source": "web-1"}),
+            expect![[r#"
+            arguments: source: unknown word `web-1`
+              hint: allowed: replica, console"#]],
+        );
+        check::<PlanRequest>(
+            json!({"intent": "destroy"}),
+            expect!["arguments: intent: expected a map, found the text `destroy`"],
+        );
+        check::<PlanRequest>(
+            json!({"intent": {"intent": 5}}),
+            expect![[r#"
+            arguments: intent.intent: expected a word, found the number 5
+              hint: allowed: deploy, move, scale, drain, destroy"#]],
+        );
+    }
+
+    #[test]
+    fn an_object_without_fields_takes_none() {
+        check::<NoArguments>(
+            json!({"all": 1, "any": {}}),
+            expect![[r#"
+                arguments: all: unknown field
+                  hint: nothing goes in here: write `{}`
+                arguments: any: unknown field
+                  hint: nothing goes in here: write `{}`"#]],
+        );
+        check::<NoArguments>(json!({}), expect![["fine"]]);
+    }
+
+    #[test]
+    fn errors_deep_in_a_spec_have_their_place() {
+        let spec = |kind: Value, cpu: Value| {
+            json!({"intent": {"intent": "deploy", "spec": {
+                "cluster": "shop",
+                "sites": {"east": {"provider": "local", "region": "x"}},
+                "pools": {"general": {"machines": {"min": 1, "max": 3}, "requirments": {}}},
+                "workloads": {"web": {"kind": kind, "image": "a/b", "resources": {"cpu": cpu, "memory": "64MiB"},
+                    "ports": {"http": {"container": 80, "publish": "atuo"}}}},
+            }}})
+        };
+        check::<PlanRequest>(
+            spec(json!({"service": {"replica": 4}}), json!("100m")),
+            expect![[r#"
+                arguments: intent.spec.pools.general.requirments: unknown field
+                  hint: did you mean `requirements`? allowed: machines, requirements, sites
+                arguments: intent.spec.workloads.web.kind.service.replica: unknown field
+                  hint: did you mean `replicas`? allowed: min_available, replicas
+                arguments: intent.spec.workloads.web.ports.http.publish: unknown word `atuo`
+                  hint: did you mean `auto`? allowed: no, auto, port"#]],
+        );
+        check::<PlanRequest>(
+            spec(json!({"servce": {"replicas": 4}}), json!("lots")),
+            expect![[r#"
+                arguments: intent.spec.pools.general.requirments: unknown field
+                  hint: did you mean `requirements`? allowed: machines, requirements, sites
+                arguments: intent.spec.workloads.web.kind.servce: unknown field
+                  hint: did you mean `service`? allowed: service, job, daemon
+                arguments: intent.spec.workloads.web.ports.http.publish: unknown word `atuo`
+                  hint: did you mean `auto`? allowed: no, auto, port
+                arguments: intent.spec.workloads.web.resources.cpu: `lots` is not a processor share: write `250m` or `2`"#]],
+        );
     }
 }

@@ -111,6 +111,15 @@ class Conversation:
             self.assertEqual(error["pointer"], "/intent/spec/workloads/web/helth")
             self.assertIn("health", error["hint"])
 
+            spec = shop()
+            spec["pools"]["north"]["machines"] = {"min": 3, "max": 2}
+            spec["workloads"]["web"]["kind"]["service"]["min_available"] = 99
+            error = await self.refusal(client, "plan", intent={"intent": "deploy", "spec": spec})
+            self.assertEqual(
+                [problem["pointer"].removeprefix("/intent/spec/") for problem in error["problems"]],
+                ["pools/north/machines/min", "workloads/web/kind/service/min_available"],
+            )
+
     async def test_what_is_not_there_is_refused_with_what_to_do(self):
         async with self.connect() as client:
             error = await self.refusal(client, "operation_get", operation="op-none")

@@ -1,5 +1,7 @@
 //! What callers ask of the Engine and what it answers: the types behind every MCP tool.
 
+mod error;
+
 use std::collections::BTreeMap;
 
 use isobar_engine_model::id::{ClusterName, MachineId, OperationId, PlanId, ProviderId, ReplicaId, SiteName};
@@ -12,87 +14,14 @@ use isobar_engine_model::spec::Spec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use error::{ALLOWED_MAX_ITEMS, ApiError, ErrorCode, PROBLEMS_MAX_ITEMS};
+
 /// At most so many items come in one answer.
 pub const PAGE_MAX_ITEMS: u32 = 500;
 /// [`OperationGet::wait_ms`] at most.
 pub const WAIT_MAX_MS: u64 = 20_000;
 /// [`LogsRequest::tail_lines`] at most.
 pub const TAIL_MAX_LINES: u32 = 2_000;
-
-/// Why a call was refused or failed, and what the caller does next.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
-#[error("{message}")]
-pub struct ApiError {
-    /// What kind.
-    pub code: ErrorCode,
-    /// What happened: lower case, no full stop.
-    pub message: String,
-    /// JSON pointer to the argument at fault.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pointer: Option<String>,
-    /// What would have been allowed there.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub allowed: Vec<String>,
-    /// What to do next.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
-}
-
-/// Kinds of [`ApiError`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorCode {
-    /// An argument is wrong: change it.
-    InvalidArgument,
-    /// There is no such thing: list what there is.
-    NotFound,
-    /// What the plan was made from has moved, or it expired: plan again.
-    StalePlan,
-    /// Another operation of the cluster runs: wait for it or cancel it.
-    Busy,
-    /// It would break a limit or leave part of the spec unmet: change the spec or the limits.
-    Refused,
-    /// The caller may not do it.
-    Forbidden,
-    /// The store, a provider or a node does not answer: try again later.
-    Unavailable,
-    /// A bug: report it.
-    Internal,
-}
-
-impl ApiError {
-    /// An error of a kind.
-    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            pointer: None,
-            allowed: Vec::new(),
-            hint: None,
-        }
-    }
-
-    /// With what to do next.
-    #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-
-    /// With the argument at fault.
-    #[must_use]
-    pub fn pointer(mut self, pointer: impl Into<String>) -> Self {
-        self.pointer = Some(pointer.into());
-        self
-    }
-
-    /// With what would have been allowed.
-    #[must_use]
-    pub fn allowed(mut self, allowed: impl IntoIterator<Item = String>) -> Self {
-        self.allowed = allowed.into_iter().collect();
-        self
-    }
-}
 
 /// What this engine is and has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

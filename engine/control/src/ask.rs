@@ -70,22 +70,18 @@ impl Engine {
             .collect()
     }
 
-    /// That a cluster is known.
-    fn known(&self, state: &State, cluster: &ClusterName) -> Result<(), ApiError> {
+    /// That the cluster which an argument names is known.
+    fn known(&self, state: &State, cluster: &ClusterName, pointer: &str) -> Result<(), ApiError> {
         if state.clusters.get(cluster.as_str()).is_some() {
             return Ok(());
         }
-        let names: Vec<String> = state.clusters.all().map(|record| record.cluster.to_string()).collect();
-        let hint = if names.is_empty() {
-            "there is none yet: `isobar apply FILE` makes one".to_owned()
-        } else {
-            format!("there is: {}", names.join(", "))
-        };
-        Err(
-            ApiError::new(ErrorCode::NotFound, format!("there is no cluster `{cluster}`"))
-                .pointer("/cluster")
-                .allowed(names)
-                .hint(hint),
+        let names = state.clusters.all().map(|record| record.cluster.as_str());
+        Err(ApiError::unknown(
+            "cluster",
+            cluster.as_str(),
+            names,
+            "`isobar status` lists them; `isobar apply FILE` makes one",
         )
+        .pointer(pointer))
     }
 }

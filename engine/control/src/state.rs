@@ -53,7 +53,7 @@ impl<R: Record> Rows<R> {
     }
 
     /// Records whose keys start with `prefix`, in key order.
-    pub(crate) fn under<'a>(&'a self, prefix: &str) -> impl DoubleEndedIterator<Item = &'a R> + use<'a, R> {
+    pub(crate) fn under<'a>(&'a self, prefix: &str) -> impl DoubleEndedIterator<Item = &'a R> + Clone + use<'a, R> {
         debug_assert!(prefix.ends_with('/'), "`{prefix}` must end with a slash");
         // The first key after every one with the prefix: `0` follows `/`.
         let end = format!("{}0", prefix.trim_end_matches('/'));
@@ -63,7 +63,7 @@ impl<R: Record> Rows<R> {
     }
 
     /// All records, in key order.
-    pub(crate) fn all(&self) -> impl DoubleEndedIterator<Item = &R> {
+    pub(crate) fn all(&self) -> impl DoubleEndedIterator<Item = &R> + Clone {
         self.0.values().map(|held| &*held.record)
     }
 }

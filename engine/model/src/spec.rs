@@ -16,7 +16,7 @@ pub mod check;
 mod image;
 pub mod nearest;
 pub mod problem;
-mod shape;
+pub mod shape;
 pub mod text;
 mod tree;
 

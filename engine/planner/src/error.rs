@@ -2,9 +2,6 @@
 
 use isobar_engine_model::id::{ClusterName, MachineId, SiteName, WorkloadName};
 
-/// Furthest edit distance at which a name is suggested, in changed characters.
-const SUGGEST_WITHIN: usize = 3;
-
 /// Why a wish cannot be planned. What cannot be *met* is not an error: see the plan's `unmet`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -92,7 +89,7 @@ impl PlanError {
             Self::UnknownWorkload { nearest, known, .. }
             | Self::UnknownSite { nearest, known, .. }
             | Self::UnknownMachine { nearest, known, .. } => match nearest {
-                Some(name) => Some(format!("did you mean {name}?")),
+                Some(name) => Some(format!("did you mean `{name}`?")),
                 None => (!known.is_empty()).then(|| format!("there is {}", known.join(", "))),
             },
             Self::NothingLeft { .. } => Some("move it to a site by name, or destroy the cluster".into()),
@@ -115,13 +112,4 @@ impl PlanError {
             | Self::Singleton { .. } => &[],
         }
     }
-}
-
-/// The name that was probably meant.
-pub(crate) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<String> {
-    let distances = known.map(|other| (strsim::damerau_levenshtein(name, other), other));
-    distances
-        .filter(|(distance, _)| *distance <= SUGGEST_WITHIN)
-        .min()
-        .map(|(_, other)| other.to_owned())
 }

@@ -3,9 +3,10 @@
 use isobar_engine_model::id::{ClusterName, SiteName, WorkloadName};
 use isobar_engine_model::intent::Intent;
 use isobar_engine_model::observed::Observed;
+use isobar_engine_model::spec::nearest::nearest;
 use isobar_engine_model::spec::{Spec, WorkloadKind, WorkloadSpec};
 
-use crate::error::{PlanError, nearest};
+use crate::error::PlanError;
 
 /// The spec that holds once `intent` is accepted; none if the cluster ends.
 ///
@@ -56,7 +57,7 @@ fn workload_mut<'s>(spec: &'s mut Spec, name: &WorkloadName) -> Result<&'s mut W
     let known: Vec<String> = spec.workloads.keys().map(ToString::to_string).collect();
     spec.workloads.get_mut(name).ok_or_else(|| PlanError::UnknownWorkload {
         workload: name.clone(),
-        nearest: nearest(name.as_str(), known.iter().map(String::as_str)),
+        nearest: nearest(name.as_str(), known.iter().map(String::as_str)).map(str::to_owned),
         known,
     })
 }
@@ -103,7 +104,7 @@ fn known_site(spec: &Spec, site: &SiteName) -> Result<(), PlanError> {
     }
     Err(PlanError::UnknownSite {
         site: site.clone(),
-        nearest: nearest(site.as_str(), spec.sites.keys().map(SiteName::as_str)),
+        nearest: nearest(site.as_str(), spec.sites.keys().map(SiteName::as_str)).map(str::to_owned),
         known: spec.sites.keys().map(ToString::to_string).collect(),
     })
 }

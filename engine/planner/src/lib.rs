@@ -23,6 +23,7 @@ use isobar_engine_model::observed::{MachinePhase, Observed, ReplicaPhase};
 use isobar_engine_model::plan::{Base, Origin, Plan, PlanBody};
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_model::spec::Spec;
+use isobar_engine_model::spec::nearest::nearest;
 use isobar_engine_scheduler::{Placement, PlacementInput, place};
 
 pub use error::PlanError;
@@ -125,7 +126,7 @@ fn drained(intent: &Intent, observed: &Observed) -> Result<Option<MachineId>, Pl
     }
     Err(PlanError::UnknownMachine {
         machine: machine.clone(),
-        nearest: error::nearest(machine.as_str(), there.map(MachineId::as_str)),
+        nearest: nearest(machine.as_str(), there.map(MachineId::as_str)).map(str::to_owned),
         known: there_are(observed),
     })
 }

@@ -64,10 +64,28 @@ impl ResourceKind {
 #[serde(transparent)]
 pub struct Token(pub String);
 
-/// Bytes that are never printed.
+/// Bytes that are never printed. Written as text in hex: a list of numbers would be up to four times as long.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct Secret(pub Vec<u8>);
+
+/// Text that is no [`Secret`]. Says nothing of what it was instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a secret is text in hex")]
+pub struct NotASecret;
+
+impl TryFrom<String> for Secret {
+    type Error = NotASecret;
+    fn try_from(text: String) -> Result<Self, NotASecret> {
+        hex::decode(text).map(Self).map_err(|_| NotASecret)
+    }
+}
+
+impl From<Secret> for String {
+    fn from(secret: Secret) -> Self {
+        hex::encode(secret.0)
+    }
+}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -198,4 +216,22 @@ pub struct ConsoleChunk {
     pub bytes: Vec<u8>,
     /// Where the next part starts.
     pub next_offset: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_written_in_two_letters_a_byte_and_never_printed() {
+        let secret = Secret((0..=255).collect());
+        let written = serde_json::to_string(&secret).expect("text");
+        assert_eq!(written.len(), 2 * 256 + 2);
+        assert_eq!(serde_json::from_str::<Secret>(&written).expect("what was written"), secret);
+        assert_eq!(format!("{secret:?}"), "***");
+        for wrong in ["\"abc\"", "\"join me\"", "[1,2]"] {
+            let error = serde_json::from_str::<Secret>(wrong).expect_err(wrong).to_string();
+            assert!(!error.contains("join me"), "{error}");
+        }
+    }
 }

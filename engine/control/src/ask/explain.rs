@@ -4,7 +4,7 @@ use isobar_engine_model::id::ClusterName;
 use isobar_engine_model::plan::{Plan, Reason};
 
 use super::list::event;
-use crate::api::{ApiError, ErrorCode, Event, ExplainRequest, Explanation};
+use crate::api::{ApiError, Event, ExplainRequest, Explanation};
 use crate::engine::Engine;
 use crate::record::prefix;
 use crate::state::State;
@@ -16,7 +16,7 @@ impl Engine {
     /// Why something is as it is.
     pub async fn explain(&self, request: ExplainRequest) -> Result<Explanation, ApiError> {
         let state = self.ledger.read();
-        self.known(&state, &request.cluster)?;
+        self.known(&state, &request.cluster, "/cluster")?;
         let cluster = &request.cluster;
         let whole = request.about.is_none();
         let about = request.about.unwrap_or_else(|| cluster.to_string());
@@ -35,11 +35,7 @@ impl Engine {
             .map(event)
             .collect();
         if standing.is_none() && reasons.is_empty() && events.is_empty() {
-            return Err(
-                ApiError::new(ErrorCode::NotFound, format!("nothing of {cluster} is called `{about}`"))
-                    .pointer("/about")
-                    .hint("name a machine, replica, workload, pool, plan or operation; `isobar query` lists them"),
-            );
+            return Err(self.nothing_called(&state, cluster, &about));
         }
         Ok(Explanation {
             state: standing.unwrap_or_else(|| "it is not there any more".into()),
@@ -48,6 +44,20 @@ impl Engine {
             next: self.live.drift(cluster).unwrap_or_default(),
             about,
         })
+    }
+
+    fn nothing_called(&self, state: &State, cluster: &ClusterName, about: &str) -> ApiError {
+        let observed = self.observed(state, cluster);
+        let spec = observed.spec.as_ref();
+        let workloads = spec
+            .into_iter()
+            .flat_map(|spec| spec.workloads.keys().map(AsRef::as_ref));
+        let pools = spec.into_iter().flat_map(|spec| spec.pools.keys().map(AsRef::as_ref));
+        let machines = observed.machines.iter().map(|machine| machine.id.as_str());
+        let replicas = observed.replicas.iter().map(|replica| replica.id.as_str());
+        let known = workloads.chain(pools).chain(machines).chain(replicas);
+        let hint = "name a machine, replica, workload, pool, plan or operation; `isobar query` lists them";
+        ApiError::unknown(&format!("part of {cluster} called"), about, known, hint).pointer("/about")
     }
 
     fn cluster_stands(&self, state: &State, cluster: &ClusterName) -> String {

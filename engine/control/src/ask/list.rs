@@ -56,11 +56,11 @@ impl Engine {
     /// Lists things.
     pub async fn query(&self, request: QueryRequest) -> Result<QueryAnswer, ApiError> {
         if request.what == QueryWhat::Offerings {
-            self.known(&self.ledger.read(), &request.cluster)?;
+            self.known(&self.ledger.read(), &request.cluster, "/cluster")?;
             return self.offerings(&request).await;
         }
         let state = self.ledger.read();
-        self.known(&state, &request.cluster)?;
+        self.known(&state, &request.cluster, "/cluster")?;
         let (cluster, page) = (&request.cluster, Page::of(&request));
         let mut answer = QueryAnswer::default();
         match request.what {

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use isobar_engine_model::id::{MachineId, ReplicaId};
+use isobar_engine_model::id::{ClusterName, MachineId, ReplicaId};
 use isobar_engine_model::quantity::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::api::{ApiError, ErrorCode, LogLine, LogSource, LogsAnswer, LogsRequest, TAIL_MAX_LINES};
 use crate::engine::Engine;
 use crate::live::{Command, NodeKey};
-use crate::record::{attempt_key, machine_key, prefix};
+use crate::record::{AttemptRecord, attempt_key, machine_key, prefix};
 
 /// Lines in an answer when the caller does not say.
 const TAIL_DEFAULT_LINES: u32 = 200;
@@ -19,7 +19,7 @@ const CHUNKS_MAX: usize = 64;
 impl Engine {
     /// Output of a replica or a machine's console.
     pub async fn logs(&self, request: LogsRequest) -> Result<LogsAnswer, ApiError> {
-        self.known(&self.ledger.read(), &request.cluster)?;
+        self.known(&self.ledger.read(), &request.cluster, "/cluster")?;
         let tail = request
             .tail_lines
             .unwrap_or(TAIL_DEFAULT_LINES)
@@ -31,13 +31,19 @@ impl Engine {
     }
 
     async fn replica_logs(&self, request: &LogsRequest, id: &ReplicaId, tail: u32) -> Result<LogsAnswer, ApiError> {
-        let node: Option<NodeKey> = {
+        let node: NodeKey = {
             let state = self.ledger.read();
-            let mut replicas = state.replicas.under(&prefix(&request.cluster));
-            let record = replicas.find(|record| record.replica.id == *id);
-            record.map(|record| (request.cluster.clone(), record.replica.machine.clone()))
+            let replicas = state.replicas.under(&prefix(&request.cluster));
+            let known = replicas.clone().map(|record| record.replica.id.as_str());
+            let record = replicas
+                .clone()
+                .find(|record| record.replica.id == *id)
+                .ok_or_else(|| {
+                    ApiError::unknown("replica", id.as_str(), known, "`isobar query replicas` lists them")
+                        .pointer("/source/replica")
+                })?;
+            (request.cluster.clone(), record.replica.machine.clone())
         };
-        let node = node.ok_or_else(|| not_found("replica", id.as_str()))?;
         let (answer, mut chunks) = mpsc::channel(CHUNKS_MAX);
         if !self.live.tell(
             &node,
@@ -86,23 +92,8 @@ impl Engine {
     }
 
     async fn console(&self, request: &LogsRequest, machine: &MachineId, tail: u32) -> Result<LogsAnswer, ApiError> {
-        let attempt = {
-            let state = self.ledger.read();
-            let record = state.machines.get(&machine_key(&request.cluster, machine));
-            let bought = record.and_then(|record| record.machine.bought.as_ref());
-            let number = bought.map(|bought| bought.attempt);
-            number.and_then(|number| {
-                state
-                    .attempts
-                    .get(&attempt_key(&request.cluster, machine, number))
-                    .cloned()
-            })
-        };
-        let attempt = attempt.ok_or_else(|| not_found("machine", machine.as_str()))?;
-        let handle = attempt
-            .handle()
-            .cloned()
-            .ok_or_else(|| not_found("running machine", machine.as_str()))?;
+        let attempt = self.made(&request.cluster, machine)?;
+        let handle = attempt.handle().cloned().ok_or_else(|| not_made(machine))?;
         let sealed = self
             .request(&attempt)
             .map_err(|message| ApiError::new(ErrorCode::Internal, message))?;
@@ -148,6 +139,25 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// The attempt that a machine stands for.
+    fn made(&self, cluster: &ClusterName, machine: &MachineId) -> Result<AttemptRecord, ApiError> {
+        let state = self.ledger.read();
+        let Some(record) = state.machines.get(&machine_key(cluster, machine)) else {
+            let known = state
+                .machines
+                .under(&prefix(cluster))
+                .map(|record| record.machine.id.as_str());
+            let unknown = ApiError::unknown("machine", machine.as_str(), known, "`isobar query machines` lists them");
+            return Err(unknown.pointer("/source/console"));
+        };
+        let number = record.machine.bought.as_ref().map(|bought| bought.attempt);
+        number
+            .and_then(|number| state.attempts.get(&attempt_key(cluster, machine, number)).cloned())
+            .ok_or_else(|| not_made(machine))
+    }
+}
+
 /// A console line is counted as so many bytes when its end is kept.
 const CONSOLE_LINE_MAX_BYTES: usize = 256;
 
@@ -156,10 +166,10 @@ fn printable(line: &str) -> String {
     line.chars().filter(|c| !c.is_control() || *c == '\t').collect()
 }
 
-fn not_found(what: &str, name: &str) -> ApiError {
-    ApiError::new(ErrorCode::NotFound, format!("there is no {what} `{name}`"))
-        .pointer("/source")
-        .hint("`isobar query replicas` and `isobar query machines` list them")
+fn not_made(machine: &MachineId) -> ApiError {
+    ApiError::new(ErrorCode::NotFound, format!("machine {machine} does not run"))
+        .pointer("/source/console")
+        .hint(format!("`isobar explain {machine}` says how it stands"))
 }
 
 fn unreachable(machine: &MachineId) -> ApiError {

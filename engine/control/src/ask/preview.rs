@@ -1,11 +1,12 @@
 //! Previewing: from a wish to a kept plan. Changes nothing else.
 
 use isobar_engine_model::catalog::Catalog;
-use isobar_engine_model::id::ClusterName;
+use isobar_engine_model::id::{ClusterName, SiteName};
 use isobar_engine_model::intent::{Intent, Limits};
 use isobar_engine_model::plan::Plan;
+use isobar_engine_model::spec::problem::{Pointer, Problem};
 use isobar_engine_model::spec::{Spec, check};
-use isobar_engine_planner::{PlanInput, Wish, outline, plan};
+use isobar_engine_planner::{PlanError, PlanInput, Wish, outline, plan};
 use isobar_engine_provider::ProviderError;
 
 use crate::api::{ApiError, ErrorCode, PlanAnswer, PlanRequest};
@@ -24,7 +25,7 @@ impl Engine {
             }
             Intent::Move { .. } | Intent::Scale { .. } | Intent::Drain { .. } | Intent::Destroy { .. } => {
                 let state = self.ledger.read();
-                self.known(&state, &cluster)?;
+                self.known(&state, &cluster, "/intent/cluster")?;
                 state
                     .clusters
                     .get(cluster.as_str())
@@ -55,12 +56,7 @@ impl Engine {
             validity_ms: self.config.bounds.plan_valid_ms,
             budget: isobar_engine_planner::WorkBudget::default(),
         };
-        plan(&input).map_err(|error| {
-            let mut refused =
-                ApiError::new(ErrorCode::InvalidArgument, chain(&error)).allowed(error.allowed().iter().cloned());
-            refused.hint = error.hint();
-            refused
-        })
+        plan(&input).map_err(|error| unplannable(&error, wish))
     }
 
     pub(crate) async fn keep(&self, plan: &Plan) -> Result<(), ApiError> {
@@ -132,16 +128,53 @@ fn no_catalog(site: &str, error: &ProviderError) -> ApiError {
     ApiError::new(code, format!("what site {site} offers is not known: {error}")).pointer(format!("/sites/{site}"))
 }
 
+/// Why a wish cannot be planned at all, with the argument at fault.
+fn unplannable(error: &PlanError, wish: &Wish<'_>) -> ApiError {
+    let (code, pointer) = match error {
+        PlanError::UnknownCluster { .. } => (ErrorCode::NotFound, "/intent/cluster".to_owned()),
+        PlanError::UnknownWorkload { .. } => (ErrorCode::NotFound, "/intent/workload".to_owned()),
+        PlanError::UnknownMachine { .. } => (ErrorCode::NotFound, "/intent/machine".to_owned()),
+        PlanError::UnknownSite { site, .. } => (ErrorCode::NotFound, named_at(site, wish)),
+        PlanError::NotAService { .. } => (ErrorCode::InvalidArgument, "/intent/workload".to_owned()),
+        PlanError::Singleton { .. } => (ErrorCode::InvalidArgument, "/intent/replicas".to_owned()),
+        PlanError::NothingLeft { .. } | PlanError::NoSiteNamed { .. } => {
+            (ErrorCode::InvalidArgument, "/intent".to_owned())
+        }
+    };
+    let mut refused = ApiError::new(code, chain(error)).allowed(error.allowed().iter().cloned());
+    refused.hint = error.hint();
+    match wish {
+        Wish::Asked(_) => refused.pointer(pointer),
+        Wish::Reconcile => refused,
+    }
+}
+
+/// Where a move names a site.
+fn named_at(site: &SiteName, wish: &Wish<'_>) -> String {
+    let Wish::Asked(Intent::Move { to, from, .. }) = wish else {
+        return "/intent".to_owned();
+    };
+    let place = |field: &str, sites: &[SiteName]| {
+        let index = sites.iter().position(|named| named == site)?;
+        Some(format!("/intent/{field}/{index}"))
+    };
+    place("to", to)
+        .or_else(|| place("from", from))
+        .unwrap_or_else(|| "/intent".to_owned())
+}
+
 /// That a spec keeps the rules that span fields: one given over MCP was never read from a file.
 fn checked(spec: &Spec) -> Result<(), ApiError> {
-    let Some(problem) = check::check(spec).into_iter().next() else {
+    let problems = check::check(spec);
+    if problems.is_empty() {
         return Ok(());
-    };
-    let mut error = ApiError::new(ErrorCode::InvalidArgument, problem.message)
-        .pointer(format!("/intent/spec{}", problem.pointer))
-        .allowed(problem.allowed);
-    error.hint = problem.hint;
-    Err(error)
+    }
+    let base = Pointer::root().to("intent").to("spec");
+    let placed = problems.into_iter().map(|problem| Problem {
+        pointer: problem.pointer.below(&base),
+        ..problem
+    });
+    Err(ApiError::wrong_arguments(placed.collect()))
 }
 
 /// A plan with its outline.

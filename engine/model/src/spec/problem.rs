@@ -53,6 +53,12 @@ impl Pointer {
         Self(format!("{}/{escaped}", self.0))
     }
 
+    /// The same value, of a document that stands at `base` in a larger one.
+    #[must_use]
+    pub fn below(&self, base: &Self) -> Self {
+        Self(format!("{base}{self}"))
+    }
+
     /// The pointer as text: empty, or `/` before each name.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -155,5 +161,6 @@ mod tests {
         assert_eq!(pointer.as_str(), "/env/A~1B~01/0");
         assert_eq!(pointer.names().collect::<Vec<_>>(), ["env", "A/B~1", "0"]);
         assert_eq!(pointer.dotted(), "env.A/B~1[0]");
+        assert_eq!(pointer.below(&Pointer::root().to("spec")).dotted(), "spec.env.A/B~1[0]");
     }
 }

@@ -1,26 +1,53 @@
-//! Compares a document with the spec's JSON Schema and reports everything that differs, in a person's words.
+//! Compares a value with a JSON Schema of ours and reports everything that differs, in a person's words.
 //!
-//! Walks the few keywords that the published schema uses; it is no general validator. Never stops at the first
-//! problem: that is why it exists beside serde, which does. Called by [`super::text`].
+//! Walks the few keywords that the published schemas use; it is no general validator. Never stops at the first
+//! problem: that is why it exists beside serde, which does. Called by [`super::text`] on specs, and by the MCP server on
+//! what tools are given.
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::problem::{Pointer, Problem};
-use super::tree::{Entry, Kind, Node};
+use super::tree::{Entry, Kind, Node, TEXT_SHOWN_MAX};
 use crate::id::SiteName;
 use crate::quantity::{Mebibytes, MilliCpus};
 
 /// How deep a misplaced field is looked for below where it was written.
 const MISPLACED_DEPTH_MAX: usize = 3;
+/// After so many problems of one value no more are looked for.
+const PROBLEMS_MAX: usize = 1_000;
 
-/// Everything about `node` that `schema` does not allow.
-pub(super) fn compare(node: &Node, schema: &Value) -> Vec<Problem> {
+/// Reads a value, or says everything about it that `schema` does not allow. `schema` is the one that `T` gives: what it
+/// cannot say, serde does, one problem at a time.
+pub fn read<T: DeserializeOwned>(value: &Value, schema: &Value) -> Result<T, Vec<Problem>> {
+    read_node(&Node::from_json(value), schema)
+}
+
+/// The same of a document whose values have places.
+pub(super) fn read_node<T: DeserializeOwned>(node: &Node, schema: &Value) -> Result<T, Vec<Problem>> {
     let mut walk = Walk {
         root: schema,
         problems: Vec::new(),
     };
     walk.value(node, schema, &Pointer::root());
-    walk.problems
+    if !walk.problems.is_empty() {
+        return Err(walk.problems);
+    }
+    serde_path_to_error::deserialize(node.to_json()).map_err(|error| {
+        let pointer = pointer_to(error.path());
+        vec![Problem::value(pointer, error.into_inner().to_string())]
+    })
+}
+
+fn pointer_to(path: &serde_path_to_error::Path) -> Pointer {
+    use serde_path_to_error::Segment;
+
+    path.iter().fold(Pointer::root(), |pointer, segment| match segment {
+        Segment::Seq { index } => pointer.to(index),
+        Segment::Map { key } => pointer.to(key),
+        Segment::Enum { variant } => pointer.to(variant),
+        Segment::Unknown => pointer,
+    })
 }
 
 struct Walk<'a> {
@@ -30,9 +57,15 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn value(&mut self, node: &Node, schema: &'a Value, at: &Pointer) {
+        if self.problems.len() >= PROBLEMS_MAX {
+            return;
+        }
         let schema = self.resolve(schema);
         if let Some(variants) = schema["oneOf"].as_array() {
-            return self.variant(node, variants, at);
+            return match tag(variants) {
+                Some(tag) => self.tagged(node, tag, variants, at),
+                None => self.variant(node, variants, at),
+            };
         }
         if let Some(forms) = schema["anyOf"].as_array() {
             return self.one_of_forms(node, forms, at);
@@ -68,7 +101,7 @@ impl<'a> Walk<'a> {
                 self.value(&entry.node, named, &here);
             } else if schema["additionalProperties"].is_object() {
                 self.value(&entry.node, &schema["additionalProperties"], &here);
-            } else {
+            } else if unknown.len() < PROBLEMS_MAX {
                 let problem = self.unknown_field(&entry.name, schema, here);
                 unknown.push(problem);
             }
@@ -128,6 +161,29 @@ impl<'a> Walk<'a> {
             .find_map(|(field, s)| Some(format!("{field}.{}", self.misplaced(name, s, deeper)?)))
     }
 
+    /// One of several maps that one of their fields tells apart: how serde writes an enum with a tag.
+    fn tagged(&mut self, node: &Node, tag: &str, variants: &'a [Value], at: &Pointer) {
+        let Kind::Map(entries) = &node.kind else {
+            return self.problems.push(wrong_type(node, &[&variants[0]], at));
+        };
+        let words = || variants.iter().filter_map(|variant| word_of(variant, tag));
+        let Some(entry) = entries.iter().find(|entry| entry.name == tag) else {
+            let problem = Problem::value(at.clone(), format!("missing field `{tag}`"));
+            return self.problems.push(problem.instead_of("", words()));
+        };
+        let Kind::Text(word) = &entry.node.kind else {
+            let message = format!("expected a word, found {}", entry.node.kind.words());
+            let problem = Problem::value(at.to(tag), message);
+            return self.problems.push(problem.instead_of("", words()));
+        };
+        match variants.iter().find(|variant| word_of(variant, tag) == Some(word)) {
+            Some(variant) => self.map(entries, variant, at),
+            None => self
+                .problems
+                .push(Problem::value(at.to(tag), unknown_word(word)).instead_of(word, words())),
+        }
+    }
+
     /// One of several words, or one of several single-entry maps: how serde writes an enum.
     fn variant(&mut self, node: &Node, variants: &'a [Value], at: &Pointer) {
         let words: Vec<&str> = variants.iter().filter_map(|v| v["const"].as_str()).collect();
@@ -146,7 +202,7 @@ impl<'a> Walk<'a> {
             }
             Kind::Text(word) => {
                 self.problems
-                    .push(Problem::value(at.clone(), format!("unknown word `{word}`")).instead_of(word, allowed()));
+                    .push(Problem::value(at.clone(), unknown_word(word)).instead_of(word, allowed()));
             }
             Kind::Map(entries) if !tagged.is_empty() => {
                 for entry in entries {
@@ -224,6 +280,26 @@ impl<'a> Walk<'a> {
                 .expect("the schema's references point into itself"),
             None => schema,
         }
+    }
+}
+
+/// The field whose word tells several maps apart.
+fn tag(variants: &[Value]) -> Option<&str> {
+    let mut fields = variants.first()?["properties"].as_object()?.keys();
+    let tag = fields.find(|field| variants.iter().all(|variant| word_of(variant, field).is_some()))?;
+    Some(tag)
+}
+
+/// The only word that a variant takes in a field.
+fn word_of<'a>(variant: &'a Value, field: &str) -> Option<&'a str> {
+    variant["properties"][field]["const"].as_str()
+}
+
+fn unknown_word(word: &str) -> String {
+    if word.chars().count() > TEXT_SHOWN_MAX {
+        "unknown word".to_owned()
+    } else {
+        format!("unknown word `{word}`")
     }
 }
 

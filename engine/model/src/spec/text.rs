@@ -77,27 +77,9 @@ pub fn schema() -> Value {
 }
 
 fn judge(document: &Node) -> Result<Spec, Vec<Problem>> {
-    let problems = shape::compare(document, &schema());
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    let spec: Spec = serde_path_to_error::deserialize(document.to_json()).map_err(|error| {
-        let pointer = pointer_to(error.path());
-        vec![Problem::value(pointer, error.into_inner().to_string())]
-    })?;
+    let spec: Spec = shape::read_node(document, &schema())?;
     let problems = check(&spec);
     if problems.is_empty() { Ok(spec) } else { Err(problems) }
-}
-
-fn pointer_to(path: &serde_path_to_error::Path) -> Pointer {
-    use serde_path_to_error::Segment;
-
-    path.iter().fold(Pointer::root(), |pointer, segment| match segment {
-        Segment::Seq { index } => pointer.to(index),
-        Segment::Map { key } => pointer.to(key),
-        Segment::Enum { variant } => pointer.to(variant),
-        Segment::Unknown => pointer,
-    })
 }
 
 fn one(file: &str, place: Option<Place>, message: String, hint: Option<String>) -> SpecErrors {
@@ -117,6 +99,11 @@ fn one(file: &str, place: Option<Place>, message: String, hint: Option<String>) 
 }
 
 impl SpecErrors {
+    /// Everything that is wrong with a value that came without its text. `name` is what the reader calls it.
+    pub fn of_value(name: &str, problems: &[Problem]) -> Self {
+        Self::new(name, &Node::from_json(&Value::Null), problems.to_vec())
+    }
+
     fn new(file: &str, document: &Node, problems: Vec<Problem>) -> Self {
         let mut errors: Vec<_> = problems.into_iter().map(|p| SpecError::new(document, p)).collect();
         errors.sort_by_key(|e| e.place.map(|p| (p.line, p.column)));

@@ -21,7 +21,7 @@ const ALIASES_MAX: usize = 1_000;
 const ALIASED_VALUES_MAX: usize = 50_000;
 
 /// Longest text that a message repeats, in characters.
-const TEXT_SHOWN_MAX: usize = 40;
+pub(super) const TEXT_SHOWN_MAX: usize = 40;
 
 /// A place in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, DeserializeDerive, JsonSchema)]

@@ -2,13 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod refusals;
 mod running;
 
 use expect_test::expect;
-use isobar_engine_control::api::{
-    ApplyRequest, ErrorCode, ExplainRequest, OperationGet, PlanRequest, QueryRequest, QueryWhat,
-};
-use isobar_engine_model::id::{ClusterName, OperationId, WorkloadName};
+use isobar_engine_control::api::{ApplyRequest, ExplainRequest, OperationGet, PlanRequest, QueryRequest, QueryWhat};
+use isobar_engine_model::id::ClusterName;
 use isobar_engine_model::intent::{Intent, Limits};
 use isobar_engine_model::operation::OperationState;
 use isobar_mcp::client::{Client, ClientError};
@@ -135,41 +134,6 @@ async fn each_tool_says_what_it_takes_gives_and_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_arguments_are_all_told_and_unknown_tools_refused() {
-    let running = Running::start().await;
-    let arguments = json!({"what": "machine", "clustr": "shop"});
-    let answer = running
-        .call(LEGACY, "tools/call", json!({"name": "query", "arguments": arguments}))
-        .await;
-    let result = &answer["result"];
-    assert_eq!(result["isError"], true);
-    assert_eq!(result["structuredContent"]["code"], "invalid_argument");
-    let told: Vec<(&str, Option<&str>)> = result["structuredContent"]["problems"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|problem| (problem["pointer"].as_str().unwrap(), problem["nearest"].as_str()))
-        .collect();
-    assert_eq!(
-        told,
-        [("", None), ("/what", Some("machines")), ("/clustr", Some("cluster"))]
-    );
-
-    let answer = running
-        .call(LEGACY, "tools/call", json!({"name": "rm", "arguments": {}}))
-        .await;
-    assert_eq!(answer["error"]["code"], -32602);
-    let answer = running
-        .call(
-            LEGACY,
-            "tools/call",
-            json!({"name": "discover", "arguments": {"all": 1}}),
-        )
-        .await;
-    assert_eq!(answer["result"]["structuredContent"]["pointer"], "/all");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_plan_becomes_an_operation_once_however_often_it_is_applied() {
     let running = Running::start().await;
     let client = running.client().await;
@@ -228,34 +192,6 @@ async fn a_plan_becomes_an_operation_once_however_often_it_is_applied() {
         .await
         .unwrap();
     assert!(!explanation.state.is_empty());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_the_engine_refuses_comes_as_its_error() {
-    let running = Running::start().await;
-    let client = running.client().await;
-    let cluster = ClusterName::new("nowhere").unwrap();
-    let workload = WorkloadName::new("web").unwrap();
-    let intent = Intent::Scale {
-        cluster,
-        workload,
-        replicas: 2,
-    };
-    let Err(ClientError::Refused(error)) = client
-        .plan(&PlanRequest {
-            intent,
-            limits: Limits::default(),
-        })
-        .await
-    else {
-        panic!("there is no such cluster");
-    };
-    assert_eq!(error.code, ErrorCode::NotFound);
-    let operation = OperationId::new("op-0");
-    let Err(ClientError::Refused(error)) = client.operation_cancel(&operation).await else {
-        panic!("there is no such operation");
-    };
-    assert_eq!(error.code, ErrorCode::NotFound);
 }
 
 #[tokio::test(flavor = "multi_thread")]
