@@ -9,7 +9,7 @@ impl Engine {
     /// What sweeps found and did.
     pub async fn leaks(&self, request: LeaksRequest) -> Result<LeaksAnswer, ApiError> {
         let state = self.ledger.read();
-        self.known(&state, &request.cluster)?;
+        self.known(&state, &request.cluster, "/cluster")?;
         let page = Page::new(request.after, request.limit);
         let orphans = state.orphans.under(&prefix(&request.cluster));
         let (leaks, next) = page.cut(orphans.map(|record| (record.key(), self.leak(record))));
