@@ -92,6 +92,9 @@ pub(crate) enum Command {
     /// Say why something is as it is
     #[command(after_help = "Examples:\n  isobar explain\n  isobar explain web-3")]
     Explain(Explain),
+    /// List what clouds still have that the journal does not know, and what is done about it
+    #[command(after_help = "Examples:\n  isobar leaks\n  isobar leaks --cluster shop --output json")]
+    Leaks(Leaks),
     /// Stop everything of a cluster and release every machine
     #[command(after_help = "Example:\n  isobar destroy shop")]
     Destroy(Destroy),
@@ -312,6 +315,18 @@ pub(crate) struct Logs {
 pub(crate) struct Explain {
     /// A machine, replica, workload, pool, plan or operation; left out: the cluster as a whole
     pub(crate) about: Option<String>,
+    #[command(flatten)]
+    pub(crate) of: ClusterArg,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Leaks {
+    /// Only what comes after this key, from an earlier answer
+    #[arg(long, value_name = "KEY")]
+    pub(crate) after: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u32>,
     #[command(flatten)]
     pub(crate) of: ClusterArg,
 }

@@ -35,6 +35,7 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<Exit> {
         Command::Status(args) => look::status(&context, args).await,
         Command::Query(args) => look::query(&context, args).await,
         Command::Explain(args) => look::explain(&context, args).await,
+        Command::Leaks(args) => look::leaks(&context, args).await,
         Command::Logs(args) => logs::logs(&context, args).await,
         Command::Operation(args) => operation::operation(&context, args).await,
         Command::Schema => offline::schema(output),

@@ -1,6 +1,7 @@
 //! Turns answers of the engine into text for people. Pure: the time is an argument, nothing is printed here.
 
 pub(crate) mod cluster;
+pub(crate) mod leaks;
 pub(crate) mod plan;
 pub(crate) mod progress;
 pub(crate) mod table;

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use isobar_engine_control::api::{
-    ApiError, ApplyRequest, Discovery, ExplainRequest, Explanation, LogsAnswer, LogsRequest, OperationCancel,
-    OperationGet, OperationView, PlanAnswer, PlanRequest, QueryAnswer, QueryRequest,
+    ApiError, ApplyRequest, Discovery, ExplainRequest, Explanation, LeaksAnswer, LeaksRequest, LogsAnswer, LogsRequest,
+    OperationCancel, OperationGet, OperationView, PlanAnswer, PlanRequest, QueryAnswer, QueryRequest,
 };
 use isobar_engine_model::id::OperationId;
 use isobar_engine_model::operation::Operation;
@@ -163,6 +163,11 @@ impl Client {
             },
         )
         .await
+    }
+
+    /// What sweeps found and did.
+    pub async fn leaks(&self, request: &LeaksRequest) -> Result<LeaksAnswer, ClientError> {
+        self.call("leaks", request).await
     }
 
     /// Why something is as it is.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use isobar_engine_control::Engine;
 use isobar_engine_control::api::{
-    ApiError, ApplyRequest, Discovery, ErrorCode, ExplainRequest, Explanation, LogsAnswer, LogsRequest,
-    OperationCancel, OperationGet, OperationView, PlanAnswer, PlanRequest, QueryAnswer, QueryRequest,
+    ApiError, ApplyRequest, Discovery, ErrorCode, ExplainRequest, Explanation, LeaksAnswer, LeaksRequest, LogsAnswer,
+    LogsRequest, OperationCancel, OperationGet, OperationView, PlanAnswer, PlanRequest, QueryAnswer, QueryRequest,
 };
 use isobar_engine_model::operation::Operation;
 use isobar_engine_model::spec::shape;
@@ -38,6 +38,7 @@ pub(crate) fn table() -> Vec<Entry> {
             EXPLAIN,
             |engine, request| async move { engine.explain(request).await },
         ),
+        entry::<LeaksRequest, LeaksAnswer, _>(LEAKS, |engine, request| async move { engine.leaks(request).await }),
         entry::<LogsRequest, LogsAnswer, _>(LOGS, |engine, request| async move { engine.logs(request).await }),
     ]
 }
@@ -97,6 +98,15 @@ const EXPLAIN: About = About {
     title: "Why something is as it is",
     text: "The state of a cluster, machine, replica, workload, pool, plan or operation, the reasons behind it, what \
            happened to it, and what the engine would do next.",
+    effect: Effect::Reads,
+};
+
+const LEAKS: About = About {
+    name: "leaks",
+    title: "What was left behind",
+    text: "Resources in the clouds that carry this engine's tags and that its journal does not know: what was found, \
+           why, and whether it is in quarantine, being deleted, gone, or waits until somebody applies a plan. Also when \
+           each site was swept last.",
     effect: Effect::Reads,
 };
 

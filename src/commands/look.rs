@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use isobar_engine_control::api::{
-    ClusterSummary, ExplainRequest, PAGE_MAX_ITEMS, QueryAnswer, QueryRequest, QueryWhat, ReplicaView,
+    ClusterSummary, ExplainRequest, LeaksRequest, PAGE_MAX_ITEMS, QueryAnswer, QueryRequest, QueryWhat, ReplicaView,
 };
 use isobar_engine_model::id::ClusterName;
 use isobar_engine_model::observed::Machine;
@@ -180,5 +180,23 @@ pub(super) async fn explain(context: &Context<'_>, args: cli::Explain) -> Result
     context.output.result(&explanation, || {
         show::cluster::explanation(&explanation, session::now())
     })?;
+    Ok(Exit::Done)
+}
+
+pub(super) async fn leaks(context: &Context<'_>, args: cli::Leaks) -> Result<Exit> {
+    let client = context.connect().await?;
+    let cluster = session::cluster(&client, args.of.cluster).await?;
+    let request = LeaksRequest {
+        cluster,
+        after: args.after,
+        limit: args.limit,
+    };
+    let answer = client.leaks(&request).await?;
+    context
+        .output
+        .result(&answer, || show::leaks::answer(&answer, session::now()))?;
+    if let Some(next) = &answer.next {
+        context.output.note(&format!("there is more: --after {next}"))?;
+    }
     Ok(Exit::Done)
 }

@@ -2,6 +2,7 @@
 
 mod apply;
 mod explain;
+mod leaks;
 mod list;
 mod logs;
 mod operation;

@@ -5,6 +5,7 @@
 
 pub(crate) mod buy;
 pub(crate) mod operation;
+pub(crate) mod orphan;
 pub(crate) mod release;
 pub(crate) mod replica;
 

@@ -94,6 +94,16 @@ pub struct Bounds {
     pub operations_kept: usize,
     /// Events kept per cluster.
     pub events_kept: usize,
+    /// Between two sweeps of a cluster's sites.
+    pub sweep_ms: u64,
+    /// An orphan is left alone for so long after it was found. Longer than any provider's visibility delay.
+    pub orphan_grace_ms: u64,
+    /// A sweep deletes orphans of at most so many machines unasked ...
+    pub sweep_machines_max: usize,
+    /// ... and of at most so large a part of the cluster's, in percent ...
+    pub sweep_percent_max: usize,
+    /// ... but of so many always, however small the cluster is.
+    pub sweep_machines_free: usize,
     /// For a node to answer a request for output.
     pub logs_answer_ms: u64,
 }
@@ -121,6 +131,11 @@ impl Default for Bounds {
             plan_kept_ms: 24 * 60 * 60 * 1000,
             operations_kept: 100,
             events_kept: 1_000,
+            sweep_ms: 60_000,
+            orphan_grace_ms: 2 * 60 * 1000,
+            sweep_machines_max: 20,
+            sweep_percent_max: 10,
+            sweep_machines_free: 3,
             logs_answer_ms: 10_000,
         }
     }

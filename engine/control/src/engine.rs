@@ -108,6 +108,8 @@ impl Engine {
         engine.resume();
         let watching = engine.clone();
         engine.tasks.spawn(async move { watching.watch_over().await });
+        let sweeping = engine.clone();
+        engine.tasks.spawn(async move { sweeping.sweep_over().await });
         Ok(engine)
     }
 

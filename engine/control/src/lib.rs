@@ -7,7 +7,8 @@
 //! ask/       what callers ask: plan, apply, query, explain, logs, operations
 //! carry/     operations: buy, release, start, stop, each journaled before it is sent
 //! node/      joining and sessions; the gRPC endpoint
-//! watch      observes machines and leases;  reconcile  brings clusters back to their specs;  forget  drops what is old
+//! watch      observes machines and leases;  reconcile  brings clusters back to their specs;  sweep  finds orphans;
+//!            forget  drops what is old
 //! ledger     the one place that writes the store;  record, state  what it holds;  live  what it does not
 //! ```
 
@@ -24,6 +25,7 @@ pub mod node;
 mod reconcile;
 mod record;
 mod state;
+mod sweep;
 pub mod vault;
 mod watch;
 

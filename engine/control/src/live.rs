@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use isobar_engine_model::id::{AttemptNo, ClusterName, MachineId, OperationId, ReplicaId, StepId};
+use isobar_engine_model::id::{AttemptNo, ClusterName, MachineId, OperationId, ReplicaId, SiteName, StepId};
 use isobar_engine_model::observed::NodeReport;
 use isobar_engine_model::quantity::Timestamp;
 use isobar_node_image_protocol::v1::LogChunk;
 use tokio::sync::{mpsc, watch};
+
+use crate::sweep::Swept;
 
 /// At most so many commands wait for one session.
 const COMMAND_QUEUE_MAX: usize = 16;
@@ -52,6 +54,7 @@ struct Inner {
     nodes: BTreeMap<NodeKey, NodeLive>,
     details: BTreeMap<(OperationId, StepId), (Timestamp, AttemptNo, String)>,
     drift: BTreeMap<ClusterName, Vec<String>>,
+    sweeps: BTreeMap<(ClusterName, SiteName), Swept>,
     sessions_ever: u64,
     desired_ever: u64,
 }
@@ -107,6 +110,20 @@ impl Live {
                 live.session = None;
             }
         });
+    }
+
+    /// Keeps how a site's last sweep went.
+    pub(crate) fn swept(&self, cluster: &ClusterName, site: &SiteName, swept: Swept) {
+        let key = (cluster.clone(), site.clone());
+        self.with(|inner| inner.sweeps.insert(key, swept));
+    }
+
+    /// How the last sweeps of a cluster's sites went, in name order.
+    pub(crate) fn sweeps(&self, cluster: &ClusterName) -> Vec<(SiteName, Swept)> {
+        self.with(|inner| {
+            let of = inner.sweeps.iter().filter(|((name, _), _)| name == cluster);
+            of.map(|((_, site), swept)| (site.clone(), swept.clone())).collect()
+        })
     }
 
     /// Whether a session of this attempt is open.

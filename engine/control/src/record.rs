@@ -6,15 +6,15 @@
 use std::collections::BTreeMap;
 
 use isobar_engine_model::id::{
-    AttemptNo, ClusterName, Epoch, Generation, MachineId, OperationId, PoolName, ReplicaId, ResourceHandle, SiteName,
-    StepId, WorkloadName,
+    AttemptNo, ClusterName, Epoch, Generation, MachineId, OperationId, PlanId, PoolName, ReplicaId, ResourceHandle,
+    SiteName, StepId, WorkloadName,
 };
 use isobar_engine_model::observed::{Machine, Replica};
 use isobar_engine_model::operation::Operation;
 use isobar_engine_model::plan::Plan;
 use isobar_engine_model::quantity::{MicroUsdPerHour, Timestamp};
 use isobar_engine_model::spec::{Spec, WorkloadSpec};
-use isobar_engine_provider::Token;
+use isobar_engine_provider::{OwnerTags, ResourceKind, Site, Token};
 use isobar_engine_store::Table;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -190,6 +190,36 @@ pub(crate) struct CredentialRecord {
     pub(crate) revoked: bool,
 }
 
+/// A resource that carries our tags and that the journal does not know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OrphanRecord {
+    pub(crate) cluster: ClusterName,
+    pub(crate) site: Site,
+    pub(crate) kind: ResourceKind,
+    pub(crate) handle: ResourceHandle,
+    pub(crate) name: String,
+    /// Exactly as they were found: only what still carries them is deleted.
+    pub(crate) tags: OwnerTags,
+    pub(crate) found: Timestamp,
+    /// Why it is one, in words.
+    pub(crate) because: String,
+    pub(crate) state: OrphanState,
+}
+
+/// What is done about an orphan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub(crate) enum OrphanState {
+    /// Nothing until the grace period is over: it may turn out to be known.
+    Quarantined,
+    /// Too many at once: it waits until somebody applies this plan.
+    Asking { plan: PlanId },
+    /// An operation deletes it.
+    Deleting { operation: OperationId },
+    /// The provider does not have it any more.
+    Gone { since: Timestamp },
+}
+
 /// Something that happened, for people and the audit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EventRecord {
@@ -218,6 +248,11 @@ pub(crate) fn replica_key(cluster: &ClusterName, machine: &MachineId, replica: &
 /// The prefix of the keys of what belongs to a machine: its replicas, attempts and credentials.
 pub(crate) fn machine_prefix(cluster: &ClusterName, machine: &MachineId) -> String {
     format!("{cluster}/{machine}/")
+}
+
+/// The key of an orphan's record.
+pub(crate) fn orphan_key(cluster: &ClusterName, site: &SiteName, handle: &ResourceHandle) -> String {
+    format!("{cluster}/{site}/{handle}")
 }
 
 /// The key of an attempt's record, and of its credential.
@@ -283,6 +318,13 @@ impl Record for CredentialRecord {
     const TABLE: Table = Table::Credential;
     fn key(&self) -> String {
         attempt_key(&self.cluster, &self.machine, self.attempt)
+    }
+}
+
+impl Record for OrphanRecord {
+    const TABLE: Table = Table::Orphan;
+    fn key(&self) -> String {
+        orphan_key(&self.cluster, &self.site.name, &self.handle)
     }
 }
 

@@ -9,8 +9,8 @@ use isobar_engine_model::id::ClusterName;
 use isobar_engine_store::{Store, StoreError, Table};
 
 use crate::record::{
-    AttemptRecord, ClusterRecord, CredentialRecord, EventRecord, MachineRecord, OperationRecord, PlanRecord, Record,
-    ReplicaRecord, StepRecord,
+    AttemptRecord, ClusterRecord, CredentialRecord, EventRecord, MachineRecord, OperationRecord, OrphanRecord,
+    PlanRecord, Record, ReplicaRecord, StepRecord,
 };
 
 /// Rows read per call while loading.
@@ -81,6 +81,7 @@ pub(crate) struct State {
     pub(crate) steps: Rows<StepRecord>,
     pub(crate) attempts: Rows<AttemptRecord>,
     pub(crate) credentials: Rows<CredentialRecord>,
+    pub(crate) orphans: Rows<OrphanRecord>,
     pub(crate) events: Rows<EventRecord>,
 }
 
@@ -111,6 +112,7 @@ kept!(
     StepRecord in steps,
     AttemptRecord in attempts,
     CredentialRecord in credentials,
+    OrphanRecord in orphans,
     EventRecord in events
 );
 
@@ -126,6 +128,7 @@ impl State {
         load_table(store, &mut state.steps).await?;
         load_table(store, &mut state.attempts).await?;
         load_table(store, &mut state.credentials).await?;
+        load_table(store, &mut state.orphans).await?;
         load_table(store, &mut state.events).await?;
         Ok(state)
     }
@@ -149,6 +152,7 @@ impl State {
             steps: Rows(self.steps.0.clone()),
             attempts: Rows(self.attempts.0.clone()),
             credentials: Rows(self.credentials.0.clone()),
+            orphans: Rows(self.orphans.0.clone()),
             events: Rows(self.events.0.clone()),
         }
     }

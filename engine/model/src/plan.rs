@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::catalog::Purchase;
 use crate::id::{
-    ClusterName, Generation, ImageId, MachineId, OfferingId, PlanId, PoolName, ReplicaId, SiteName, StepId, Version,
-    WorkloadName, Zone,
+    ClusterName, Generation, ImageId, MachineId, OfferingId, PlanId, PoolName, ReplicaId, ResourceHandle, SiteName,
+    StepId, Version, WorkloadName, Zone,
 };
 use crate::observed::PortBinding;
 use crate::quantity::{MicroUsdPerHour, Resources, Timestamp};
@@ -61,6 +61,8 @@ pub enum Origin {
     Asked,
     /// The reconciler, with the stored spec.
     Reconcile,
+    /// The sweeper: it deletes what the journal does not know and touches nothing else of the cluster.
+    Sweep,
 }
 
 /// What a plan was made from.
@@ -124,6 +126,16 @@ pub enum Action {
         workload: WorkloadName,
         /// On which machine.
         machine: MachineId,
+    },
+    /// Delete a resource that carries our tags and that the journal does not know. Looked at again right before: what is
+    /// known by then, or not ours, is left alone. Done when the provider says that it is gone.
+    DeleteOrphan {
+        /// In which site.
+        site: SiteName,
+        /// What the provider calls it.
+        handle: ResourceHandle,
+        /// Its name.
+        name: String,
     },
 }
 

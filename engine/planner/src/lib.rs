@@ -11,6 +11,7 @@ pub mod intent;
 mod price;
 mod risk;
 mod steps;
+pub mod sweep;
 pub mod words;
 
 use std::collections::BTreeSet;
@@ -27,6 +28,7 @@ use isobar_engine_scheduler::{Placement, PlacementInput, place};
 
 pub use error::PlanError;
 pub use isobar_engine_scheduler::WorkBudget;
+pub use sweep::sweep;
 pub use words::{outline, title};
 
 /// What is wished for.

@@ -72,7 +72,7 @@ pub(crate) fn change(observed: &Observed, steps: &[Step], before: MicroUsdPerHou
             Action::ReleaseMachine { machine } => {
                 released.insert(machine);
             }
-            Action::StartReplica { .. } | Action::StopReplica { .. } => {}
+            Action::StartReplica { .. } | Action::StopReplica { .. } | Action::DeleteOrphan { .. } => {}
         }
     }
     let staying = observed

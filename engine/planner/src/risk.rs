@@ -77,7 +77,7 @@ fn single_site(spec: &Spec, observed: &Observed, placement: &Placement, steps: &
                 }
             }
             Action::StartReplica { workload, machine, .. } => places.push((workload, machine)),
-            Action::StopReplica { .. } | Action::ReleaseMachine { .. } => {}
+            Action::StopReplica { .. } | Action::ReleaseMachine { .. } | Action::DeleteOrphan { .. } => {}
         }
     }
     let mut sites: BTreeMap<&WorkloadName, (u32, BTreeSet<&SiteName>)> = BTreeMap::new();

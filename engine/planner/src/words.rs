@@ -12,6 +12,7 @@ pub fn title(step: &Step) -> String {
         Action::ReleaseMachine { machine } => format!("release machine {machine}"),
         Action::StartReplica { replica, machine, .. } => format!("start {replica} on {machine}"),
         Action::StopReplica { replica, machine, .. } => format!("stop {replica} on {machine}"),
+        Action::DeleteOrphan { site, name, .. } => format!("delete the orphan {name} in {site}"),
     }
 }
 
@@ -50,7 +51,7 @@ fn once<'s>(step: &Step, needs: impl Iterator<Item = &'s Step>) -> String {
             (_, Action::StartReplica { replica, .. }) => Some(format!("{replica} is healthy")),
             (Action::ReleaseMachine { .. }, Action::StopReplica { .. }) => None,
             (_, Action::StopReplica { replica, .. }) => Some(format!("{replica} is stopped")),
-            (_, Action::BuyMachine { .. } | Action::ReleaseMachine { .. }) => None,
+            (_, Action::BuyMachine { .. } | Action::ReleaseMachine { .. } | Action::DeleteOrphan { .. }) => None,
         })
         .collect();
     if waits.is_empty() {

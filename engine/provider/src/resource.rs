@@ -47,6 +47,18 @@ pub enum ResourceKind {
     Machine,
 }
 
+impl ResourceKind {
+    /// Every kind, in the order in which a sweep lists them.
+    pub const ALL: [Self; 1] = [Self::Machine];
+
+    /// Its name: `machine`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Machine => "machine",
+        }
+    }
+}
+
 /// An idempotency token: derived from operation, step and attempt, never random.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -30,13 +30,15 @@ pub enum Table {
     Attempt,
     /// What nodes identify themselves with: hashes of join tokens, keys bound to them.
     Credential,
+    /// What clouds have that the journal does not know.
+    Orphan,
     /// Who did what, why.
     Audit,
 }
 
 impl Table {
     /// Every table, in the order of their declaration.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Cluster,
         Self::Machine,
         Self::Replica,
@@ -45,6 +47,7 @@ impl Table {
         Self::Step,
         Self::Attempt,
         Self::Credential,
+        Self::Orphan,
         Self::Audit,
     ];
 }

@@ -125,6 +125,7 @@ async fn each_tool_says_what_it_takes_gives_and_changes() {
         operation_get: reads only true, may destroy false, idempotent true
         operation_cancel: reads only false, may destroy false, idempotent true
         explain: reads only true, may destroy false, idempotent true
+        leaks: reads only true, may destroy false, idempotent true
         logs: reads only true, may destroy false, idempotent true
     "#]]
     .assert_eq(&lines);
@@ -269,7 +270,7 @@ async fn the_relay_outlives_the_engine_behind_it() {
 
     let first = Running::start_in(folder.clone()).await;
     assert_eq!(discover().await.is_error, Some(false));
-    assert_eq!(client.list_tools(None).await.unwrap().tools.len(), 8);
+    assert_eq!(client.list_tools(None).await.unwrap().tools.len(), 9);
     let unknown = client
         .call_tool(CallToolRequestParams::new("reboot"))
         .await

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use isobar_node_image_protocol::channel::{GrpcChannel, STREAM_QUEUE_MAX_MESSAGES};
-use isobar_node_image_protocol::names::ENGINE_DNS_NAME;
+use isobar_node_image_protocol::names::{ENGINE_DNS_NAME, RESPONSIBLE};
 use isobar_node_image_protocol::v1::node_client::NodeClient;
 use isobar_node_image_protocol::v1::{EngineMessage, JoinReply, JoinRequest, NodeMessage};
 use tokio::sync::mpsc;
@@ -13,7 +13,7 @@ use tonic::transport::{Certificate as TlsCertificate, Channel, ClientTlsConfig, 
 use tonic::{Code, Status};
 
 use crate::credentials::{Certificate, NodeKey, certificate_pem};
-use crate::identity::Home;
+use crate::identity::{Home, is_host_and_port};
 
 /// How long a connection may take to stand.
 pub const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -37,6 +37,9 @@ pub enum DialError {
     /// The engine refuses this node: its token or its certificate. Trying again helps only if the engine changes.
     #[error("the engine refuses this node: {}", .0.message())]
     Refused(Status),
+    /// Another engine is responsible: call that one.
+    #[error("engine {0} is responsible")]
+    Elsewhere(String),
     /// The engine answers but cannot help now. Try again later.
     #[error("the engine cannot answer now: {}", .0.message())]
     Unready(Status),
@@ -50,8 +53,8 @@ pub struct OpenSession {
 }
 
 /// Shows the token and asks for a certificate.
-pub async fn join(home: &Home, request: JoinRequest) -> Result<JoinReply, DialError> {
-    let mut client = NodeClient::new(connect(home, None).await?);
+pub async fn join(home: &Home, engine: &str, request: JoinRequest) -> Result<JoinReply, DialError> {
+    let mut client = NodeClient::new(connect(home, engine, None).await?);
     let mut request = tonic::Request::new(request);
     request.set_timeout(ANSWER_MAX);
     Ok(client.join(request).await.map_err(refusal)?.into_inner())
@@ -59,13 +62,13 @@ pub async fn join(home: &Home, request: JoinRequest) -> Result<JoinReply, DialEr
 
 /// Opens a session as the certificate's owner, with `first` as its first message.
 pub async fn open_session(
-    home: &Home,
+    (home, engine): (&Home, &str),
     key: &NodeKey,
     certificate: &Certificate,
     first: NodeMessage,
 ) -> Result<OpenSession, DialError> {
     let identity = TlsIdentity::from_pem(certificate_pem(&certificate.der), key.pem());
-    let mut client = NodeClient::new(connect(home, Some(identity)).await?);
+    let mut client = NodeClient::new(connect(home, engine, Some(identity)).await?);
     let (outgoing, stream) = mpsc::channel(STREAM_QUEUE_MAX_MESSAGES);
     outgoing
         .try_send(first)
@@ -85,14 +88,14 @@ pub async fn open_session(
     })
 }
 
-async fn connect(home: &Home, identity: Option<TlsIdentity>) -> Result<Channel, DialError> {
+async fn connect(home: &Home, engine: &str, identity: Option<TlsIdentity>) -> Result<Channel, DialError> {
     let mut tls = ClientTlsConfig::new()
         .ca_certificate(TlsCertificate::from_pem(certificate_pem(&home.ca_der)))
         .domain_name(ENGINE_DNS_NAME);
     if let Some(identity) = identity {
         tls = tls.identity(identity);
     }
-    let endpoint = Endpoint::from_shared(format!("https://{}", home.engine))
+    let endpoint = Endpoint::from_shared(format!("https://{engine}"))
         .and_then(|endpoint| endpoint.tls_config(tls))
         .map_err(DialError::Unusable)?
         .connect_timeout(CONNECT_MAX)
@@ -109,6 +112,10 @@ async fn connect(home: &Home, identity: Option<TlsIdentity>) -> Result<Channel, 
 }
 
 fn refusal(status: Status) -> DialError {
+    let responsible = status.metadata().get(RESPONSIBLE).and_then(|value| value.to_str().ok());
+    if let Some(engine) = responsible.filter(|engine| is_host_and_port(engine)) {
+        return DialError::Elsewhere(engine.to_owned());
+    }
     match status.code() {
         Code::Unauthenticated
         | Code::PermissionDenied

@@ -13,7 +13,7 @@ use isobar_node_image_protocol::identity::{FW_CFG_NAME, Identity};
 pub const IDENTITY_MAX_BYTES: u64 = 64 * 1024;
 
 /// Bytes of a token.
-const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
+const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 16..=512;
 
 /// Where an identity comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +27,8 @@ pub enum Source {
 /// Where home is, whom to trust and what to show: an [`Identity`] that was checked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Home {
-    /// The engine's node endpoint: `host:port`.
-    pub engine: String,
+    /// The engines' node endpoints, at least one: `host:port`.
+    pub engines: Vec<String>,
     /// Certificate of the cluster's CA.
     pub ca_der: Vec<u8>,
     /// The one-time token.
@@ -123,19 +123,19 @@ pub fn parse(bytes: &[u8]) -> Result<Home, IdentityError> {
     let token = hex::decode(&identity.token_hex)
         .ok()
         .filter(|token| TOKEN_BYTES.contains(&token.len()));
-    if !is_host_and_port(&identity.engine) {
-        return Err(field("engine", "`host:port`"));
+    if identity.engines.is_empty() || !identity.engines.iter().all(|engine| is_host_and_port(engine)) {
+        return Err(field("engines", "a list of `host:port`"));
     }
     Ok(Home {
         ca_der: ca_der.ok_or_else(|| field("ca_der_hex", "a certificate in hex"))?,
-        token: token.ok_or_else(|| field("token_hex", "16 to 64 bytes in hex"))?,
-        engine: identity.engine,
+        token: token.ok_or_else(|| field("token_hex", "16 to 512 bytes in hex"))?,
+        engines: identity.engines,
         machine: identity.machine,
         insecure_registries: identity.insecure_registries,
     })
 }
 
-fn is_host_and_port(text: &str) -> bool {
+pub(crate) fn is_host_and_port(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(host, port)| {
         !host.is_empty() && !host.contains(['/', '@', ' ']) && port.parse::<u16>().is_ok_and(|port| port != 0)
     })
@@ -144,7 +144,7 @@ fn is_host_and_port(text: &str) -> bool {
 impl fmt::Debug for Home {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Home")
-            .field("engine", &self.engine)
+            .field("engines", &self.engines)
             .field("machine", &self.machine)
             .field("token", &"***")
             .finish_non_exhaustive()
@@ -159,7 +159,7 @@ mod tests {
 
     fn json(engine: &str, ca: &str, token: &str) -> String {
         format!(
-            r#"{{"engine":"{engine}","ca_der_hex":"{ca}","token_hex":"{token}","machine":"general-1","insecure_registries":["10.0.2.2:5000"]}}"#
+            r#"{{"engines":["{engine}"],"ca_der_hex":"{ca}","token_hex":"{token}","machine":"general-1","insecure_registries":["10.0.2.2:5000"]}}"#
         )
     }
 
@@ -168,10 +168,17 @@ mod tests {
     #[test]
     fn a_whole_identity_is_read() {
         let home = parse(json("10.0.2.2:7400", "3082", TOKEN).as_bytes()).unwrap();
-        assert_eq!(home.engine, "10.0.2.2:7400");
+        assert_eq!(home.engines, ["10.0.2.2:7400"]);
         assert_eq!(home.ca_der, [0x30, 0x82]);
         assert_eq!(home.token.len(), 16);
         assert_eq!(home.insecure_registries, ["10.0.2.2:5000"]);
+    }
+
+    #[test]
+    fn the_token_of_a_machine_with_the_longest_names_is_read() {
+        let credential = format!("{}/{}/000001\n", "c".repeat(63), "m".repeat(63));
+        let token = hex::encode([credential.as_bytes(), &[7; 32]].concat());
+        assert!(parse(json("h:1", "3082", &token).as_bytes()).is_ok());
     }
 
     #[test]
@@ -181,7 +188,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         for engine in ["", "host", "host:0", "host:99999", "user@host:1", ":1"] {
-            assert_eq!(field(json(engine, "3082", TOKEN)), "engine", "{engine}");
+            assert_eq!(field(json(engine, "3082", TOKEN)), "engines", "{engine}");
         }
         assert_eq!(field(json("h:1", "", TOKEN)), "ca_der_hex");
         assert_eq!(field(json("h:1", "xyz", TOKEN)), "ca_der_hex");

@@ -23,6 +23,7 @@ pub mod prepared;
 pub mod runtime;
 pub mod session;
 pub mod supervisor;
+pub mod way;
 
 /// An error with all of its causes, for the console.
 pub fn chain(error: &dyn Error) -> String {

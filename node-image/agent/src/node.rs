@@ -18,6 +18,7 @@ use crate::lease::{LeaseKeeper, Standing};
 use crate::runtime::Runtime;
 use crate::session::{self, SessionEnd, SessionParts};
 use crate::supervisor::Supervisor;
+use crate::way::Way;
 
 /// The pauses between two tries to reach the engine.
 pub const REDIAL_FIRST: Duration = Duration::from_millis(100);
@@ -77,6 +78,7 @@ impl Node {
         let keep_lease = lease.clone();
         let life = Life {
             home: &self.home,
+            way: Way::new(self.home.engines.clone()),
             clock: self.clock.clone(),
             lease: &lease,
             supervisor: &supervisor,
@@ -96,6 +98,7 @@ impl Node {
 
 struct Life<'a> {
     home: &'a Home,
+    way: Way,
     clock: Arc<dyn Clock>,
     lease: &'a LeaseKeeper,
     supervisor: &'a Arc<Supervisor>,
@@ -114,7 +117,7 @@ impl Life<'_> {
         let joined_boot_ms = self.clock.boot_ms();
         tracing::info!(
             machine = self.home.machine,
-            engine = self.home.engine,
+            engine = self.way.engine(),
             boot_ms = joined_boot_ms,
             "joined"
         );
@@ -133,8 +136,15 @@ impl Life<'_> {
                 Ok(SessionEnd::PowerOff) => return Ended::Released,
                 Ok(end @ (SessionEnd::Closed | SessionEnd::Silent)) => {
                     tracing::warn!(?end, standing = ?*standing.borrow(), "the session ended");
+                    // Where a good session broke, the engine is most likely back soon.
+                    if Duration::from_millis(self.clock.boot_ms() - opened_ms) < GOOD_SESSION {
+                        self.way.lost();
+                    }
                 }
-                Err(error) => tracing::warn!(error = %crate::chain(&error), "no session"),
+                Err(error) => {
+                    tracing::warn!(error = %crate::chain(&error), "no session");
+                    self.turn(&error);
+                }
             }
             if Duration::from_millis(self.clock.boot_ms() - opened_ms) >= GOOD_SESSION {
                 backoff.reset();
@@ -156,7 +166,7 @@ impl Life<'_> {
             joined_boot_ms,
         };
         let hello = session::message(node_message::Kind::Hello(hello));
-        let mut open = dial::open_session(self.home, key, certificate, hello).await?;
+        let mut open = dial::open_session((self.home, &self.way.engine()), key, certificate, hello).await?;
         tracing::info!("in session with the engine");
         let parts = SessionParts {
             supervisor: self.supervisor,
@@ -166,6 +176,16 @@ impl Life<'_> {
             clock: self.clock.as_ref(),
         };
         Ok(session::run(&mut open.channel, parts).await)
+    }
+
+    /// Turns to the engine that may help, after one did not.
+    fn turn(&self, error: &DialError) {
+        match error {
+            DialError::Elsewhere(engine) => self.way.named(engine.clone()),
+            DialError::Unusable(_) | DialError::Away(_) | DialError::Refused(_) | DialError::Unready(_) => {
+                self.way.lost()
+            }
+        }
     }
 
     /// Joins, however long the engine is away; gives up when it refuses.
@@ -179,7 +199,7 @@ impl Life<'_> {
                 agent_version: AGENT_VERSION.into(),
                 boot_ms: self.clock.boot_ms(),
             };
-            let error = match dial::join(self.home, request).await {
+            let error = match dial::join(self.home, &self.way.engine(), request).await {
                 Ok(JoinReply {
                     certificate_der,
                     valid_ms,
@@ -189,7 +209,8 @@ impl Life<'_> {
                 }
                 Err(error) => error,
             };
-            tracing::warn!(error = %crate::chain(&error), engine = self.home.engine, "not joined");
+            tracing::warn!(error = %crate::chain(&error), engine = self.way.engine(), "not joined");
+            self.turn(&error);
             match error {
                 DialError::Unusable(_) => return Err(Ended::Unusable(error)),
                 DialError::Refused(_) => {
@@ -198,7 +219,7 @@ impl Life<'_> {
                         return Err(Ended::Refused(error));
                     }
                 }
-                DialError::Away(_) | DialError::Unready(_) => {}
+                DialError::Away(_) | DialError::Unready(_) | DialError::Elsewhere(_) => {}
             }
             sleep(jittered(backoff.pause(), random())).await;
         }

@@ -112,6 +112,41 @@ async fn a_broken_session_is_opened_again_without_joining_again() {
 }
 
 #[tokio::test]
+async fn a_node_follows_its_cluster_from_engine_to_engine() {
+    let mut first = TestEngine::start(Terms::default()).await;
+    let mut second = first.start_beside(Terms::default()).await;
+    first.point_to(&second);
+    let (node, _) = live(first.home.clone());
+    let session = within(second.sessions.recv()).await.unwrap();
+    assert!(first.joins.lock().unwrap().is_empty());
+    assert_eq!(second.joins.lock().unwrap().len(), 1);
+
+    *first.elsewhere.lock().unwrap() = None;
+    second.point_to(&first);
+    drop(session.messages);
+    let moved = tonic::Status::unavailable("the shard went elsewhere");
+    session.reply.send(Err(moved)).await.unwrap();
+    let session = within(first.sessions.recv()).await.unwrap();
+    power_off(&session).await;
+    assert!(matches!(within(node).await.unwrap(), Ended::Released));
+    assert!(
+        first.joins.lock().unwrap().is_empty(),
+        "the certificate serves with every engine"
+    );
+}
+
+#[tokio::test]
+async fn an_engine_that_is_away_gives_its_turn_to_the_next() {
+    let mut engine = TestEngine::start(Terms::default()).await;
+    let mut home = engine.home.clone();
+    home.engines.insert(0, "127.0.0.1:1".into());
+    let (node, _) = live(home);
+    let session = within(engine.sessions.recv()).await.unwrap();
+    power_off(&session).await;
+    assert!(matches!(within(node).await.unwrap(), Ended::Released));
+}
+
+#[tokio::test]
 async fn a_refused_token_ends_the_node_after_so_many_tries() {
     let engine = TestEngine::start(Terms::default()).await;
     let (node, joined) = live(Home {

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 /// A machine's identity before it has joined.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// The engine's node endpoint as this machine reaches it: `host:port`.
-    pub engine: String,
-    /// Certificate of the CA of the engine's store, DER in hex: the engine's certificate must come from it.
+    /// The engines' node endpoints as this machine reaches them: `host:port`. Any of them knows who is responsible.
+    pub engines: Vec<String>,
+    /// Certificate of the CA of the engines' store, DER in hex: an engine's certificate must come from it.
     pub ca_der_hex: String,
     /// One-time token, in hex.
     pub token_hex: String,
@@ -23,7 +23,7 @@ pub struct Identity {
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity")
-            .field("engine", &self.engine)
+            .field("engines", &self.engines)
             .field("machine", &self.machine)
             .field("token_hex", &"***")
             .finish_non_exhaustive()

@@ -3,6 +3,9 @@
 /// The DNS name in every engine's server certificate; nodes check it whatever address they dial.
 pub const ENGINE_DNS_NAME: &str = "engine.isobar.internal";
 
+/// Metadata of a refusal: the node endpoint, `host:port`, of the engine that is responsible for the caller's cluster.
+pub const RESPONSIBLE: &str = "isobar-responsible";
+
 /// The DNS name in a machine's client certificate: `<machine>.<attempt>.<cluster>.node.isobar.internal`.
 pub fn machine_dns_name(cluster: &str, machine: &str, attempt: u32) -> String {
     format!("{machine}.{attempt}.{cluster}.node.isobar.internal")

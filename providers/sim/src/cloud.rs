@@ -122,7 +122,12 @@ impl SimCloud {
 
     /// Puts in a machine that carries no tags of ours.
     pub fn add_foreign(&self, region: &str, name: &str) -> Result<ResourceHandle> {
-        self.now_in(|world, now| world.add_foreign(region, name, now))
+        self.now_in(|world, now| world.add_foreign(region, name, None, now))
+    }
+
+    /// Puts in a machine with these tags that no create asked for: what an engine that nobody remembers left behind.
+    pub fn add_tagged(&self, region: &str, name: &str, tags: OwnerTags) -> Result<ResourceHandle> {
+        self.now_in(|world, now| world.add_foreign(region, name, Some(tags), now))
     }
 
     /// From now on, so many machines fit into a zone.

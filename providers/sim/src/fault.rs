@@ -37,6 +37,8 @@ pub enum Fault {
     LostAnswer,
     /// A create that arrives after its caller gave up.
     LateRequest,
+    /// The credentials do not count at this moment: nothing is done.
+    Unauthorized,
     /// Too many calls.
     Throttled,
     /// The zone has no machine left, and stays so for a while.
@@ -55,11 +57,12 @@ pub enum Fault {
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Refused,
         Self::LostRequest,
         Self::LostAnswer,
         Self::LateRequest,
+        Self::Unauthorized,
         Self::Throttled,
         Self::NoCapacity,
         Self::OverQuota,
@@ -81,6 +84,8 @@ pub struct FaultRates {
     pub lost_answer: Permille,
     /// Of creates.
     pub late_request: Permille,
+    /// Of all calls.
+    pub unauthorized: Permille,
     /// Of all calls.
     pub throttled: Permille,
     /// Of creates.
@@ -105,6 +110,7 @@ impl FaultRates {
             lost_request: 0,
             lost_answer: 0,
             late_request: 0,
+            unauthorized: 0,
             throttled: 0,
             no_capacity: 0,
             over_quota: 0,
@@ -131,9 +137,10 @@ impl FaultRates {
         }
     }
 
-    /// [`Self::rough`], and capacity, quota and machines fail too.
+    /// [`Self::rough`], and credentials, capacity, quota and machines fail too.
     pub const fn hostile() -> Self {
         Self {
+            unauthorized: 20,
             no_capacity: 80,
             over_quota: 30,
             death: 50,
@@ -146,6 +153,7 @@ impl FaultRates {
             (Fault::Refused, self.refused),
             (Fault::LostRequest, self.lost_request),
             (Fault::LostAnswer, self.lost_answer),
+            (Fault::Unauthorized, self.unauthorized),
             (Fault::Throttled, self.throttled),
         ];
         match operation {

@@ -37,8 +37,13 @@ impl Phase {
 pub(crate) enum Origin {
     /// A create of ours.
     Request(Arc<CreateResource>),
-    /// Someone else's: without our tags.
-    Foreign { region: String, zone: Zone, name: String },
+    /// Not by a create that anybody remembers: someone else's without tags, or with tags of ours.
+    Foreign {
+        region: String,
+        zone: Zone,
+        name: String,
+        tags: Option<Box<OwnerTags>>,
+    },
 }
 
 /// A machine and its history. Serial number, handle and address follow from each other.
@@ -100,7 +105,7 @@ impl Machine {
     pub(crate) fn tags(&self) -> Option<&OwnerTags> {
         match &self.origin {
             Origin::Request(request) => Some(&request.tags),
-            Origin::Foreign { .. } => None,
+            Origin::Foreign { tags, .. } => tags.as_deref(),
         }
     }
 

@@ -84,6 +84,12 @@ impl SimProvider {
                     message: "connection refused".to_owned(),
                 })
             }
+            Fault::Unauthorized => {
+                self.count(fault);
+                Err(ProviderError::Unauthorized {
+                    message: "the credentials have expired".to_owned(),
+                })
+            }
             Fault::Throttled => {
                 self.count(fault);
                 Err(ProviderError::RateLimited {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use isobar_engine_model::catalog::Offering;
 use isobar_engine_model::id::{ResourceHandle, Zone};
 use isobar_engine_model::quantity::Timestamp;
-use isobar_engine_provider::{CreateResource, Created, ProviderError, Result, Token};
+use isobar_engine_provider::{CreateResource, Created, OwnerTags, ProviderError, Result, Token};
 
 use crate::cloud::{MachineChange, MachineEvent};
 use crate::config::{RegionConfig, SimConfig};
@@ -222,14 +222,21 @@ impl World {
         }
     }
 
-    /// Puts in a machine that is not ours.
-    pub(crate) fn add_foreign(&mut self, region: &str, name: &str, now: Timestamp) -> Result<ResourceHandle> {
+    /// Puts in a machine that no create asked for.
+    pub(crate) fn add_foreign(
+        &mut self,
+        region: &str,
+        name: &str,
+        tags: Option<OwnerTags>,
+        now: Timestamp,
+    ) -> Result<ResourceHandle> {
         let offering = self.region(region)?.offerings().into_iter().next();
         let offering = offering.ok_or_else(|| invalid(format!("region {region} offers nothing")))?;
         let origin = Origin::Foreign {
             region: region.to_owned(),
             zone: offering.zone.clone(),
             name: name.to_owned(),
+            tags: tags.map(Box::new),
         };
         Ok(self.make(origin, offering, now))
     }

@@ -54,7 +54,7 @@ impl Node {
             agent_version: "test".to_owned(),
             boot_ms: 1_000,
         };
-        self.runtime.block_on(dial::join(home, request))
+        self.runtime.block_on(dial::join(home, &home.engines[0], request))
     }
 
     /// Opens a session with a certificate, asks for a lease, and returns the first thing that the engine says.
@@ -66,7 +66,13 @@ impl Node {
             joined_boot_ms: 1_000,
         };
         self.runtime.block_on(async {
-            let mut session = dial::open_session(home, &self.key, &certificate, of(Kind::Hello(hello))).await?;
+            let mut session = dial::open_session(
+                (home, &home.engines[0]),
+                &self.key,
+                &certificate,
+                of(Kind::Hello(hello)),
+            )
+            .await?;
             let asked = session.channel.send(of(Kind::Renew(Renew { sequence: 1 }))).await;
             let heard = match asked {
                 Ok(()) => tokio::time::timeout(SOON, session.channel.recv())

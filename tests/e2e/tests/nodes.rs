@@ -23,7 +23,7 @@ fn engine_with_a_machine() -> (Engine, Home) {
     });
     let mut home = identity_of(&machine);
     // The test runs on the host itself.
-    home.engine.clone_from(&engine.at().nodes);
+    home.engines = vec![engine.at().nodes.clone()];
     (engine, home)
 }
 
@@ -73,7 +73,7 @@ fn a_session_needs_a_certificate_of_this_engine_for_the_key_that_shows_it() {
 
     // Another cluster's token says nothing here.
     let mut lost = foreign_home.clone();
-    (lost.engine, lost.ca_der) = (home.engine.clone(), home.ca_der.clone());
+    (lost.engines, lost.ca_der) = (home.engines.clone(), home.ca_der.clone());
     refused(Node::new().join(&lost), "the token is unknown");
     // Nor does a certificate that another authority signed, nor ours without its key.
     for (who, shown) in [(&stranger, &foreign), (&stranger, &certificate)] {
@@ -82,7 +82,7 @@ fn a_session_needs_a_certificate_of_this_engine_for_the_key_that_shows_it() {
     }
     // And a node does not speak to an engine of another authority.
     let mut astray = home.clone();
-    astray.engine.clone_from(&foreign_home.engine);
+    astray.engines.clone_from(&foreign_home.engines);
     assert!(matches!(node.join(&astray), Err(DialError::Away(_))));
     assert!(!is_ready(&engine));
     node.first_word(&home, &certificate)

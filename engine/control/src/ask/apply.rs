@@ -92,9 +92,15 @@ fn accept(draft: &mut Draft, acceptance: &Acceptance) -> Result<Accepted, ApiErr
             format!("{} is not what its hash says", plan.id),
         ));
     }
-    may_apply(draft, &plan, acceptance.now)?;
-    let cluster = next_cluster(draft, &plan, acceptance);
-    draft.put(cluster);
+    // A sweep touches nothing of the cluster: it runs beside whatever else does.
+    if plan.body.origin == Origin::Sweep {
+        is_current(&plan, acceptance.now)?;
+        crate::sweep::begin(draft, &plan, &acceptance.operation);
+    } else {
+        may_apply(draft, &plan, acceptance.now)?;
+        let cluster = next_cluster(draft, &plan, acceptance);
+        draft.put(cluster);
+    }
     for machine in wanted(&plan, acceptance.now) {
         draft.put(MachineRecord {
             cluster: plan.body.cluster.clone(),
@@ -161,12 +167,8 @@ fn may_apply(draft: &Draft, plan: &Plan, now: Timestamp) -> Result<(), ApiError>
             )),
         );
     }
-    let stale = |what: String| {
-        Err(ApiError::new(ErrorCode::StalePlan, what).hint("plan again: the new plan starts from what is now"))
-    };
-    if now > body.expires {
-        return stale(format!("{} has expired", plan.id));
-    }
+    is_current(plan, now)?;
+    let stale = |what: String| Err(stale(what));
     let generation = cluster.map(|record| record.generation).unwrap_or_default();
     if generation != body.base.generation {
         return stale(format!(
@@ -181,6 +183,17 @@ fn may_apply(draft: &Draft, plan: &Plan, now: Timestamp) -> Result<(), ApiError>
         return stale(format!("replica {replica} has changed since the plan was made"));
     }
     Ok(())
+}
+
+fn is_current(plan: &Plan, now: Timestamp) -> Result<(), ApiError> {
+    if now > plan.body.expires {
+        return Err(stale(format!("{} has expired", plan.id)));
+    }
+    Ok(())
+}
+
+fn stale(what: String) -> ApiError {
+    ApiError::new(ErrorCode::StalePlan, what).hint("plan again: the new plan starts from what is now")
 }
 
 fn moved_machine(draft: &Draft, plan: &Plan) -> Option<MachineId> {
@@ -241,7 +254,7 @@ fn next_cluster(draft: &Draft, plan: &Plan, acceptance: &Acceptance) -> ClusterR
             cluster.healing = Healing::default();
         }
         (Origin::Reconcile, Some(healing)) => cluster.healing = healing,
-        (Origin::Reconcile, None) => {}
+        (Origin::Reconcile, None) | (Origin::Sweep, _) => {}
     }
     for step in &body.steps {
         match &step.action {
@@ -253,7 +266,7 @@ fn next_cluster(draft: &Draft, plan: &Plan, acceptance: &Acceptance) -> ClusterR
                 let next = cluster.next_replica.entry(workload.clone()).or_insert(1);
                 *next = (*next).max(ordinal(replica.as_str()) + 1);
             }
-            Action::ReleaseMachine { .. } | Action::StopReplica { .. } => {}
+            Action::ReleaseMachine { .. } | Action::StopReplica { .. } | Action::DeleteOrphan { .. } => {}
         }
     }
     cluster
@@ -270,7 +283,10 @@ fn ordinal(id: &str) -> u32 {
 fn wanted(plan: &Plan, since: Timestamp) -> Vec<Machine> {
     let buys = plan.body.steps.iter().filter_map(|step| match &step.action {
         Action::BuyMachine { machine, pool, .. } => Some((machine, pool)),
-        Action::ReleaseMachine { .. } | Action::StartReplica { .. } | Action::StopReplica { .. } => None,
+        Action::ReleaseMachine { .. }
+        | Action::StartReplica { .. }
+        | Action::StopReplica { .. }
+        | Action::DeleteOrphan { .. } => None,
     });
     buys.map(|(id, pool)| Machine {
         id: id.clone(),

@@ -16,22 +16,26 @@ use crate::state::State;
 const PAGE_DEFAULT_ITEMS: u32 = 100;
 
 /// The part of a list that was asked for.
-struct Page {
+pub(super) struct Page {
     after: Option<String>,
     limit: usize,
 }
 
 impl Page {
-    fn of(request: &QueryRequest) -> Self {
-        let limit = request.limit.unwrap_or(PAGE_DEFAULT_ITEMS).clamp(1, PAGE_MAX_ITEMS);
+    pub(super) fn new(after: Option<String>, limit: Option<u32>) -> Self {
+        let limit = limit.unwrap_or(PAGE_DEFAULT_ITEMS).clamp(1, PAGE_MAX_ITEMS);
         Self {
-            after: request.after.clone(),
+            after,
             limit: usize::try_from(limit).expect("fits"),
         }
     }
 
+    fn of(request: &QueryRequest) -> Self {
+        Self::new(request.after.clone(), request.limit)
+    }
+
     /// The items after the key, and the last one's key if there are more. Keys come in the list's order.
-    fn cut<T>(&self, items: impl Iterator<Item = (String, T)>) -> (Vec<T>, Option<String>) {
+    pub(super) fn cut<T>(&self, items: impl Iterator<Item = (String, T)>) -> (Vec<T>, Option<String>) {
         let mut items = items.skip_while(|(key, _)| self.after.is_some() && self.after.as_ref() != Some(key));
         if self.after.is_some() {
             items.next();

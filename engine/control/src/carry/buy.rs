@@ -31,21 +31,34 @@ pub(crate) struct Purchase<'a> {
 
 /// Buys a machine and returns when its node has joined.
 pub(crate) async fn buy(job: &StepJob<'_>, purchase: &Purchase<'_>) -> Result<(), StepError> {
+    // What an earlier engine intended, it may have sent.
+    let mut sent = Sent::Perhaps;
     loop {
         let attempts = attempts_of(job, purchase.machine);
         match attempts.last() {
             Some(last) => match &last.state {
-                AttemptState::Intended => send(job, last).await?,
+                AttemptState::Intended => sent = send(job, last, sent).await?,
                 AttemptState::Accepted { handle, since } => match joined(job, last, (handle, *since)).await? {
                     Joined::Yes => return Ok(()),
                     Joined::Never(reason) => super::release::close(job, last, &reason).await?,
                 },
                 AttemptState::Closing { .. } => super::release::finish(job, last).await?,
-                AttemptState::Refused { .. } | AttemptState::Gone { .. } => begin(job, purchase, &attempts).await?,
+                AttemptState::Refused { .. } | AttemptState::Gone { .. } => {
+                    sent = begin(job, purchase, &attempts).await?
+                }
             },
-            None => begin(job, purchase, &attempts).await?,
+            None => sent = begin(job, purchase, &attempts).await?,
         }
     }
+}
+
+/// Whether an intended attempt's request may have reached its provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    /// A refusal says for certain that nothing was made.
+    Never,
+    /// A refusal says nothing of what an earlier sending made.
+    Perhaps,
 }
 
 fn attempts_of(job: &StepJob<'_>, machine: &MachineId) -> Vec<AttemptRecord> {
@@ -73,10 +86,15 @@ fn next_candidate(attempts: &[AttemptRecord], boots_max: u32) -> usize {
 }
 
 /// Commits the intent of the next attempt, or gives the machine up.
-async fn begin(job: &StepJob<'_>, purchase: &Purchase<'_>, attempts: &[AttemptRecord]) -> Result<(), StepError> {
+async fn begin(job: &StepJob<'_>, purchase: &Purchase<'_>, attempts: &[AttemptRecord]) -> Result<Sent, StepError> {
     let index = next_candidate(attempts, job.engine.config.bounds.boots_per_candidate_max);
+    if let Some(joined) = attempts.iter().find(|attempt| has_joined(job, attempt)) {
+        let reason = format!("attempt {} had joined and was lost", joined.attempt.0);
+        return Err(give_up(job, purchase.machine, &reason).await);
+    }
     let Some(candidate) = purchase.candidates.get(index) else {
-        return Err(give_up(job, purchase.machine, attempts).await);
+        let reason = format!("no candidate is left ({})", refusals(attempts));
+        return Err(give_up(job, purchase.machine, &reason).await);
     };
     let number = AttemptNo(attempts.last().map_or(0, |last| last.attempt.0) + 1);
     if let Some(AttemptRecord {
@@ -122,10 +140,20 @@ async fn begin(job: &StepJob<'_>, purchase: &Purchase<'_>, attempts: &[AttemptRe
         })
         .await?;
     job.engine.crash_point(CrashPoint::AfterIntent);
-    Ok(())
+    Ok(Sent::Never)
 }
 
-async fn give_up(job: &StepJob<'_>, machine: &MachineId, attempts: &[AttemptRecord]) -> StepError {
+/// Whether an attempt's node ever showed its token. Another attempt of the same machine must not.
+fn has_joined(job: &StepJob<'_>, attempt: &AttemptRecord) -> bool {
+    let key = attempt_key(&attempt.cluster, &attempt.machine, attempt.attempt);
+    let state = job.engine.ledger.read();
+    state
+        .credentials
+        .get(&key)
+        .is_some_and(|credential| credential.key_hash.is_some())
+}
+
+async fn give_up(job: &StepJob<'_>, machine: &MachineId, reason: &str) -> StepError {
     let key = machine_key(job.cluster(), machine);
     let now = job.engine.clock.now();
     let written = job.engine.ledger.write(move |draft| {
@@ -135,9 +163,14 @@ async fn give_up(job: &StepJob<'_>, machine: &MachineId, attempts: &[AttemptReco
             draft.put(record);
         }
     });
-    if let Err(error) = written.await {
-        return error.into();
+    match written.await {
+        Ok(()) => StepError::Failed(format!("{machine}: {reason}")),
+        Err(error) => error.into(),
     }
+}
+
+/// Why each attempt came to nothing.
+fn refusals(attempts: &[AttemptRecord]) -> String {
     let tried: Vec<String> = attempts
         .iter()
         .filter_map(|attempt| match &attempt.state {
@@ -147,7 +180,7 @@ async fn give_up(job: &StepJob<'_>, machine: &MachineId, attempts: &[AttemptReco
             AttemptState::Intended | AttemptState::Accepted { .. } | AttemptState::Closing { .. } => None,
         })
         .collect();
-    StepError::Failed(format!("no candidate for {machine} is left ({})", tried.join("; ")))
+    tried.join("; ")
 }
 
 /// The journal entry of an attempt with its frozen request, and what its node will identify itself with.
@@ -167,7 +200,7 @@ fn intent(
         .ok_or_else(|| StepError::Failed(format!("site {} is not in the spec", candidate.site)))?;
     let derived = hex::encode(Sha256::digest(format!("{}/{}/{}", job.operation, job.step, number.0)));
     let identity = Identity {
-        engine: engine.config.advertise.clone(),
+        engines: vec![engine.config.advertise.clone()],
         ca_der_hex: hex::encode(engine.authority.certificate_der()),
         token_hex: hex::encode(&join_token),
         machine: machine.to_string(),
@@ -228,31 +261,42 @@ fn intent(
 }
 
 /// Sends an attempt's request, the same however often, and commits what became of it.
-async fn send(job: &StepJob<'_>, attempt: &AttemptRecord) -> Result<(), StepError> {
+async fn send(job: &StepJob<'_>, attempt: &AttemptRecord, sent: Sent) -> Result<Sent, StepError> {
     job.says(attempt.attempt, format!("asking {} for the machine", attempt.site));
     let outcome = job.engine.create(attempt).await;
     job.engine.crash_point(CrashPoint::BeforeOutcome);
-    let now = job.engine.clock.now();
-    match outcome {
+    let error = match outcome {
         Ok(handle) => {
             job.engine.accepted(attempt, handle).await?;
-            Ok(())
+            return Ok(Sent::Perhaps);
         }
-        Err(error) => match error.next() {
-            // Sent again by the caller's loop, until the token may be forgotten.
-            Next::Again | Next::FindOut if now < attempt.expires => {
-                job.says(attempt.attempt, format!("{}: {error}; asking again", attempt.site));
-                job.pause().await;
-                Ok(())
+        Err(error) => error,
+    };
+    let reason = error.to_string();
+    let may_be_forgotten = job.engine.clock.now() >= attempt.expires;
+    match (error.next(), sent) {
+        // Sent again by the caller's loop, until the token may be forgotten.
+        (Next::Again, sent) if !may_be_forgotten => {
+            job.says(attempt.attempt, format!("{}: {reason}; asking again", attempt.site));
+            job.pause().await;
+            return Ok(sent);
+        }
+        (Next::FindOut, _) if !may_be_forgotten => {
+            job.says(attempt.attempt, format!("{}: {reason}; asking again", attempt.site));
+            job.pause().await;
+        }
+        (Next::Fallback | Next::GiveUp, Sent::Never) => {
+            job.engine.attempt_is(attempt, AttemptState::Refused { reason }).await?;
+        }
+        // It will not answer for its token: it may have it all the same.
+        (Next::Fallback | Next::GiveUp, Sent::Perhaps) | (Next::Again | Next::FindOut, _) => {
+            match super::release::look_for(job, attempt).await? {
+                Some(made) => job.engine.accepted(attempt, made.handle).await?,
+                None => super::release::close(job, attempt, &reason).await?,
             }
-            Next::Again | Next::FindOut => super::release::close(job, attempt, &error.to_string()).await,
-            Next::Fallback | Next::GiveUp => {
-                let reason = error.to_string();
-                job.engine.attempt_is(attempt, AttemptState::Refused { reason }).await?;
-                Ok(())
-            }
-        },
+        }
     }
+    Ok(Sent::Perhaps)
 }
 
 enum Joined {

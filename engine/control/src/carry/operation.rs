@@ -6,10 +6,10 @@ use std::sync::Arc;
 use isobar_engine_model::id::{ClusterName, OperationId, StepId};
 use isobar_engine_model::observed::MachinePhase;
 use isobar_engine_model::operation::OperationState;
-use isobar_engine_model::plan::{Action, Plan, Step};
+use isobar_engine_model::plan::{Action, Origin, Plan, Step};
 use tokio::task::JoinSet;
 
-use super::{StepError, StepJob, buy, release, replica};
+use super::{StepError, StepJob, buy, orphan, release, replica};
 use crate::config::CrashPoint;
 use crate::engine::Engine;
 use crate::ledger::{Draft, LedgerError};
@@ -204,13 +204,16 @@ impl Run {
             }
         };
         let never_begun: Vec<String> = self.never_begun();
-        let destroyed = self.plan.body.spec.is_none() && matches!(end, OperationState::Succeeded { .. });
+        let sweeps = self.plan.body.origin == Origin::Sweep;
+        let destroyed = !sweeps && self.plan.body.spec.is_none() && matches!(end, OperationState::Succeeded { .. });
         loop {
             let (id, cluster, end) = (self.id.clone(), self.plan.body.cluster.clone(), end.clone());
             let never_begun = never_begun.clone();
             let written = self.engine.ledger.write(move |draft| {
                 end_operation(draft, &id, end);
-                free_cluster(draft, cluster.as_str());
+                if !sweeps {
+                    free_cluster(draft, cluster.as_str());
+                }
                 for machine in &never_begun {
                     draft.remove::<MachineRecord>(machine);
                 }
@@ -226,7 +229,7 @@ impl Run {
                 other => break other?,
             }
         }
-        if matches!(end, OperationState::Succeeded { .. }) {
+        if !sweeps && matches!(end, OperationState::Succeeded { .. }) {
             // What was still to do is done; the next look says what has changed since.
             self.engine.live.drift_is(&self.plan.body.cluster, Vec::new());
         }
@@ -367,5 +370,6 @@ async fn carry(job: &StepJob<'_>, action: &Action) -> Result<(), StepError> {
             .await
         }
         Action::StopReplica { replica, machine, .. } => replica::stop(job, replica, machine).await,
+        Action::DeleteOrphan { site, handle, .. } => orphan::delete(job, site, handle).await,
     }
 }

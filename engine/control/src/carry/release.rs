@@ -210,46 +210,59 @@ async fn delete(
     }
 }
 
-/// Whether an attempt whose answer was lost made something. Inside the token's validity the same request answers that
-/// for certain; after it, two lists a visibility delay apart do.
+/// Whether a closing attempt whose answer was lost made something. Inside the token's validity the same request answers
+/// that for certain, unless it is refused now: what is refused today may have been made yesterday. Then, and after the
+/// token's end, lists do.
 async fn find_out(
     job: &StepJob<'_>,
     attempt: &AttemptRecord,
     provider: &dyn Provider,
     site: &Site,
 ) -> Result<Option<Made>, StepError> {
+    loop {
+        let now = job.engine.clock.now();
+        if now >= attempt.expires {
+            return look_for(job, attempt).await;
+        }
+        job.says(attempt.attempt, format!("finding out whether {} made it", attempt.site));
+        if let Ok(Some(handle)) = listed(job, attempt, provider, site).await {
+            return Ok(Some(Made { handle, since: now }));
+        }
+        match job.engine.create(attempt).await {
+            Ok(handle) => {
+                let since = job.engine.clock.now();
+                return Ok(Some(Made { handle, since }));
+            }
+            Err(error) => match error.next() {
+                Next::Again | Next::FindOut => job.pause().await,
+                Next::Fallback | Next::GiveUp => return look_for(job, attempt).await,
+            },
+        }
+    }
+}
+
+/// What an attempt made, by its tags: absent only if two lists a visibility delay apart do not have it. A list that fails
+/// says nothing.
+pub(crate) async fn look_for(job: &StepJob<'_>, attempt: &AttemptRecord) -> Result<Option<Made>, StepError> {
+    let site = job.engine.request(attempt).map_err(StepError::Failed)?.site;
+    let provider = job
+        .engine
+        .provider(&site)
+        .map_err(|error| StepError::Failed(error.message))?;
+    let visibility_delay_ms = provider.capabilities().visibility_delay_max_ms;
     let mut absent_since = None;
     loop {
         let now = job.engine.clock.now();
-        job.says(attempt.attempt, format!("finding out whether {} made it", attempt.site));
-        match listed(job, attempt, provider, site).await {
+        job.says(attempt.attempt, format!("looking for it in {}", attempt.site));
+        match listed(job, attempt, &*provider, &site).await {
             Ok(Some(handle)) => return Ok(Some(Made { handle, since: now })),
-            Ok(None) => {}
-            // A list that fails says nothing: not that it is absent.
-            Err(error) => {
-                job.says(attempt.attempt, format!("{}: {error}; looking again", attempt.site));
-                job.pause().await;
-                continue;
-            }
-        }
-        if now < attempt.expires {
-            match job.engine.create(attempt).await {
-                Ok(handle) => {
-                    return Ok(Some(Made {
-                        handle,
-                        since: job.engine.clock.now(),
-                    }));
+            Ok(None) => {
+                let first = *absent_since.get_or_insert(now);
+                if now.since_ms(first) > visibility_delay_ms {
+                    return Ok(None);
                 }
-                Err(error) => match error.next() {
-                    Next::Fallback | Next::GiveUp => return Ok(None),
-                    Next::Again | Next::FindOut => {}
-                },
             }
-        } else {
-            let first = *absent_since.get_or_insert(now);
-            if now.since_ms(first) > provider.capabilities().visibility_delay_max_ms {
-                return Ok(None);
-            }
+            Err(error) => job.says(attempt.attempt, format!("{}: {error}; looking again", attempt.site)),
         }
         job.pause().await;
     }

@@ -244,6 +244,7 @@ impl<'p> Execution<'p> {
                 prop_assert!(!left, "{machine} is released with replicas on it");
             }
             Action::BuyMachine { .. } => {}
+            Action::DeleteOrphan { name, .. } => prop_assert!(false, "no wish deletes {name}"),
         }
         Ok(())
     }
@@ -269,6 +270,7 @@ impl<'p> Execution<'p> {
             Action::StopReplica { replica, .. } => {
                 self.room.remove(replica);
             }
+            Action::DeleteOrphan { .. } => {}
         }
     }
 

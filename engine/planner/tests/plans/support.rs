@@ -275,6 +275,7 @@ impl World {
                 *self.observed.next_replica.entry(workload.clone()).or_insert(1) += 1;
             }
             Action::StopReplica { replica, .. } => self.observed.replicas.retain(|r| r.id != *replica),
+            Action::DeleteOrphan { .. } => {}
         }
     }
 

@@ -56,6 +56,7 @@ pub(super) const fn name(table: StoreTable) -> &'static str {
         StoreTable::Step => "step",
         StoreTable::Attempt => "attempt",
         StoreTable::Credential => "credential",
+        StoreTable::Orphan => "orphan",
         StoreTable::Audit => "audit",
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use isobar_node_image_agent::identity::Home;
-use isobar_node_image_protocol::names::{ENGINE_DNS_NAME, machine_dns_name};
+use isobar_node_image_protocol::names::{ENGINE_DNS_NAME, RESPONSIBLE, machine_dns_name};
 use isobar_node_image_protocol::v1::node_server::{Node, NodeServer};
 use isobar_node_image_protocol::v1::{
     Certificate, EngineMessage, JoinReply, JoinRequest, Lease, NodeMessage, engine_message, node_message,
@@ -54,13 +54,24 @@ pub(crate) struct TestEngine {
     pub(crate) sessions: mpsc::Receiver<Session>,
     pub(crate) joins: Arc<Mutex<Vec<JoinRequest>>>,
     silent: Arc<AtomicBool>,
+    pub(crate) elsewhere: Arc<Mutex<Option<String>>>,
+    ca: Arc<CertifiedIssuer<'static, KeyPair>>,
 }
 
 impl TestEngine {
     pub(crate) async fn start(terms: Terms) -> Self {
+        Self::start_under(Arc::new(new_ca()), terms).await
+    }
+
+    /// Another engine of the same authority.
+    pub(crate) async fn start_beside(&self, terms: Terms) -> Self {
+        Self::start_under(self.ca.clone(), terms).await
+    }
+
+    async fn start_under(ca: Arc<CertifiedIssuer<'static, KeyPair>>, terms: Terms) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let ca = Arc::new(new_ca());
+        let elsewhere = Arc::default();
         let joins = Arc::new(Mutex::new(Vec::new()));
         let silent = Arc::new(AtomicBool::new(false));
         let (to_test, sessions) = mpsc::channel(QUEUE_MESSAGES);
@@ -71,6 +82,7 @@ impl TestEngine {
             to_test,
             terms,
             silent: silent.clone(),
+            elsewhere: Arc::clone(&elsewhere),
         };
         serve(listener, &ca, service);
         Self {
@@ -78,7 +90,14 @@ impl TestEngine {
             sessions,
             joins,
             silent,
+            elsewhere,
+            ca,
         }
+    }
+
+    /// From here on it says that another engine is responsible.
+    pub(crate) fn point_to(&self, other: &Self) {
+        *self.elsewhere.lock().unwrap() = Some(other.home.engines[0].clone());
     }
 
     /// From here on no renewal is answered.
@@ -89,7 +108,7 @@ impl TestEngine {
 
 pub(crate) fn home(address: SocketAddr, ca_der: Vec<u8>) -> Home {
     Home {
-        engine: address.to_string(),
+        engines: vec![address.to_string()],
         ca_der,
         token: TOKEN.to_vec(),
         machine: "general-1".into(),
@@ -132,6 +151,18 @@ struct Service {
     to_test: mpsc::Sender<Session>,
     terms: Terms,
     silent: Arc<AtomicBool>,
+    elsewhere: Arc<Mutex<Option<String>>>,
+}
+
+impl Service {
+    fn is_responsible(&self) -> Result<(), Status> {
+        let Some(other) = self.elsewhere.lock().unwrap().clone() else {
+            return Ok(());
+        };
+        let mut refusal = Status::failed_precondition("another engine is responsible");
+        refusal.metadata_mut().insert(RESPONSIBLE, other.parse().unwrap());
+        Err(refusal)
+    }
 }
 
 fn sign(ca: &CertifiedIssuer<'static, KeyPair>, csr_der: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Status> {
@@ -147,6 +178,7 @@ fn sign(ca: &CertifiedIssuer<'static, KeyPair>, csr_der: &[u8]) -> Result<(Vec<u
 #[tonic::async_trait]
 impl Node for Service {
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinReply>, Status> {
+        self.is_responsible()?;
         let request = request.into_inner();
         self.joins.lock().unwrap().push(request.clone());
         if request.token != TOKEN {
@@ -170,6 +202,7 @@ impl Node for Service {
         if request.peer_certs().is_none_or(|certificates| certificates.is_empty()) {
             return Err(Status::unauthenticated("a session needs a certificate"));
         }
+        self.is_responsible()?;
         let mut incoming = request.into_inner();
         let (reply, outgoing) = mpsc::channel(QUEUE_MESSAGES);
         let (to_test, messages) = mpsc::channel(QUEUE_MESSAGES);
