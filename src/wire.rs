@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use isobar_engine_control::authority::Authority;
 use isobar_engine_control::vault::KEY_BYTES;
-use isobar_engine_control::{Boundaries, Bounds, Config, Engine};
+use isobar_engine_control::{Boundaries, Bounds, Config, Engine, Tenure};
 use isobar_engine_model::id::ProviderId;
 use isobar_engine_provider::{Clock, Entropy, Provider, decorate};
 use isobar_engine_store::sql::SqlStore;
@@ -49,10 +49,12 @@ pub(crate) async fn engine(
         at_crash_point: crate::crash::from_environment()?,
     };
     let providers = providers(folder, args, &clock, &entropy)?;
+    let tenure = Tenure::sole(store.as_ref()).await?;
     Ok(Engine::start(
         config,
         Boundaries {
             store,
+            tenure,
             providers,
             clock,
             entropy,
@@ -99,7 +101,7 @@ async fn key(folder: &DataFolder, store: &dyn Store, entropy: &dyn Entropy) -> R
             });
     }
     // A new key would lock the old secrets up for good.
-    if !store.scan(Table::Cluster, None, 1).await?.is_empty() {
+    if !store.scan(None, Table::Cluster, None, 1).await?.is_empty() {
         return Err(Complaint::new(
             Exit::Internal,
             format!("{} is missing", folder.path().join("key").display()),

@@ -25,6 +25,7 @@ use crate::live::Live;
 use crate::record::{
     AttemptRecord, AttemptState, EventRecord, MachineRecord, OperationRecord, attempt_key, machine_key, prefix,
 };
+use crate::tenure::Tenure;
 use crate::vault::Vault;
 
 /// While tests kill the engine after a send, an answer has so long to come.
@@ -34,6 +35,8 @@ const AFTER_SEND_PAUSE: Duration = Duration::from_millis(20);
 pub struct Boundaries {
     /// What must survive it.
     pub store: Arc<dyn Store>,
+    /// What of the store is its own.
+    pub tenure: Tenure,
     /// Where machines come from.
     pub providers: Vec<Arc<dyn Provider>>,
     /// The time.
@@ -69,17 +72,18 @@ pub(crate) struct Settings {
 }
 
 impl Engine {
-    /// Takes the store over and goes on with what was under way.
+    /// Reads its shard and goes on with what was under way there.
     pub async fn start(config: Config, boundaries: Boundaries) -> Result<Arc<Self>, StoreError> {
         let Boundaries {
             store,
+            tenure,
             providers,
             clock,
             entropy,
         } = boundaries;
         let stop_writing = CancellationToken::new();
         let store_id = store.id().to_owned();
-        let (ledger, writer) = Ledger::open(store, stop_writing.clone()).await?;
+        let (ledger, writer) = Ledger::open(store, tenure, stop_writing.clone()).await?;
         let engine = Arc::new(Self {
             ledger,
             live: Live::new(),

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::record::Record;
 use crate::state::{Held, Kept, State};
+use crate::tenure::Tenure;
 
 /// At most so many changes wait for the next commit; more wait for room.
 const QUEUE_MAX_CHANGES: usize = 4096;
@@ -38,7 +39,7 @@ pub(crate) struct Ledger {
     seen: Arc<RwLock<State>>,
     changes: mpsc::Sender<Change>,
     revision: watch::Receiver<u64>,
-    epoch: Epoch,
+    tenure: Tenure,
 }
 
 type Change = Box<dyn FnOnce(&mut Draft) -> Answer + Send>;
@@ -179,19 +180,19 @@ impl Draft {
 }
 
 impl Ledger {
-    /// Takes the store over and reads it. The returned task writes until the ledger is dropped, stopped or fenced.
+    /// Reads the shard of a tenure. The returned task writes until the ledger is dropped, stopped or fenced.
     pub(crate) async fn open(
         store: Arc<dyn Store>,
+        tenure: Tenure,
         stop: CancellationToken,
     ) -> Result<(Self, impl Future<Output = ()> + Send), StoreError> {
-        let epoch = store.take_over().await?;
-        let state = State::load(&*store).await?;
+        let state = State::load(&*store, tenure.shard).await?;
         let seen = Arc::new(RwLock::new(state.share()));
         let (changes, queue) = mpsc::channel(QUEUE_MAX_CHANGES);
         let (revise, revision) = watch::channel(0);
         let writer = Writer {
             store,
-            epoch,
+            tenure,
             seen: seen.clone(),
             revise,
             stop,
@@ -201,7 +202,7 @@ impl Ledger {
                 seen,
                 changes,
                 revision,
-                epoch,
+                tenure,
             },
             writer.run(state, queue),
         ))
@@ -209,7 +210,7 @@ impl Ledger {
 
     /// Which writer this is.
     pub(crate) fn epoch(&self) -> Epoch {
-        self.epoch
+        self.tenure.epoch
     }
 
     /// The committed records. Hold it briefly and never across an await.
@@ -260,7 +261,7 @@ impl Ledger {
 
 struct Writer {
     store: Arc<dyn Store>,
-    epoch: Epoch,
+    tenure: Tenure,
     seen: Arc<RwLock<State>>,
     revise: watch::Sender<u64>,
     stop: CancellationToken,
@@ -303,7 +304,7 @@ impl Writer {
             draft.touched.clear();
             return Ok(());
         }
-        match self.store.commit(self.epoch, &writes).await {
+        match self.store.commit(self.tenure.shard, self.tenure.epoch, &writes).await {
             Ok(()) => {
                 self.adopt(draft);
                 Ok(())

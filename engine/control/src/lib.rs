@@ -9,6 +9,7 @@
 //! node/      joining and sessions; the gRPC endpoint
 //! watch      observes machines and leases;  reconcile  brings clusters back to their specs
 //! ledger     the one place that writes the store;  record, state  what it holds;  live  what it does not
+//! tenure     the shard that an engine writes
 //! ```
 
 pub mod api;
@@ -23,8 +24,10 @@ pub mod node;
 mod reconcile;
 mod record;
 mod state;
+mod tenure;
 pub mod vault;
 mod watch;
 
 pub use config::{Bounds, Config, CrashPoint};
 pub use engine::{Boundaries, Engine};
+pub use tenure::Tenure;

@@ -190,7 +190,7 @@ pub(crate) struct CredentialRecord {
     pub(crate) revoked: bool,
 }
 
-/// Something that happened, for people and the audit.
+/// Something that happened, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EventRecord {
     pub(crate) cluster: ClusterName,
@@ -287,7 +287,7 @@ impl Record for CredentialRecord {
 }
 
 impl Record for EventRecord {
-    const TABLE: Table = Table::Audit;
+    const TABLE: Table = Table::Event;
     fn key(&self) -> String {
         format!("{}/{:020}", self.cluster, self.sequence)
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use isobar_engine_model::id::ShardId;
 use isobar_engine_store::{Store, StoreError, Table};
 
 use crate::record::{
@@ -113,18 +114,18 @@ kept!(
 );
 
 impl State {
-    /// Reads every record.
-    pub(crate) async fn load(store: &dyn Store) -> Result<Self, StoreError> {
+    /// Reads every record of a shard.
+    pub(crate) async fn load(store: &dyn Store, shard: ShardId) -> Result<Self, StoreError> {
         let mut state = Self::default();
-        load_table(store, &mut state.clusters).await?;
-        load_table(store, &mut state.machines).await?;
-        load_table(store, &mut state.replicas).await?;
-        load_table(store, &mut state.plans).await?;
-        load_table(store, &mut state.operations).await?;
-        load_table(store, &mut state.steps).await?;
-        load_table(store, &mut state.attempts).await?;
-        load_table(store, &mut state.credentials).await?;
-        load_table(store, &mut state.events).await?;
+        load_table(store, shard, &mut state.clusters).await?;
+        load_table(store, shard, &mut state.machines).await?;
+        load_table(store, shard, &mut state.replicas).await?;
+        load_table(store, shard, &mut state.plans).await?;
+        load_table(store, shard, &mut state.operations).await?;
+        load_table(store, shard, &mut state.steps).await?;
+        load_table(store, shard, &mut state.attempts).await?;
+        load_table(store, shard, &mut state.credentials).await?;
+        load_table(store, shard, &mut state.events).await?;
         Ok(state)
     }
 
@@ -144,10 +145,12 @@ impl State {
     }
 }
 
-async fn load_table<R: Record>(store: &dyn Store, rows: &mut Rows<R>) -> Result<(), StoreError> {
+async fn load_table<R: Record>(store: &dyn Store, shard: ShardId, rows: &mut Rows<R>) -> Result<(), StoreError> {
     loop {
         let after = rows.0.last_key_value().map(|(key, _)| key.clone());
-        let page = store.scan(R::TABLE, after.as_deref(), LOAD_PAGE_ROWS).await?;
+        let page = store
+            .scan(Some(shard), R::TABLE, after.as_deref(), LOAD_PAGE_ROWS)
+            .await?;
         let done = page.len() < usize::try_from(LOAD_PAGE_ROWS).expect("fits");
         for row in page {
             let record = serde_json::from_str(&row.body).map_err(|error| unreadable(R::TABLE, &row.key, &error))?;

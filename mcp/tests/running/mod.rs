@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use isobar_engine_control::authority::Authority;
-use isobar_engine_control::{Boundaries, Bounds, Config, Engine};
+use isobar_engine_control::{Boundaries, Bounds, Config, Engine, Tenure};
 use isobar_engine_model::id::ProviderId;
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_model::spec::{Spec, text};
+use isobar_engine_provider::Clock;
 use isobar_engine_store::memory::MemoryStore;
 use isobar_mcp::client::Client;
 use isobar_mcp::folder::DataFolder;
@@ -65,8 +66,11 @@ impl Running {
             bounds: Bounds::default(),
             at_crash_point: None,
         };
+        let store_clock = clock.clone();
+        let store = MemoryStore::new("test", Arc::new(move || store_clock.now()));
         let boundaries = Boundaries {
-            store: Arc::new(MemoryStore::new("test")),
+            tenure: Tenure::sole(&store).await.unwrap(),
+            store: Arc::new(store),
             providers: vec![Arc::new(sim)],
             clock: Arc::new(clock),
             entropy: Arc::new(SeededEntropy::new(1)),

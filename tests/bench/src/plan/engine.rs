@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use isobar_engine_control::api::{ApplyRequest, OperationGet, PlanRequest, WAIT_MAX_MS};
 use isobar_engine_control::authority::Authority;
-use isobar_engine_control::{Boundaries, Bounds, Config, Engine};
+use isobar_engine_control::{Boundaries, Bounds, Config, Engine, Tenure};
 use isobar_engine_model::id::{OperationId, ProviderId};
 use isobar_engine_model::intent::{Intent, Limits};
 use isobar_engine_model::operation::OperationState;
@@ -117,6 +117,7 @@ async fn start(store: SqlStore, cloud: &SimCloud, clock: Arc<dyn Clock>) -> anyh
         at_crash_point: None,
     };
     let boundaries = Boundaries {
+        tenure: Tenure::sole(&store).await?,
         store: Arc::new(store),
         providers: vec![provider],
         clock,
