@@ -361,7 +361,8 @@ async fn a_backup_that_finds_no_room_says_so() {
     let from = sqlite().await;
     fill(&from.store).await;
     let whole = backup(&from.store).await.len();
-    for room in [0, 10, whole / 2, whole - 1] {
+    // The time in its header makes it a little longer or shorter.
+    for room in [0, 10, whole / 2, whole - 50] {
         let Err(said) = from.store.backup(Small(room)).await else {
             panic!("{room} of {whole} bytes are enough")
         };

@@ -233,6 +233,12 @@ proptest! {
         })?;
     }
 
+}
+
+proptest! {
+    // Each case makes a database.
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn postgresql_answers_as_memory_does(steps in steps()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -188,11 +188,15 @@ async fn a_frozen_engine_holds_its_shard_no_longer_than_its_silence() {
     let (store, other) = (connect(&database).await, connect(&database).await);
     let epoch = claimed(&store, HOME).await;
     {
-        // Polled until it holds the lock, then never again: as in a process that was stopped.
-        let batch = [insert(Table::Plan, "p", "{}")];
+        // Polled until it holds the lock, then never again: as in a process that was stopped. Comparing its rows comes
+        // after the lock, and many rows take many statements.
+        let batch: Vec<Write> = (0..20_000)
+            .map(|n| insert(Table::Plan, &format!("{n:05}"), "{}"))
+            .collect();
         let mut commit = std::pin::pin!(store.commit(HOME, epoch, &batch));
-        let locked = "SELECT count(*) FROM pg_locks WHERE mode = 'RowExclusiveLock' AND relation = 'shard'::regclass";
-        while database.server.sql(&database, locked).unwrap() == "0" {
+        let compares = r#"SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND state = 'idle in transaction' AND query LIKE 'SELECT "key"%'"#;
+        while database.server.sql(&database, compares).unwrap() == "0" {
             tokio::select! {
                 biased;
                 done = &mut commit => panic!("it was too fast: {done:?}"),

@@ -72,7 +72,8 @@ pub(crate) fn read<R: Read>(reader: R, schema_max: i64, pages: &mpsc::Sender<Pag
         hash: Sha256::new(),
         text: Vec::new(),
     };
-    let header = header(&mut lines, schema_max)?;
+    // A header that damage has changed must not pass for another program's or another version's.
+    let header = header(&mut lines, schema_max).map_err(|refusal| lines.rest().err().unwrap_or(refusal))?;
     if pages.blocking_send(Page::Header(header)).is_err() {
         return Ok(());
     }
@@ -155,6 +156,11 @@ impl<R: BufRead> Lines<R> {
         }
         self.hash.update(&self.text);
         Ok(())
+    }
+
+    /// Reads on to the end, where zstd compares its checksum.
+    fn rest(&mut self) -> Result<(), BackupError> {
+        io::copy(&mut self.input, &mut io::sink()).map(drop).map_err(of_input)
     }
 
     /// Refuses more after the last line.

@@ -36,7 +36,7 @@ impl SqlStore {
             .and_then(|read| read);
         let restored = match (filled, read) {
             // What is wrong with the file goes before what came of it.
-            (Ok(_), Err(refusal)) | (Err(refusal), _) => Err(refusal),
+            (_, Err(refusal)) | (Err(refusal), Ok(())) => Err(refusal),
             (Ok(None), Ok(())) => Err(BackupError::Truncated),
             (Ok(Some(restored)), Ok(())) => Ok(restored),
         };
@@ -90,7 +90,13 @@ impl<'t> Filling<'t> {
         while let Some(page) = pages.recv().await {
             match page {
                 Page::Header(header) => self.header = Some(header),
-                Page::Lines(lines) => self.take(lines).await?,
+                Page::Lines(lines) => {
+                    if let Err(refusal) = self.take(lines).await {
+                        // Lines that do not fit may be damage, which shows only at the file's end.
+                        while pages.recv().await.is_some() {}
+                        return Err(refusal);
+                    }
+                }
                 Page::End => return self.end().await.map(Some),
             }
         }
