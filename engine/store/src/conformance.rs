@@ -58,14 +58,11 @@ pub fn member(id: &str) -> Member {
 }
 
 /// Beats as `engine` and claims a shard.
-#[track_caller]
-pub fn claimed(store: &dyn Store, shard: ShardId) -> impl Future<Output = Epoch> {
-    async move {
-        let engine = member("engine");
-        ok(store.beat(&engine, LONG).await);
-        let epoch = ok(store.claim(shard, &engine.id).await);
-        epoch.expect("nobody else has it")
-    }
+pub async fn claimed(store: &dyn Store, shard: ShardId) -> Epoch {
+    let engine = member("engine");
+    ok(store.beat(&engine, LONG).await);
+    let epoch = ok(store.claim(shard, &engine.id).await);
+    epoch.expect("nobody else has it")
 }
 
 /// Every row of every table, in order, read in pages.

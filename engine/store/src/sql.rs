@@ -239,7 +239,12 @@ impl Store for SqlStore {
 
     async fn beat(&self, member: &Member, lease: Duration) -> Result<(), StoreError> {
         let beat = statement::engine::beat(self.place.kind, member, lease);
-        self.write(async |work| work.execute(&beat).await.map(drop)).await
+        let forget = statement::engine::forget(self.place.kind);
+        self.write(async |work| {
+            work.execute(&beat).await?;
+            work.execute(&forget).await.map(drop)
+        })
+        .await
     }
 
     async fn leave(&self, member: &MemberId) -> Result<(), StoreError> {

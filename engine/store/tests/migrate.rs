@@ -64,7 +64,14 @@ fn cluster(table: Table, key: &str, body: &str, operations: &BTreeMap<String, St
         Table::Plan => named("/plan/body/cluster"),
         Table::Operation => named("/operation/cluster"),
         Table::Step => operations[key.split('/').next().unwrap()].clone(),
-        _ => key.split('/').next().unwrap().to_owned(),
+        Table::Cluster
+        | Table::Machine
+        | Table::Replica
+        | Table::Attempt
+        | Table::Credential
+        | Table::Event
+        | Table::Audit
+        | Table::Orphan => key.split('/').next().unwrap().to_owned(),
     }
 }
 

@@ -213,6 +213,19 @@ async fn a_frozen_engine_holds_its_shard_no_longer_than_its_silence() {
 }
 
 #[tokio::test]
+async fn engines_that_died_long_ago_are_forgotten() {
+    let database = database();
+    let store = connect(&database).await;
+    let members = |sql: &str| database.server.sql(&database, sql).unwrap();
+    members("INSERT INTO member VALUES ('old', '', '', 1), ('late', '', '', extract(epoch FROM now()) * 1000 - 1)");
+    store.beat(&member("new"), LONG).await.unwrap();
+    assert_eq!(
+        members("SELECT string_agg(id, ' ' ORDER BY id) FROM member"),
+        "late new"
+    );
+}
+
+#[tokio::test]
 async fn a_database_of_a_later_version_is_refused_untouched() {
     let database = database();
     connect(&database).await.close().await.unwrap();

@@ -14,6 +14,9 @@ use crate::sql::schema::{Member, Shard};
 /// Longer leases are taken for this long: a thousand years, far from where the sum with the time overflows.
 const LEASE_MS_MAX: i64 = 1_000 * 365 * 24 * 60 * 60 * 1_000;
 
+/// A member whose lease ran out so long ago is forgotten.
+const FORGOTTEN_AFTER_MS: i64 = 24 * 60 * 60 * 1_000;
+
 /// The database's clock in milliseconds since 1970, at the moment at which the statement asks: not when its transaction
 /// began, since it may have waited for a lock in between.
 fn now(kind: Kind) -> Expr {
@@ -132,6 +135,15 @@ pub(in crate::sql) fn leave(member: &MemberId) -> DeleteStatement {
     Query::delete()
         .from_table(Member::Table)
         .and_where(Expr::col(Member::Id).eq(member.as_str()))
+        .to_owned()
+}
+
+/// Forgets those whose lease ran out a day ago: an engine that was killed never leaves, and is never started again under
+/// its id.
+pub(in crate::sql) fn forget(kind: Kind) -> DeleteStatement {
+    Query::delete()
+        .from_table(Member::Table)
+        .and_where(Expr::col(Member::Until).lt(now(kind).sub(FORGOTTEN_AFTER_MS)))
         .to_owned()
 }
 
