@@ -129,6 +129,17 @@ pub(crate) struct Serve {
     /// The folder of the node image that local machines boot [default: image in the data folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) image: Option<PathBuf>,
+    /// A PostgreSQL database that several engines share: postgres://USER@HOST/DATABASE [default: SQLite in the data folder]
+    #[arg(long, value_name = "URL", env = "ISOBAR_STORE", hide_env_values = true)]
+    pub(crate) store: Option<String>,
+    /// The file with the key that seals the store's secrets, the same for every engine of a store; made if there is none.
+    /// ISOBAR_KEY, the key itself in hex, goes before it [default: key in the data folder]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// The folder of local machines, the same for every engine of a store on this computer [default: machines in the data
+    /// folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) machines: Option<PathBuf>,
     /// A registry that nodes may reach over plain HTTP; may be given more than once
     #[arg(long = "insecure-registry", value_name = "HOST:PORT")]
     pub(crate) insecure_registries: Vec<String>,

@@ -244,6 +244,7 @@ fn unusable(error: &StoreError) -> (Exit, &'static str) {
         StoreError::Corrupt { .. } => (Exit::Refused, "damaged"),
         StoreError::Newer { .. } => (Exit::Refused, "newer"),
         StoreError::Full(_) => (Exit::Refused, "disk_full"),
+        StoreError::Unsuitable { .. } => (Exit::Refused, "unsuitable"),
         StoreError::Unavailable(_) => (Exit::Refused, "unavailable"),
         StoreError::Stale { .. } | StoreError::OutcomeUnknown(_) => (Exit::Internal, "internal"),
     }
@@ -258,6 +259,7 @@ fn refusal(error: &ApiError) -> (Exit, &'static str) {
         ErrorCode::Refused => (Exit::Refused, "refused"),
         ErrorCode::Forbidden => (Exit::Refused, "forbidden"),
         ErrorCode::Unavailable => (Exit::Unreachable, "unavailable"),
+        ErrorCode::Moving => (Exit::Unreachable, "moving"),
         ErrorCode::Internal => (Exit::Internal, "internal"),
     }
 }
@@ -324,7 +326,7 @@ mod tests {
             expect![[r#"
                 Refused damaged
                 data/isobar.db is damaged: the file is cut short
-                  hint: stop every engine, keep a copy of the folder, and restore a backup"#]],
+                  hint: stop every engine, keep a copy of it, and restore a backup"#]],
         );
         check(
             anyhow::anyhow!("odd").context("make a table"),

@@ -6,6 +6,7 @@ mod commands;
 mod crash;
 mod exit;
 mod follow;
+mod key;
 mod output;
 mod serve;
 mod session;

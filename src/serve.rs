@@ -2,9 +2,10 @@
 
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use isobar_engine_control::Engine;
+use isobar_engine_control::Fleet;
 use isobar_mcp::folder::DataFolder;
 use isobar_mcp::{Server, http};
 use serde_json::json;
@@ -34,12 +35,12 @@ pub(crate) async fn serve(folder: DataFolder, args: cli::Serve, output: &Output)
     }
     folder.make()?;
     // The folder's lock comes first: a second engine hears of it, not of a port in use.
-    let store = wire::store(&folder).await?;
+    let store = wire::store(&folder, args.store.as_deref()).await?;
     let mcp = bind(args.listen, "--listen").await?;
     let nodes = bind(args.node_listen, "--node-listen").await?;
     let (mcp_url, node_address) = (http::url(&mcp)?, nodes.local_addr()?);
     let token = folder.token_or_new()?;
-    let engine = wire::engine(&folder, &args, store, node_address).await?;
+    let fleet = wire::fleet(&folder, &args, store, node_address).await?;
 
     folder.publish_endpoint(&mcp_url)?;
     let listening = json!({ "mcp": mcp_url, "nodes": node_address, "data": folder.path() });
@@ -52,9 +53,10 @@ pub(crate) async fn serve(folder: DataFolder, args: cli::Serve, output: &Output)
         )
     })?;
     let stop = CancellationToken::new();
-    let mut node_endpoint = tokio::spawn(engine.clone().serve_nodes(nodes));
+    let server = Server::new(fleet.clone());
+    let mut node_endpoint = tokio::spawn(fleet.clone().serve_nodes(nodes, Arc::new(server.clone())));
     let mut mcp_endpoint = tokio::spawn({
-        let (server, stop) = (Server::new(engine.clone()), stop.clone());
+        let stop = stop.clone();
         async move { http::serve(server, mcp, &token, stop).await }
     });
     let result = tokio::select! {
@@ -63,17 +65,21 @@ pub(crate) async fn serve(folder: DataFolder, args: cli::Serve, output: &Output)
         ended = &mut node_endpoint => early(ended, "the node endpoint"),
         ended = &mut mcp_endpoint => early(ended, "the MCP endpoint"),
     };
-    folder.withdraw_endpoint()?;
+    folder.withdraw_endpoint(&mcp_url)?;
     stop.cancel();
-    shut_down(&engine).await;
+    shut_down(&fleet).await;
+    if !mcp_endpoint.is_finished() {
+        // Who asked for something gets an answer, within the server's own grace.
+        let _ended = mcp_endpoint.await;
+    }
     result.map(|()| Exit::Done)
 }
 
-/// Stops the engine; a second signal means at once. What is committed stays either way.
-async fn shut_down(engine: &Engine) {
+/// Stops the engines; a second signal means at once. What is committed stays either way.
+async fn shut_down(fleet: &Arc<Fleet>) {
     tokio::select! {
         biased;
-        () = engine.shutdown() => {}
+        () = fleet.shutdown() => {}
         _ = stop_signal() => tracing::warn!("stopped at once; the next engine goes on from what is committed"),
     }
 }

@@ -3,62 +3,73 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use isobar_engine_control::authority::Authority;
 use isobar_engine_control::vault::KEY_BYTES;
-use isobar_engine_control::{Boundaries, Bounds, Config, Engine};
-use isobar_engine_model::id::ProviderId;
+use isobar_engine_control::{Boundaries, Bounds, Config, Fleet};
+use isobar_engine_model::id::{MemberId, ProviderId};
 use isobar_engine_provider::{Clock, Entropy, Provider, decorate};
 use isobar_engine_store::sql::SqlStore;
-use isobar_engine_store::{Store, Table};
+use isobar_engine_store::{Member, Store};
 use isobar_mcp::folder::DataFolder;
 use isobar_providers_local::{LocalConfig, LocalProvider};
 
-use crate::cli;
 use crate::exit::{Complaint, Exit};
 use crate::system::{SystemClock, SystemEntropy};
+use crate::{cli, key};
 
+/// Random bytes in the id of a process among those that share a store.
+const MEMBER_ID_BYTES: usize = 6;
+/// What the store calls the sealed authority.
+const AUTHORITY: &str = "authority";
 /// Random bytes in the id of a new store.
 const STORE_ID_BYTES: usize = 8;
 /// How a machine of QEMU's user-mode network sees the host's loopback address.
 const HOST_SEEN_BY_GUESTS: &str = "10.0.2.2";
 
-/// Opens the data folder's store, and holds the folder from here on.
-pub(crate) async fn store(folder: &DataFolder) -> Result<Arc<dyn Store>> {
+/// Opens the store: the data folder's own, which it holds from here on, or a PostgreSQL database that engines share.
+pub(crate) async fn store(folder: &DataFolder, shared: Option<&str>) -> Result<Arc<dyn Store>> {
     let mut id = [0; STORE_ID_BYTES];
     SystemEntropy::new().fill(&mut id);
-    Ok(Arc::new(SqlStore::open(folder.path(), &hex::encode(id)).await?))
+    let id = hex::encode(id);
+    let store = match shared {
+        None => SqlStore::open(folder.path(), &id).await?,
+        Some(url) => SqlStore::connect(url, &id).await?,
+    };
+    Ok(Arc::new(store))
 }
 
-/// Starts the engine.
-pub(crate) async fn engine(
+/// Starts the engines of this process.
+pub(crate) async fn fleet(
     folder: &DataFolder,
     args: &cli::Serve,
     store: Arc<dyn Store>,
     nodes: SocketAddr,
-) -> Result<Arc<Engine>> {
+) -> Result<Arc<Fleet>> {
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
-    let key = key(folder, store.as_ref(), entropy.as_ref()).await?;
-    let authority = authority(folder, store.id(), &key, clock.as_ref(), entropy.as_ref())?;
+    let key = key::key(folder, args.key_file.as_deref(), store.as_ref(), entropy.as_ref()).await?;
+    let authority = authority(folder, store.as_ref(), &key, clock.as_ref(), entropy.as_ref()).await?;
     let config = Config {
-        advertise: args.advertise.clone().unwrap_or_else(|| seen_by_guests(nodes)),
         insecure_registries: args.insecure_registries.clone(),
         key,
-        authority,
+        authority: Arc::new(authority),
         bounds: Bounds::default(),
         at_crash_point: crate::crash::from_environment()?,
     };
-    let providers = providers(folder, args, &clock, &entropy)?;
-    Ok(Engine::start(
-        config,
-        Boundaries {
-            store,
-            providers,
-            clock,
-            entropy,
-        },
-    )
-    .await?)
+    let mut id = [0; MEMBER_ID_BYTES];
+    entropy.fill(&mut id);
+    let me = Member {
+        id: MemberId::new(format!("engine-{}", hex::encode(id))),
+        peers: nodes.to_string(),
+        nodes: args.advertise.clone().unwrap_or_else(|| seen_by_guests(nodes)),
+    };
+    let boundaries = Boundaries {
+        providers: providers(folder, args, &clock, &entropy)?,
+        store,
+        clock,
+        entropy,
+    };
+    Ok(Fleet::start(config, boundaries, me).await?)
 }
 
 /// Every provider that sites may name.
@@ -79,54 +90,34 @@ fn providers(
 fn local(folder: &DataFolder, args: &cli::Serve, clock: Arc<SystemClock>) -> Result<LocalProvider> {
     let id = ProviderId::new("local").expect("a name");
     let image = args.image.clone().unwrap_or_else(|| folder.path().join("image"));
-    let config = LocalConfig::new(id, folder.path().join("machines"), std::path::absolute(image)?);
+    let machines = args.machines.clone().unwrap_or_else(|| folder.path().join("machines"));
+    let config = LocalConfig::new(id, std::path::absolute(machines)?, std::path::absolute(image)?);
     Ok(LocalProvider::new(config, clock)?)
 }
 
-/// The key that seals secrets in the store; made with the store.
-async fn key(folder: &DataFolder, store: &dyn Store, entropy: &dyn Entropy) -> Result<[u8; KEY_BYTES]> {
-    if let Some(text) = folder.read("key")? {
-        return hex::decode(text)
-            .ok()
-            .and_then(|bytes| bytes.try_into().ok())
-            .ok_or_else(|| {
-                Complaint::new(
-                    Exit::Internal,
-                    format!("{} is damaged", folder.path().join("key").display()),
-                )
-                .hint("restore it from a backup: without it the store's secrets cannot be read")
-                .into()
-            });
-    }
-    // A new key would lock the old secrets up for good.
-    if !store.scan(Table::Cluster, None, 1).await?.is_empty() {
-        return Err(Complaint::new(
-            Exit::Internal,
-            format!("{} is missing", folder.path().join("key").display()),
-        )
-        .hint("restore it from a backup: without it the store's secrets cannot be read")
-        .into());
-    }
-    let mut key = [0; KEY_BYTES];
-    entropy.fill(&mut key);
-    folder.write("key", &hex::encode(key))?;
-    Ok(key)
-}
-
-/// The authority that signs the nodes' certificates, sealed with the key; made with it.
-fn authority(
+/// The authority that signs the nodes' certificates, sealed with the key: whichever engine came first made it.
+async fn authority(
     folder: &DataFolder,
-    store: &str,
+    store: &dyn Store,
     key: &[u8; KEY_BYTES],
     clock: &dyn Clock,
     entropy: &dyn Entropy,
 ) -> Result<Authority> {
-    if let Some(sealed) = folder.read("authority")? {
-        return Authority::open(key, &sealed).context("open the nodes' certificate authority");
-    }
-    let authority = Authority::generate(store, clock.now())?;
-    folder.write("authority", &authority.seal(key, entropy))?;
-    Ok(authority)
+    let offered = match folder.read(AUTHORITY)? {
+        // Where earlier versions kept it.
+        Some(sealed) => sealed,
+        None => Authority::generate(store.id(), clock.now())?.seal(key, entropy),
+    };
+    let sealed = store.once(AUTHORITY, &offered).await?;
+    Authority::open(key, &sealed).map_err(|error| {
+        Complaint::new(
+            Exit::Refused,
+            "the nodes' certificate authority cannot be opened with this key",
+        )
+        .hint("every engine of a store needs the same key: give the one that the store was made with")
+        .because(error)
+        .into()
+    })
 }
 
 fn seen_by_guests(nodes: SocketAddr) -> String {

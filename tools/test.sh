@@ -37,7 +37,7 @@ run_stage() {
         vm)
             build_programs
             build_image
-            tests --features "$REAL_PARTS" --test image --test machines --test interrupted --test kills --test workloads \
+            tests --features "$REAL_PARTS" --test image --test machines --test interrupted --test kills --test workloads --test soak \
                 -- --test-threads=1
             ;;
     esac

@@ -165,8 +165,11 @@ impl DataFolder {
         self.write("endpoint", url)
     }
 
-    /// Takes the endpoint back; done when the engine stops.
-    pub fn withdraw_endpoint(&self) -> Result<(), FolderError> {
+    /// Takes the endpoint back; done when the engine stops. Leaves another engine's where it is.
+    pub fn withdraw_endpoint(&self, url: &str) -> Result<(), FolderError> {
+        if self.read("endpoint")?.is_some_and(|published| published != url) {
+            return Ok(());
+        }
         let path = self.0.join("endpoint");
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FolderError::Io {
@@ -274,8 +277,10 @@ mod tests {
         assert!(matches!(folder.endpoint(), Err(FolderError::NoEngine { .. })));
         folder.publish_endpoint("http://127.0.0.1:7420/mcp").unwrap();
         assert_eq!(folder.endpoint().unwrap(), "http://127.0.0.1:7420/mcp");
-        folder.withdraw_endpoint().unwrap();
-        folder.withdraw_endpoint().unwrap();
+        folder.withdraw_endpoint("http://127.0.0.1:7421/mcp").unwrap();
+        assert!(folder.endpoint().is_ok(), "that is another engine's");
+        folder.withdraw_endpoint("http://127.0.0.1:7420/mcp").unwrap();
+        folder.withdraw_endpoint("http://127.0.0.1:7420/mcp").unwrap();
         assert!(matches!(folder.endpoint(), Err(FolderError::NoEngine { .. })));
     }
 }

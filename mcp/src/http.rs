@@ -40,7 +40,10 @@ pub fn url(listener: &TcpListener) -> io::Result<String> {
 
 /// Serves until `stop` is cancelled, then lets requests under way end within [`STOP_GRACE`].
 pub async fn serve(server: Server, listener: TcpListener, token: &Token, stop: CancellationToken) -> io::Result<()> {
-    let router = router(server, token, stop.child_token());
+    // Cuts off what is under way: only once the grace is over, or a caller would hear of an error that there was not.
+    let cut = CancellationToken::new();
+    let _at_the_end = cut.clone().drop_guard();
+    let router = router(server, token, cut);
     // Without TCP_NODELAY each answer waits up to 40 ms for the client's delayed ACK.
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
@@ -56,14 +59,14 @@ pub async fn serve(server: Server, listener: TcpListener, token: &Token, stop: C
     }
 }
 
-fn router(server: Server, token: &Token, stop: CancellationToken) -> Router {
+fn router(server: Server, token: &Token, cut: CancellationToken) -> Router {
     let config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true)
         .with_allowed_origins(LOOPBACK_ORIGINS)
         .enforce_origin_validation()
         .with_max_request_body_bytes(BODY_MAX_BYTES)
-        .with_cancellation_token(stop);
+        .with_cancellation_token(cut);
     let service = StreamableHttpService::new(
         move || Ok(server.clone()),
         Arc::new(NeverSessionManager::default()),

@@ -1,4 +1,5 @@
-//! The table of tools: one line registers one. A tool is a call of the Engine with a schema on either side.
+//! The table of tools: one line registers one. A tool is a call of the Engine that is responsible, with a schema on either
+//! side; where that engine is in another process, the call is passed on to it.
 //!
 //! Knows nothing of transports or of MCP's revisions; `server` lists the table and looks tools up in it.
 
@@ -6,11 +7,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use isobar_engine_control::Engine;
 use isobar_engine_control::api::{
-    ApiError, ApplyRequest, Discovery, ErrorCode, ExplainRequest, Explanation, LeaksAnswer, LeaksRequest, LogsAnswer,
-    LogsRequest, OperationCancel, OperationGet, OperationView, PlanAnswer, PlanRequest, QueryAnswer, QueryRequest,
+    ApiError, ApplyRequest, Asked, ClusterSummary, Discovery, ErrorCode, ExplainRequest, Explanation, LeaksAnswer,
+    LeaksRequest, LogsAnswer, LogsRequest, OperationCancel, OperationGet, OperationView, PlanAnswer, PlanRequest,
+    QueryAnswer, QueryRequest,
 };
+use isobar_engine_control::fleet::{Route, Subject};
+use isobar_engine_control::{Engine, Fleet};
+use isobar_engine_model::id::ClusterName;
 use isobar_engine_model::operation::Operation;
 use isobar_engine_model::spec::shape;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
@@ -23,7 +27,7 @@ use serde_json::Value;
 /// Every tool, in the order in which they are listed.
 pub(crate) fn table() -> Vec<Entry> {
     vec![
-        entry::<NoArguments, Discovery, _>(DISCOVER, |engine, _| async move { engine.discover().await }),
+        tool::<NoArguments, Discovery>(DISCOVER, |place, _, _| Box::pin(discover(place))),
         entry::<QueryRequest, QueryAnswer, _>(QUERY, |engine, request| async move { engine.query(request).await }),
         entry::<PlanRequest, PlanAnswer, _>(PLAN, |engine, request| async move { engine.plan(request).await }),
         entry::<ApplyRequest, OperationView, _>(APPLY, |engine, request| async move { engine.apply(request).await }),
@@ -144,27 +148,132 @@ enum Effect {
 #[serde(deny_unknown_fields)]
 struct NoArguments {}
 
-type Answer = Pin<Box<dyn Future<Output = Result<Value, ApiError>> + Send>>;
+/// Where a call is answered.
+#[derive(Clone)]
+pub(crate) struct Place {
+    /// This process.
+    pub(crate) fleet: Arc<Fleet>,
+    /// Whether another process has passed the call on: then it ends here.
+    pub(crate) passed: bool,
+}
+
+type Answer<R> = Pin<Box<dyn Future<Output = Result<R, ApiError>> + Send>>;
 
 /// One tool.
 pub(crate) struct Entry {
     /// What `tools/list` says of it.
     pub(crate) tool: Tool,
-    call: Box<dyn Fn(Arc<Engine>, Value) -> Answer + Send + Sync>,
+    call: Box<dyn Fn(Place, Value) -> Answer<Value> + Send + Sync>,
 }
 
 impl Entry {
-    /// Checks the arguments against the published schema, then asks the engine.
-    pub(crate) async fn call(&self, engine: Arc<Engine>, arguments: Value) -> Result<Value, ApiError> {
-        (self.call)(engine, arguments).await
+    /// Checks the arguments against the published schema, then asks the engine that is responsible.
+    pub(crate) async fn call(&self, place: Place, arguments: Value) -> Result<Value, ApiError> {
+        (self.call)(place, arguments).await
     }
 }
 
+/// A tool about one cluster: its engine answers.
 fn entry<A, R, F>(about: About, run: fn(Arc<Engine>, A) -> F) -> Entry
+where
+    A: Asked + DeserializeOwned + JsonSchema + Send + Sync + 'static,
+    R: Serialize + DeserializeOwned + JsonSchema + Send + 'static,
+    F: Future<Output = Result<R, ApiError>> + Send + 'static,
+{
+    tool::<A, R>(about, move |place, request, arguments| {
+        Box::pin(async move {
+            let begun = place.fleet.now();
+            let answer = loop {
+                match place.fleet.route(request.subject()).await? {
+                    Route::Here(engine) => {
+                        let asked = cluster_of(&request);
+                        return match run(engine, request).await {
+                            Err(error) => Err(with_every_name(&place, asked, error).await),
+                            answer => answer,
+                        };
+                    }
+                    Route::There(_) if place.passed => {
+                        let error = ApiError::new(ErrorCode::Moving, "the cluster is changing hands");
+                        return Err(error.hint("try again in a few seconds"));
+                    }
+                    Route::There(member) => match place.fleet.pass_on(&member, about.name, &arguments).await {
+                        Err(error) if error.code == ErrorCode::Moving && place.fleet.wait_for_rest(begun).await => {}
+                        answer => break answer,
+                    },
+                }
+            };
+            read(answer?)
+        })
+    })
+}
+
+/// Every process's answer, put together.
+async fn discover(place: Place) -> Result<Discovery, ApiError> {
+    let begun = place.fleet.now();
+    loop {
+        let mut discovery = place.fleet.discover().await;
+        if place.passed {
+            return Ok(discovery);
+        }
+        match discover_others(&place).await {
+            Err(error) if error.code == ErrorCode::Moving && place.fleet.wait_for_rest(begun).await => {}
+            others => {
+                discovery.clusters.extend(others?);
+                discovery.clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster));
+                return Ok(discovery);
+            }
+        }
+    }
+}
+
+async fn discover_others(place: &Place) -> Result<Vec<ClusterSummary>, ApiError> {
+    let mut clusters = Vec::new();
+    for member in place.fleet.others() {
+        let arguments = Value::Object(JsonObject::new());
+        let theirs: Discovery = read(place.fleet.pass_on(&member, DISCOVER.name, &arguments).await?)?;
+        clusters.extend(theirs.clusters);
+    }
+    Ok(clusters)
+}
+
+/// An unknown cluster's error with the names of all: an engine knows those of its shard.
+async fn with_every_name(place: &Place, asked: Option<ClusterName>, error: ApiError) -> ApiError {
+    let (Some(asked), false) = (asked.filter(|_| error.is_unknown_cluster()), place.passed) else {
+        return error;
+    };
+    let Ok(all) = discover(place.clone()).await else {
+        return error;
+    };
+    let names = all.clusters.iter().map(|summary| summary.cluster.as_str());
+    let told = ApiError::unknown_cluster(asked.as_str(), names);
+    match error.pointer {
+        Some(pointer) => told.pointer(pointer),
+        None => told,
+    }
+}
+
+fn cluster_of(request: &impl Asked) -> Option<ClusterName> {
+    match request.subject() {
+        Subject::Cluster(cluster) => Some(cluster.clone()),
+        Subject::Plan(_) | Subject::Operation(_) => None,
+    }
+}
+
+/// What another process answered.
+fn read<R: DeserializeOwned>(answer: Value) -> Result<R, ApiError> {
+    serde_json::from_value(answer).map_err(|error| {
+        ApiError::new(
+            ErrorCode::Unavailable,
+            format!("another engine's answer cannot be read: {error}"),
+        )
+        .hint("run the same version of `isobar` everywhere")
+    })
+}
+
+fn tool<A, R>(about: About, run: impl Fn(Place, A, Value) -> Answer<R> + Send + Sync + 'static) -> Entry
 where
     A: DeserializeOwned + JsonSchema + Send + 'static,
     R: Serialize + JsonSchema + 'static,
-    F: Future<Output = Result<R, ApiError>> + Send + 'static,
 {
     let input = schema_of::<A>(SchemaSettings::draft2020_12());
     let output = schema_of::<R>(SchemaSettings::draft2020_12().for_serialize());
@@ -173,12 +282,13 @@ where
         .with_title(about.title)
         .with_raw_output_schema(Arc::new(output))
         .with_annotations(about.annotations());
-    let call = Box::new(move |engine: Arc<Engine>, arguments: Value| -> Answer {
-        let schema = Arc::clone(&schema);
+    let run = Arc::new(run);
+    let call = Box::new(move |place: Place, arguments: Value| -> Answer<Value> {
+        let (schema, run) = (Arc::clone(&schema), Arc::clone(&run));
         Box::pin(async move {
             // serde alone would name only the first error.
             let request = shape::read::<A>(&arguments, &schema).map_err(ApiError::wrong_arguments)?;
-            let answer = run(engine, request).await?;
+            let answer = run(place, request, arguments).await?;
             serde_json::to_value(answer).map_err(|error| {
                 let message = format!("the answer of `{}` cannot be written as JSON: {error}", about.name);
                 ApiError::new(ErrorCode::Internal, message)
@@ -212,148 +322,4 @@ fn schema_of<T: JsonSchema>(settings: SchemaSettings) -> JsonObject {
 }
 
 #[cfg(test)]
-mod tests {
-    use expect_test::{Expect, expect};
-    use isobar_engine_model::spec::text::SpecErrors;
-    use serde_json::json;
-
-    use super::*;
-
-    fn check<A: DeserializeOwned + JsonSchema>(arguments: Value, expect: Expect) {
-        let schema = Value::Object(schema_of::<A>(SchemaSettings::draft2020_12()));
-        let told = match shape::read::<A>(&arguments, &schema) {
-            Ok(_) => "fine".to_owned(),
-            Err(problems) => SpecErrors::of_value("arguments", &problems).to_string(),
-        };
-        expect.assert_eq(&told);
-    }
-
-    #[test]
-    fn good_arguments_pass() {
-        check::<QueryRequest>(json!({"what": "machines", "cluster": "shop"}), expect![["fine"]]);
-        check::<PlanRequest>(
-            json!({"intent": {"intent": "destroy", "cluster": "shop"}, "limits": {"max_dearer_percent": 10}}),
-            expect![["fine"]],
-        );
-    }
-
-    #[test]
-    fn every_error_is_told_with_its_place() {
-        check::<QueryRequest>(
-            json!({"what": "machine", "clustr": "shop", "limit": 0}),
-            expect![[r#"
-                arguments: limit: 0 is out of range: 1 to 500 are allowed
-                arguments: what: unknown word `machine`
-                  hint: did you mean `machines`? allowed: cluster, machines, replicas, operations, attempts, offerings, events
-                arguments: clustr: unknown field
-                  hint: did you mean `cluster`? allowed: after, cluster, limit, what"#]],
-        );
-        check::<OperationGet>(
-            json!({"operation": 5, "wait_ms": 99999}),
-            expect![[r#"
-                arguments: operation: expected text, found the number 5
-                  hint: put it in quotes: "5"
-                arguments: wait_ms: 99999 is out of range: 0 to 20000 are allowed"#]],
-        );
-    }
-
-    #[test]
-    fn the_tag_says_which_shape_was_meant() {
-        check::<PlanRequest>(
-            json!({"intent": {"intent": "mov", "cluster": "shop"}}),
-            expect![[r#"
-                arguments: intent.intent: unknown word `mov`
-                  hint: did you mean `move`? allowed: deploy, move, scale, drain, destroy"#]],
-        );
-        check::<PlanRequest>(
-            json!({"intent": {"cluster": "shop"}}),
-            expect![[r#"
-                arguments: intent: missing field `intent`
-                  hint: allowed: deploy, move, scale, drain, destroy"#]],
-        );
-        check::<PlanRequest>(
-            json!({"intent": {"intent": "move", "cluster": "Shop", "workload": "web", "too": ["a"]}}),
-            expect![[r#"
-                arguments: intent.cluster: `Shop` is not a name: use 1 to 32 of a-z, 0-9 and `-`, starting with a letter and not ending with `-`
-                arguments: intent.too: unknown field
-                  hint: did you mean `to`? allowed: cluster, from, intent, to, workload"#]],
-        );
-    }
-
-    #[test]
-    fn what_is_read_is_told_by_the_one_field_that_names_it() {
-        check::<LogsRequest>(
-            json!({"cluster": "shop", "source": {"replica": "web-1"}}),
-            expect![["fine"]],
-        );
-        check::<LogsRequest>(
-            json!({"cluster": "shop", "source": {"consol": "general-1"}}),
-            expect![[r#"
-                arguments: source.consol: unknown field
-                  hint: did you mean `console`? allowed: replica, console"#]],
-        );
-        check::<LogsRequest>(
-            json!({"cluster": "shop", "source": "web-1"}),
-            expect![[r#"
-            arguments: source: unknown word `web-1`
-              hint: allowed: replica, console"#]],
-        );
-        check::<PlanRequest>(
-            json!({"intent": "destroy"}),
-            expect!["arguments: intent: expected a map, found the text `destroy`"],
-        );
-        check::<PlanRequest>(
-            json!({"intent": {"intent": 5}}),
-            expect![[r#"
-            arguments: intent.intent: expected a word, found the number 5
-              hint: allowed: deploy, move, scale, drain, destroy"#]],
-        );
-    }
-
-    #[test]
-    fn an_object_without_fields_takes_none() {
-        check::<NoArguments>(
-            json!({"all": 1, "any": {}}),
-            expect![[r#"
-                arguments: all: unknown field
-                  hint: nothing goes in here: write `{}`
-                arguments: any: unknown field
-                  hint: nothing goes in here: write `{}`"#]],
-        );
-        check::<NoArguments>(json!({}), expect![["fine"]]);
-    }
-
-    #[test]
-    fn errors_deep_in_a_spec_have_their_place() {
-        let spec = |kind: Value, cpu: Value| {
-            json!({"intent": {"intent": "deploy", "spec": {
-                "cluster": "shop",
-                "sites": {"east": {"provider": "local", "region": "x"}},
-                "pools": {"general": {"machines": {"min": 1, "max": 3}, "requirments": {}}},
-                "workloads": {"web": {"kind": kind, "image": "a/b", "resources": {"cpu": cpu, "memory": "64MiB"},
-                    "ports": {"http": {"container": 80, "publish": "atuo"}}}},
-            }}})
-        };
-        check::<PlanRequest>(
-            spec(json!({"service": {"replica": 4}}), json!("100m")),
-            expect![[r#"
-                arguments: intent.spec.pools.general.requirments: unknown field
-                  hint: did you mean `requirements`? allowed: machines, requirements, sites
-                arguments: intent.spec.workloads.web.kind.service.replica: unknown field
-                  hint: did you mean `replicas`? allowed: min_available, replicas
-                arguments: intent.spec.workloads.web.ports.http.publish: unknown word `atuo`
-                  hint: did you mean `auto`? allowed: no, auto, port"#]],
-        );
-        check::<PlanRequest>(
-            spec(json!({"servce": {"replicas": 4}}), json!("lots")),
-            expect![[r#"
-                arguments: intent.spec.pools.general.requirments: unknown field
-                  hint: did you mean `requirements`? allowed: machines, requirements, sites
-                arguments: intent.spec.workloads.web.kind.servce: unknown field
-                  hint: did you mean `service`? allowed: service, job, daemon
-                arguments: intent.spec.workloads.web.ports.http.publish: unknown word `atuo`
-                  hint: did you mean `auto`? allowed: no, auto, port
-                arguments: intent.spec.workloads.web.resources.cpu: `lots` is not a processor share: write `250m` or `2`"#]],
-        );
-    }
-}
+mod tests;

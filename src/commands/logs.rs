@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use isobar_engine_control::api::{LogLine, LogSource, LogsRequest};
+use isobar_engine_control::api::{LogLine, LogSource, LogsRequest, TAIL_MAX_LINES};
 
 use crate::cli;
 use crate::exit::{Complaint, Exit};
@@ -46,14 +46,17 @@ pub(super) async fn logs(context: &Context<'_>, args: cli::Logs) -> Result<Exit>
         if !args.follow {
             return Ok(Exit::Done);
         }
-        request.after = Some(answer.next);
+        // A full answer may have left something for the next.
+        let full = u32::try_from(answer.lines.len()).ok() >= request.tail_lines;
+        let pause = if full { Duration::ZERO } else { FOLLOW_PAUSE };
+        (request.after, request.tail_lines) = (Some(answer.next), Some(TAIL_MAX_LINES));
         tokio::select! {
             biased;
             pressed = tokio::signal::ctrl_c() => {
                 pressed?;
                 return Ok(Exit::Interrupted);
             }
-            () = tokio::time::sleep(FOLLOW_PAUSE) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

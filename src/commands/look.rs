@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use isobar_engine_control::api::{
-    ClusterSummary, ExplainRequest, LeaksRequest, PAGE_MAX_ITEMS, QueryAnswer, QueryRequest, QueryWhat, ReplicaView,
+    ClusterSummary, EngineView, ExplainRequest, LeaksRequest, PAGE_MAX_ITEMS, QueryAnswer, QueryRequest, QueryWhat,
+    ReplicaView,
 };
 use isobar_engine_model::id::ClusterName;
 use isobar_engine_model::observed::Machine;
@@ -28,6 +29,7 @@ const PAGES_MAX: usize = 100;
 #[derive(Debug, Serialize)]
 struct Status {
     version: String,
+    engines: Vec<EngineView>,
     clusters: Vec<ClusterSummary>,
     /// By cluster.
     machines: BTreeMap<ClusterName, Vec<Machine>>,
@@ -83,6 +85,7 @@ async fn look(client: &Client, only: Option<&ClusterName>) -> Result<Status> {
     }
     let mut status = Status {
         version: discovery.version,
+        engines: discovery.engines,
         clusters,
         machines: BTreeMap::new(),
         replicas: BTreeMap::new(),

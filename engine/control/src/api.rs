@@ -14,6 +14,8 @@ use isobar_engine_model::spec::Spec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::fleet::Subject;
+
 pub use error::{ALLOWED_MAX_ITEMS, ApiError, ErrorCode, PROBLEMS_MAX_ITEMS};
 
 /// At most so many items come in one answer.
@@ -32,8 +34,21 @@ pub struct Discovery {
     pub store: String,
     /// Providers that sites may name.
     pub providers: Vec<ProviderId>,
+    /// The engines that share the store, by id.
+    pub engines: Vec<EngineView>,
     /// Every cluster, in name order.
     pub clusters: Vec<ClusterSummary>,
+}
+
+/// An engine among those that share a store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EngineView {
+    /// Its own, made at its start.
+    pub id: String,
+    /// Where nodes reach it.
+    pub nodes: String,
+    /// How many shards of the work are its.
+    pub shards: u32,
 }
 
 /// A cluster in a line.
@@ -394,11 +409,12 @@ pub struct LogsRequest {
     pub cluster: ClusterName,
     /// Whose.
     pub source: LogSource,
-    /// Last lines to give; absent: 200.
+    /// Last lines to give, or of a replica's after `after` the first; absent: 200.
     #[serde(default)]
     #[schemars(range(min = 1, max = 2000))]
     pub tail_lines: Option<u32>,
-    /// Only what came after this place, from an earlier answer's `next`.
+    /// Only what came after this place, from an earlier answer's `next`. A replica's lines each come once, unless more
+    /// are written meanwhile than its node keeps.
     #[serde(default)]
     pub after: Option<u64>,
 }
@@ -431,4 +447,58 @@ pub struct LogLine {
     pub stderr: bool,
     /// The line.
     pub text: String,
+}
+
+/// Whose a call is.
+pub trait Asked {
+    /// That of the cluster it names, itself or by a plan or an operation.
+    fn subject(&self) -> Subject<'_>;
+}
+
+impl Asked for QueryRequest {
+    fn subject(&self) -> Subject<'_> {
+        Subject::Cluster(&self.cluster)
+    }
+}
+
+impl Asked for PlanRequest {
+    fn subject(&self) -> Subject<'_> {
+        Subject::Cluster(self.intent.cluster())
+    }
+}
+
+impl Asked for ApplyRequest {
+    fn subject(&self) -> Subject<'_> {
+        Subject::Plan(&self.plan)
+    }
+}
+
+impl Asked for OperationGet {
+    fn subject(&self) -> Subject<'_> {
+        Subject::Operation(&self.operation)
+    }
+}
+
+impl Asked for OperationCancel {
+    fn subject(&self) -> Subject<'_> {
+        Subject::Operation(&self.operation)
+    }
+}
+
+impl Asked for ExplainRequest {
+    fn subject(&self) -> Subject<'_> {
+        Subject::Cluster(&self.cluster)
+    }
+}
+
+impl Asked for LeaksRequest {
+    fn subject(&self) -> Subject<'_> {
+        Subject::Cluster(&self.cluster)
+    }
+}
+
+impl Asked for LogsRequest {
+    fn subject(&self) -> Subject<'_> {
+        Subject::Cluster(&self.cluster)
+    }
 }

@@ -21,9 +21,8 @@ use crate::state::State;
 impl From<LedgerError> for ApiError {
     fn from(error: LedgerError) -> Self {
         match error {
-            LedgerError::Fenced => {
-                ApiError::new(ErrorCode::Unavailable, error.to_string()).hint("ask the engine that has the store now")
-            }
+            LedgerError::Fenced => ApiError::new(ErrorCode::Unavailable, error.to_string())
+                .hint("try again: the engine that has it now answers"),
             LedgerError::Store(_) => ApiError::new(ErrorCode::Unavailable, error.to_string())
                 .hint("nothing was changed; see to the data folder's disk and try again"),
             LedgerError::Stopping => {
@@ -76,12 +75,6 @@ impl Engine {
             return Ok(());
         }
         let names = state.clusters.all().map(|record| record.cluster.as_str());
-        Err(ApiError::unknown(
-            "cluster",
-            cluster.as_str(),
-            names,
-            "`isobar status` lists them; `isobar apply FILE` makes one",
-        )
-        .pointer(pointer))
+        Err(ApiError::unknown_cluster(cluster.as_str(), names).pointer(pointer))
     }
 }

@@ -114,7 +114,8 @@ impl Authority {
         let key = KeyPair::generate().map_err(AuthorityError::Certificate)?;
         let mut params = params("isobar engine", now, ENGINE_CERTIFICATE_VALID_MS);
         params.subject_alt_names = vec![dns_name(ENGINE_DNS_NAME)?];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        // It calls the other engines of its store with the same certificate.
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         let certificate = params
             .signed_by(&key, &self.issuer)

@@ -8,15 +8,14 @@ use crate::authority::Authority;
 use crate::vault::KEY_BYTES;
 
 /// What an Engine is given besides its boundaries.
+#[derive(Clone)]
 pub struct Config {
-    /// Where nodes reach the engine: `host:port`, put into every machine's identity.
-    pub advertise: String,
     /// Registries that nodes speak to over plain HTTP: `host:port`.
     pub insecure_registries: Vec<String>,
     /// Seals secrets in the store.
     pub key: [u8; KEY_BYTES],
     /// Signs certificates.
-    pub authority: Authority,
+    pub authority: Arc<Authority>,
     /// Every bound.
     pub bounds: Bounds,
     /// Called at each [`CrashPoint`], for tests that kill the engine there.
@@ -88,6 +87,10 @@ pub struct Bounds {
     pub catalog_max_age_ms: u64,
     /// Tombstones of machines are kept for so long, or as long as their tokens are valid if that is longer.
     pub tombstone_ms: u64,
+    /// A plan that nobody applied is kept for so long after it expired.
+    pub plan_kept_ms: u64,
+    /// Finished operations kept per cluster, with their plans and steps: the newest, and any whose plan has not expired.
+    pub operations_kept: usize,
     /// Events kept per cluster.
     pub events_kept: usize,
     /// Between two sweeps of a cluster's sites.
@@ -100,6 +103,10 @@ pub struct Bounds {
     pub sweep_percent_max: usize,
     /// ... but of so many always, however small the cluster is.
     pub sweep_machines_free: usize,
+    /// An engine that has not been heard of for so long has left: its shards are the others'.
+    pub member_lease_ms: u64,
+    /// For a call to find who is responsible for its cluster.
+    pub route_ms: u64,
     /// For a node to answer a request for output.
     pub logs_answer_ms: u64,
 }
@@ -124,12 +131,16 @@ impl Default for Bounds {
             heal_calm_ms: 5 * 60 * 1000,
             catalog_max_age_ms: 60_000,
             tombstone_ms: 24 * 60 * 60 * 1000,
+            plan_kept_ms: 24 * 60 * 60 * 1000,
+            operations_kept: 100,
             events_kept: 1_000,
             sweep_ms: 60_000,
             orphan_grace_ms: 2 * 60 * 1000,
             sweep_machines_max: 20,
             sweep_percent_max: 10,
             sweep_machines_free: 3,
+            member_lease_ms: 10_000,
+            route_ms: 15_000,
             logs_answer_ms: 10_000,
         }
     }
@@ -141,6 +152,11 @@ impl Bounds {
         Duration::from_millis(self.lease_ms / 2)
     }
 
+    /// See [`Self::member_lease_ms`].
+    pub(crate) fn member_lease(&self) -> Duration {
+        Duration::from_millis(self.member_lease_ms)
+    }
+
     /// Between two looks.
     pub(crate) fn poll(&self) -> Duration {
         Duration::from_millis(self.poll_ms)
@@ -150,7 +166,6 @@ impl Bounds {
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
-            .field("advertise", &self.advertise)
             .field("bounds", &self.bounds)
             .finish_non_exhaustive()
     }

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use isobar_engine_model::catalog::SiteCatalog;
-use isobar_engine_model::id::{ClusterName, OperationId, ProviderId, ResourceHandle, SiteName};
+use isobar_engine_model::id::{ClusterName, Epoch, OperationId, ProviderId, ResourceHandle, SiteName};
 use isobar_engine_model::observed::MachinePhase;
 use isobar_engine_model::plan::PlanBody;
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_model::spec::SiteSpec;
 use isobar_engine_provider::{
-    Clock, CreateResource, Entropy, Owner, Page, Provider, ProviderError, ResourceKind, Site,
+    Clock, CreateResource, Entropy, Owner, Provider, ProviderError, ResourceKind, Site, list_all,
 };
 use isobar_engine_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -20,17 +20,20 @@ use tokio_util::task::TaskTracker;
 use crate::api::{ApiError, ErrorCode};
 use crate::authority::Authority;
 use crate::config::{Config, CrashPoint};
+use crate::fleet::Subject;
 use crate::ledger::{Ledger, LedgerError};
 use crate::live::Live;
 use crate::record::{
     AttemptRecord, AttemptState, EventRecord, MachineRecord, OperationRecord, attempt_key, machine_key, prefix,
 };
+use crate::tenure::Tenure;
 use crate::vault::Vault;
 
 /// While tests kill the engine after a send, an answer has so long to come.
 const AFTER_SEND_PAUSE: Duration = Duration::from_millis(20);
 
 /// The boundaries that an Engine reaches the world through.
+#[derive(Clone)]
 pub struct Boundaries {
     /// What must survive it.
     pub store: Arc<dyn Store>,
@@ -50,7 +53,8 @@ pub struct Engine {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) vault: Vault,
-    pub(crate) authority: Authority,
+    pub(crate) authority: Arc<Authority>,
+    tenure: Tenure,
     pub(crate) config: Settings,
     pub(crate) store_id: String,
     pub(crate) started: Timestamp,
@@ -62,15 +66,14 @@ pub struct Engine {
 
 /// A [`Config`] less its keys.
 pub(crate) struct Settings {
-    pub(crate) advertise: String,
     pub(crate) insecure_registries: Vec<String>,
     pub(crate) bounds: crate::config::Bounds,
     at_crash_point: Option<Arc<dyn Fn(CrashPoint) + Send + Sync>>,
 }
 
 impl Engine {
-    /// Takes the store over and goes on with what was under way.
-    pub async fn start(config: Config, boundaries: Boundaries) -> Result<Arc<Self>, StoreError> {
+    /// Reads its shard and goes on with what was under way there.
+    pub async fn start(config: Config, boundaries: Boundaries, tenure: Tenure) -> Result<Arc<Self>, StoreError> {
         let Boundaries {
             store,
             providers,
@@ -79,7 +82,7 @@ impl Engine {
         } = boundaries;
         let stop_writing = CancellationToken::new();
         let store_id = store.id().to_owned();
-        let (ledger, writer) = Ledger::open(store, stop_writing.clone()).await?;
+        let (ledger, writer) = Ledger::open(store, tenure.clone(), stop_writing.clone()).await?;
         let engine = Arc::new(Self {
             ledger,
             live: Live::new(),
@@ -92,8 +95,8 @@ impl Engine {
             entropy,
             vault: Vault::new(&config.key),
             authority: config.authority,
+            tenure,
             config: Settings {
-                advertise: config.advertise,
                 insecure_registries: config.insecure_registries,
                 bounds: config.bounds,
                 at_crash_point: config.at_crash_point,
@@ -141,6 +144,49 @@ impl Engine {
         self.tasks.close();
         self.tasks.wait().await;
         self.stop_writing.cancel();
+    }
+
+    /// Stops at once, without waiting for anything: another engine has its shard, or will have it.
+    pub fn cut_off(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.stop_writing.cancel();
+    }
+
+    /// Whether a later claim of its shard refuses its commits.
+    pub fn is_fenced(&self) -> bool {
+        self.ledger.is_fenced()
+    }
+
+    /// The epoch of its claim.
+    pub fn epoch(&self) -> Epoch {
+        self.ledger.epoch()
+    }
+
+    /// Whether it keeps what a call is about.
+    pub fn has(&self, subject: Subject<'_>) -> bool {
+        let state = self.ledger.read();
+        match subject {
+            Subject::Cluster(cluster) => state.clusters.get(cluster.as_str()).is_some(),
+            Subject::Plan(plan) => state.plans.get(plan.as_str()).is_some(),
+            Subject::Operation(operation) => state.operations.get(operation.as_str()).is_some(),
+        }
+    }
+
+    /// Where a new machine's node finds an engine.
+    pub(crate) fn homes(&self) -> Vec<String> {
+        self.tenure.homes.borrow().clone()
+    }
+
+    /// That this engine may still act on clouds. Once its lease has run out another may have its shard: what it sends then
+    /// would be a late duplicate.
+    pub(crate) fn may_act(&self) -> Result<(), ProviderError> {
+        if self.tenure.lease.holds(self.clock.now()) {
+            return Ok(());
+        }
+        Err(ProviderError::Unavailable {
+            message: "this engine's lease on the store has run out".into(),
+        })
     }
 
     pub(crate) fn crash_point(&self, point: CrashPoint) {
@@ -204,6 +250,7 @@ impl Engine {
         let provider = self
             .provider(&request.site)
             .map_err(|error| ProviderError::InvalidSpec { message: error.message })?;
+        self.may_act()?;
         let mut sent = std::pin::pin!(provider.create(&request));
         if self.config.at_crash_point.is_some() {
             tokio::select! {
@@ -229,23 +276,13 @@ impl Engine {
         let Err(ProviderError::Conflict { message }) = answer else {
             return answer;
         };
-        let owner = &request.tags.owner;
-        let mut page: Option<Page> = None;
-        loop {
-            let listing = provider.list(&request.site, ResourceKind::Machine, owner, page).await?;
-            let tags = Some(&request.tags);
-            if let Some(item) = listing.items.iter().find(|item| item.tags.as_ref() == tags) {
-                return Ok(item.handle.clone());
-            }
-            match listing.next {
-                Some(next) => page = Some(next),
-                None => {
-                    return Err(ProviderError::InvalidSpec {
-                        message: format!("name taken: {message}"),
-                    });
-                }
-            }
-        }
+        let listed = list_all(provider, &request.site, ResourceKind::Machine, &request.tags.owner).await?;
+        let ours = listed
+            .into_iter()
+            .find(|item| item.tags.as_ref() == Some(&request.tags));
+        ours.map(|item| item.handle).ok_or_else(|| ProviderError::InvalidSpec {
+            message: format!("name taken: {message}"),
+        })
     }
 
     /// Commits that the provider has an attempt's machine.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::record::Record;
 use crate::state::{Held, Kept, State};
+use crate::tenure::Tenure;
 
 /// At most so many changes wait for the next commit; more wait for room.
 const QUEUE_MAX_CHANGES: usize = 4096;
@@ -23,7 +24,7 @@ const BATCH_MAX_CHANGES: usize = 512;
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum LedgerError {
     /// Another engine writes the store: this one must stop.
-    #[error("another engine has taken the store over")]
+    #[error("another engine has taken the cluster over")]
     Fenced,
     /// The store refused; nothing was written.
     #[error("the store cannot be written: {0}")]
@@ -39,6 +40,7 @@ pub(crate) struct Ledger {
     changes: mpsc::Sender<Change>,
     revision: watch::Receiver<u64>,
     epoch: Epoch,
+    fenced: CancellationToken,
 }
 
 type Change = Box<dyn FnOnce(&mut Draft) -> Answer + Send>;
@@ -179,19 +181,21 @@ impl Draft {
 }
 
 impl Ledger {
-    /// Takes the store over and reads it. The returned task writes until the ledger is dropped, stopped or fenced.
+    /// Reads the shard of a tenure. The returned task writes until the ledger is dropped, stopped or fenced.
     pub(crate) async fn open(
         store: Arc<dyn Store>,
+        tenure: Tenure,
         stop: CancellationToken,
     ) -> Result<(Self, impl Future<Output = ()> + Send), StoreError> {
-        let epoch = store.take_over().await?;
-        let state = State::load(&*store).await?;
+        let state = State::load(&*store, tenure.shard).await?;
         let seen = Arc::new(RwLock::new(state.share()));
         let (changes, queue) = mpsc::channel(QUEUE_MAX_CHANGES);
         let (revise, revision) = watch::channel(0);
+        let (epoch, fenced) = (tenure.epoch, CancellationToken::new());
         let writer = Writer {
             store,
-            epoch,
+            tenure,
+            fenced: fenced.clone(),
             seen: seen.clone(),
             revise,
             stop,
@@ -202,6 +206,7 @@ impl Ledger {
                 changes,
                 revision,
                 epoch,
+                fenced,
             },
             writer.run(state, queue),
         ))
@@ -210,6 +215,11 @@ impl Ledger {
     /// Which writer this is.
     pub(crate) fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// Whether a commit was refused because of a later epoch.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.fenced.is_cancelled()
     }
 
     /// The committed records. Hold it briefly and never across an await.
@@ -260,7 +270,8 @@ impl Ledger {
 
 struct Writer {
     store: Arc<dyn Store>,
-    epoch: Epoch,
+    tenure: Tenure,
+    fenced: CancellationToken,
     seen: Arc<RwLock<State>>,
     revise: watch::Sender<u64>,
     stop: CancellationToken,
@@ -286,11 +297,14 @@ impl Writer {
             let answers: Vec<Answer> = batch.drain(..).map(|change| change(&mut draft)).collect();
             let committed = self.commit(&mut draft).await;
             let fenced = matches!(committed, Err(LedgerError::Fenced));
+            if fenced {
+                self.fenced.cancel();
+            }
             for answer in answers {
                 answer(committed.clone());
             }
             if fenced {
-                tracing::error!("another engine has taken the store over; writing nothing more");
+                tracing::warn!(shard = %self.tenure.shard, "another engine has taken the shard; writing nothing more");
                 return;
             }
         }
@@ -303,7 +317,7 @@ impl Writer {
             draft.touched.clear();
             return Ok(());
         }
-        match self.store.commit(self.epoch, &writes).await {
+        match self.store.commit(self.tenure.shard, self.tenure.epoch, &writes).await {
             Ok(()) => {
                 self.adopt(draft);
                 Ok(())

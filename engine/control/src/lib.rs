@@ -4,11 +4,14 @@
 //! Clock`. Knows nothing of HTTP or MCP.
 //!
 //! ```text
+//! fleet/     one process among those that share a store: which shards are its, and who has the others
 //! ask/       what callers ask: plan, apply, query, explain, logs, operations
 //! carry/     operations: buy, release, start, stop, each journaled before it is sent
 //! node/      joining and sessions; the gRPC endpoint
-//! watch      observes machines and leases;  reconcile  brings clusters back to their specs;  sweep  finds orphans
+//! watch      observes machines and leases;  reconcile  brings clusters back to their specs;  sweep  finds orphans;
+//!            forget  drops what is old
 //! ledger     the one place that writes the store;  record, state  what it holds;  live  what it does not
+//! tenure     the shard that an engine writes
 //! ```
 
 pub mod api;
@@ -17,6 +20,8 @@ pub mod authority;
 mod carry;
 pub mod config;
 pub mod engine;
+pub mod fleet;
+mod forget;
 mod ledger;
 mod live;
 pub mod node;
@@ -24,8 +29,11 @@ mod reconcile;
 mod record;
 mod state;
 mod sweep;
+pub mod tenure;
 pub mod vault;
 mod watch;
 
 pub use config::{Bounds, Config, CrashPoint};
 pub use engine::{Boundaries, Engine};
+pub use fleet::Fleet;
+pub use tenure::Tenure;

@@ -22,9 +22,10 @@ pub(crate) type NodeKey = (ClusterName, MachineId);
 pub(crate) enum Command {
     /// The machine's replicas have changed: send them.
     Replicas,
-    /// Read output; answers go to the sender.
+    /// Read output, from a line's number on or the last lines; answers go to the sender.
     Logs {
         replica: ReplicaId,
+        from: Option<u64>,
         tail_lines: u32,
         answer: mpsc::Sender<LogChunk>,
     },

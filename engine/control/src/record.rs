@@ -220,7 +220,7 @@ pub(crate) enum OrphanState {
     Gone { since: Timestamp },
 }
 
-/// Something that happened, for people and the audit.
+/// Something that happened, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EventRecord {
     pub(crate) cluster: ClusterName,
@@ -329,7 +329,7 @@ impl Record for OrphanRecord {
 }
 
 impl Record for EventRecord {
-    const TABLE: Table = Table::Audit;
+    const TABLE: Table = Table::Event;
     fn key(&self) -> String {
         format!("{}/{:020}", self.cluster, self.sequence)
     }

@@ -1,9 +1,11 @@
 //! The engine's image of the store: every record, in key order, with the revision of its row.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use isobar_engine_model::id::{ClusterName, ShardId};
 use isobar_engine_store::{Store, StoreError, Table};
 
 use crate::record::{
@@ -115,20 +117,28 @@ kept!(
 );
 
 impl State {
-    /// Reads every record.
-    pub(crate) async fn load(store: &dyn Store) -> Result<Self, StoreError> {
+    /// Reads every record of a shard.
+    pub(crate) async fn load(store: &dyn Store, shard: ShardId) -> Result<Self, StoreError> {
         let mut state = Self::default();
-        load_table(store, &mut state.clusters).await?;
-        load_table(store, &mut state.machines).await?;
-        load_table(store, &mut state.replicas).await?;
-        load_table(store, &mut state.plans).await?;
-        load_table(store, &mut state.operations).await?;
-        load_table(store, &mut state.steps).await?;
-        load_table(store, &mut state.attempts).await?;
-        load_table(store, &mut state.credentials).await?;
-        load_table(store, &mut state.orphans).await?;
-        load_table(store, &mut state.events).await?;
+        load_table(store, shard, &mut state.clusters).await?;
+        load_table(store, shard, &mut state.machines).await?;
+        load_table(store, shard, &mut state.replicas).await?;
+        load_table(store, shard, &mut state.plans).await?;
+        load_table(store, shard, &mut state.operations).await?;
+        load_table(store, shard, &mut state.steps).await?;
+        load_table(store, shard, &mut state.attempts).await?;
+        load_table(store, shard, &mut state.credentials).await?;
+        load_table(store, shard, &mut state.orphans).await?;
+        load_table(store, shard, &mut state.events).await?;
         Ok(state)
+    }
+
+    /// A cluster's operations, newest first.
+    pub(crate) fn operations_of(&self, cluster: &ClusterName) -> Vec<&OperationRecord> {
+        let all = self.operations.all();
+        let mut operations: Vec<_> = all.filter(|record| record.operation.cluster == *cluster).collect();
+        operations.sort_by_key(|record| Reverse(record.operation.started));
+        operations
     }
 
     /// A copy that shares the records.
@@ -148,10 +158,12 @@ impl State {
     }
 }
 
-async fn load_table<R: Record>(store: &dyn Store, rows: &mut Rows<R>) -> Result<(), StoreError> {
+async fn load_table<R: Record>(store: &dyn Store, shard: ShardId, rows: &mut Rows<R>) -> Result<(), StoreError> {
     loop {
         let after = rows.0.last_key_value().map(|(key, _)| key.clone());
-        let page = store.scan(R::TABLE, after.as_deref(), LOAD_PAGE_ROWS).await?;
+        let page = store
+            .scan(Some(shard), R::TABLE, after.as_deref(), LOAD_PAGE_ROWS)
+            .await?;
         let done = page.len() < usize::try_from(LOAD_PAGE_ROWS).expect("fits");
         for row in page {
             let record = serde_json::from_str(&row.body).map_err(|error| unreadable(R::TABLE, &row.key, &error))?;

@@ -13,7 +13,7 @@ use isobar_engine_model::observed::{Machine, MachinePhase};
 use isobar_engine_model::plan::{Action, Plan};
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_planner::sweep::{Orphan, sweep};
-use isobar_engine_provider::{OwnerTags, ProviderError, ResourceKind, ResourceState, ResourceStatus, Site};
+use isobar_engine_provider::{OwnerTags, ProviderError, ResourceKind, ResourceState, ResourceStatus, Site, list_all};
 
 use crate::config::Bounds;
 use crate::engine::{Engine, resolve};
@@ -211,24 +211,6 @@ impl Engine {
         );
         tracing::warn!(%cluster, what, "a sweep asks");
         self.event(cluster, cluster.as_str(), &what).await
-    }
-}
-
-/// Every resource of a kind with an owner's tags in a site.
-async fn list_all(
-    provider: &dyn isobar_engine_provider::Provider,
-    site: &Site,
-    kind: ResourceKind,
-    owner: &isobar_engine_provider::Owner,
-) -> Result<Vec<ResourceState>, ProviderError> {
-    let (mut items, mut page) = (Vec::new(), None);
-    loop {
-        let listing = provider.list(site, kind, owner, page).await?;
-        items.extend(listing.items);
-        match listing.next {
-            Some(next) => page = Some(next),
-            None => return Ok(items),
-        }
     }
 }
 

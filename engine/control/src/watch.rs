@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use isobar_engine_model::id::{ClusterName, MachineId};
 use isobar_engine_model::observed::{Machine, MachinePhase};
-use isobar_engine_provider::{ProviderError, ResourceKind, ResourceState, ResourceStatus, Site};
+use isobar_engine_provider::{ProviderError, ResourceKind, ResourceState, ResourceStatus, Site, list_all};
 
 use crate::engine::{Engine, resolve};
 use crate::ledger::LedgerError;
@@ -37,7 +37,8 @@ impl Engine {
                 for cluster in clusters {
                     self.look_after(&cluster).await?;
                 }
-                self.bury().await
+                self.bury().await?;
+                self.forget().await
             };
             match looking.await {
                 Ok(()) => {}
@@ -94,21 +95,15 @@ impl Engine {
             .provider(site)
             .map_err(|error| ProviderError::InvalidSpec { message: error.message })?;
         let owner = self.owner(cluster);
-        let (mut seen, mut page) = (Seen::new(), None);
-        loop {
-            let listing = provider.list(site, ResourceKind::Machine, &owner, page).await?;
-            for item in listing.items {
-                if let Some(tags) = &item.tags
-                    && self.is_current_attempt(cluster, tags)
-                {
-                    seen.insert(tags.machine.clone(), item);
-                }
-            }
-            match listing.next {
-                Some(next) => page = Some(next),
-                None => return Ok(seen),
+        let mut seen = Seen::new();
+        for item in list_all(&*provider, site, ResourceKind::Machine, &owner).await? {
+            if let Some(tags) = &item.tags
+                && self.is_current_attempt(cluster, tags)
+            {
+                seen.insert(tags.machine.clone(), item);
             }
         }
+        Ok(seen)
     }
 
     fn is_current_attempt(&self, cluster: &ClusterName, tags: &isobar_engine_provider::OwnerTags) -> bool {

@@ -7,6 +7,7 @@ use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// Longest name a person may give, in bytes. Leaves room for Isobar's own prefixes inside a 63-byte DNS label.
 pub const NAME_MAX_BYTES: usize = 32;
@@ -165,6 +166,11 @@ opaque!(
     ResourceHandle
 );
 
+opaque!(
+    /// One life of an engine among those that share a store: made anew at every start.
+    MemberId
+);
+
 impl MachineId {
     /// The id of the `ordinal`-th machine that `pool` ever had.
     pub fn of(pool: &PoolName, ordinal: u32) -> Self {
@@ -189,7 +195,34 @@ pub struct StepId(pub u32);
 #[serde(transparent)]
 pub struct AttemptNo(pub u32);
 
-/// Who may write a shard: grows by one at every take-over, and is compared with every commit.
+/// How many shards a store has. Never changed: which shard a cluster is in depends on it.
+pub const SHARDS: u16 = 8;
+
+/// A part of a store with one writer at a time, from 0 to [`SHARDS`] - 1. What belongs to one cluster is in one shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct ShardId(pub u16);
+
+impl ShardId {
+    /// Every shard of a store, in order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..SHARDS).map(Self)
+    }
+}
+
+/// The shard that a cluster is in, by its name: the same in every version, on every machine.
+pub fn shard_of(cluster: &ClusterName) -> ShardId {
+    let hash = Sha256::digest(cluster.as_str());
+    let head = u16::from_be_bytes([hash[0], hash[1]]);
+    ShardId(head % SHARDS)
+}
+
+/// Which life of its rows a store is: 1 when it was made, one more with each time that they come from a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Incarnation(pub u64);
+
+/// Who may write a shard: grows by one at every claim, and is compared with every commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Epoch(pub u64);
@@ -203,6 +236,12 @@ pub struct Generation(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Version(pub u64);
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 impl fmt::Display for StepId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -227,5 +266,25 @@ mod tests {
     #[test]
     fn a_bad_name_is_refused_on_reading() {
         assert!(serde_json::from_str::<ClusterName>(r#""Shop""#).is_err());
+    }
+
+    #[test]
+    fn a_cluster_stays_in_its_shard_for_good() {
+        let shard = |name: &str| shard_of(&ClusterName::new(name).unwrap()).0;
+        let found = ["shop", "blog", "mail", "wiki", "half", "a"].map(shard);
+        assert_eq!(found, [0, 5, 0, 4, 2, 7], "rows are stored under these");
+    }
+
+    #[test]
+    fn clusters_spread_over_all_shards() {
+        let mut clusters = vec![0; usize::from(SHARDS)];
+        for n in 0..8_000 {
+            let shard = shard_of(&ClusterName::new(format!("cluster-{n}")).unwrap());
+            clusters[usize::from(shard.0)] += 1;
+        }
+        assert!(
+            clusters.iter().all(|count| (800..1_200).contains(count)),
+            "{clusters:?}"
+        );
     }
 }

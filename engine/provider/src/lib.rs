@@ -8,6 +8,7 @@ pub mod clock;
 pub mod conformance;
 pub mod decorate;
 pub mod error;
+mod list;
 pub mod resource;
 
 use async_trait::async_trait;
@@ -16,6 +17,7 @@ use isobar_engine_model::id::{ProviderId, ResourceHandle};
 
 pub use clock::{Clock, Entropy};
 pub use error::{ProviderError, Result};
+pub use list::{LIST_MAX_PAGES, list_all};
 pub use resource::{
     Capabilities, ConsoleChunk, CreateResource, Created, Listing, MachineRequest, Owner, OwnerTags, Page, ResourceKind,
     ResourceSpec, ResourceState, ResourceStatus, Secret, Site, Token,

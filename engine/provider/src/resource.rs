@@ -227,7 +227,10 @@ mod tests {
         let secret = Secret((0..=255).collect());
         let written = serde_json::to_string(&secret).expect("text");
         assert_eq!(written.len(), 2 * 256 + 2);
-        assert_eq!(serde_json::from_str::<Secret>(&written).expect("what was written"), secret);
+        assert_eq!(
+            serde_json::from_str::<Secret>(&written).expect("what was written"),
+            secret
+        );
         assert_eq!(format!("{secret:?}"), "***");
         for wrong in ["\"abc\"", "\"join me\"", "[1,2]"] {
             let error = serde_json::from_str::<Secret>(wrong).expect_err(wrong).to_string();

@@ -1,97 +1,49 @@
 //! The simulated store: rows in memory, with faults where a plan asks for them. For the simulator and for tests.
 //!
-//! Never does I/O, reads no clock and draws nothing at random: the same calls and the same plan give the same answers. It
-//! shares no code with [`crate::sql`], so that [`crate::conformance`] compares two readings of one contract.
+//! Never does I/O, draws nothing at random and knows no time but that of the clock it is given: the same calls, plan and
+//! clock give the same answers. It shares no code with [`crate::sql`], so that [`crate::conformance`] compares two readings
+//! of one contract.
 
-use std::collections::BTreeMap;
+mod contents;
+mod fault;
+
 use std::fmt;
 use std::future::poll_fn;
-use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use isobar_engine_model::id::Epoch;
+use isobar_engine_model::id::{Epoch, Incarnation, MemberId, ShardId};
+use isobar_engine_model::quantity::Timestamp;
 
-use crate::{Row, Store, StoreError, Table, Write};
+use self::contents::Contents;
+pub use self::fault::{Call, Fault, Request};
+use self::fault::{Faults, Simulated};
+use crate::{Member, Row, Shard, Store, StoreError, Table, Write};
 
-/// A handle to rows in memory. A clone is what a restarted engine has of its store: the same rows, the same faults.
+/// The store's clock.
+pub type StoreClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// A handle to rows in memory. A clone is what another or a restarted engine has of the store: the same rows, the same
+/// faults. Whoever waits long enough by its clock sees leases run out, as of engines that are paused or dead.
 #[derive(Clone)]
 pub struct MemoryStore {
     id: String,
-    shard: Arc<Mutex<Shard>>,
+    incarnation: Incarnation,
+    clock: StoreClock,
+    contents: Arc<Mutex<Contents>>,
     faults: Arc<Mutex<Faults>>,
 }
 
-/// One call, as a plan of faults sees it before it is carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Call<'a> {
-    /// How many calls went through the handles of this plan before: 0 for the first.
-    pub number: u64,
-    /// What it asks for.
-    pub request: Request<'a>,
-}
-
-/// What a call asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Request<'a> {
-    /// The shard.
-    TakeOver,
-    /// These writes.
-    Commit(&'a [Write]),
-    /// A page of this table.
-    Scan(Table),
-    /// A row of this table.
-    Get(Table),
-}
-
-/// What goes wrong with a call. A read knows only one way: it is `Unavailable`, whichever fault is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// `Unavailable`; nothing is written.
-    Unavailable,
-    /// `Full`; nothing is written.
-    Full,
-    /// `OutcomeUnknown`; nothing is written.
-    UnknownLost,
-    /// `OutcomeUnknown`, though all of it is written. A batch that would be refused is refused.
-    UnknownWritten,
-}
-
-/// Decides for each call whether something goes wrong with it.
-type Plan = Box<dyn FnMut(Call<'_>) -> Option<Fault> + Send>;
-
-struct Faults {
-    calls: u64,
-    plan: Plan,
-}
-
-#[derive(Default)]
-struct Shard {
-    epoch: u64,
-    tables: BTreeMap<Table, BTreeMap<String, Versioned>>,
-}
-
-#[derive(Clone)]
-struct Versioned {
-    revision: u64,
-    body: String,
-}
-
-/// What puts a row back: its place and what was there.
-type Undo<'b> = (Table, &'b str, Option<Versioned>);
-
-/// The cause of an injected fault.
-#[derive(Debug, thiserror::Error)]
-#[error("simulated fault: {0:?}")]
-struct Simulated(Fault);
-
 impl MemoryStore {
     /// An empty store in which nothing goes wrong.
-    pub fn new(id: impl Into<String>) -> Self {
+    pub fn new(id: impl Into<String>, clock: StoreClock) -> Self {
         Self {
             id: id.into(),
-            shard: Arc::default(),
+            incarnation: Incarnation(1),
+            clock,
+            contents: Arc::new(Mutex::new(Contents::empty())),
             faults: Faults::shared(Box::new(|_| None)),
         }
     }
@@ -100,9 +52,19 @@ impl MemoryStore {
     #[must_use]
     pub fn with_faults(&self, plan: impl FnMut(Call<'_>) -> Option<Fault> + Send + 'static) -> Self {
         Self {
-            id: self.id.clone(),
-            shard: Arc::clone(&self.shard),
             faults: Faults::shared(Box::new(plan)),
+            ..self.clone()
+        }
+    }
+
+    /// Another store: what restoring a backup gives that was taken now. Recovering, in its next incarnation, without faults.
+    #[must_use]
+    pub fn restored(&self) -> Self {
+        Self {
+            incarnation: Incarnation(self.incarnation.0 + 1),
+            contents: Arc::new(Mutex::new(lock(&self.contents).restored())),
+            faults: Faults::shared(Box::new(|_| None)),
+            ..self.clone()
         }
     }
 
@@ -110,10 +72,11 @@ impl MemoryStore {
         lock(&self.faults).next(request)
     }
 
-    fn read(&self, request: Request<'_>) -> Result<MutexGuard<'_, Shard>, StoreError> {
+    async fn read<T>(&self, request: Request<'_>, look: impl FnOnce(&Contents) -> T + Send) -> Result<T, StoreError> {
+        step().await;
         match self.fault(request) {
             Some(fault) => Err(StoreError::Unavailable(Simulated(fault).into())),
-            None => Ok(lock(&self.shard)),
+            None => Ok(look(&lock(&self.contents))),
         }
     }
 
@@ -121,17 +84,17 @@ impl MemoryStore {
     async fn write<T>(
         &self,
         request: Request<'_>,
-        change: impl FnOnce(&mut Shard) -> Result<T, StoreError> + Send,
+        change: impl FnOnce(&mut Contents) -> Result<T, StoreError> + Send,
     ) -> Result<T, StoreError> {
         let fault = self.fault(request);
         step().await;
         let done = match fault {
-            None => change(&mut lock(&self.shard)),
+            None => change(&mut lock(&self.contents)),
             Some(fault @ Fault::Unavailable) => Err(StoreError::Unavailable(Simulated(fault).into())),
             Some(fault @ Fault::Full) => Err(StoreError::Full(Simulated(fault).into())),
             Some(fault @ Fault::UnknownLost) => Err(StoreError::OutcomeUnknown(Simulated(fault).into())),
             Some(fault @ Fault::UnknownWritten) => {
-                change(&mut lock(&self.shard)).and_then(|_| Err(StoreError::OutcomeUnknown(Simulated(fault).into())))
+                change(&mut lock(&self.contents)).and_then(|_| Err(StoreError::OutcomeUnknown(Simulated(fault).into())))
             }
         };
         step().await;
@@ -145,42 +108,90 @@ impl Store for MemoryStore {
         &self.id
     }
 
-    async fn take_over(&self) -> Result<Epoch, StoreError> {
-        self.write(Request::TakeOver, |shard| {
-            shard.epoch += 1;
-            Ok(Epoch(shard.epoch))
+    fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    async fn is_recovering(&self) -> Result<bool, StoreError> {
+        self.read(Request::IsRecovering, |contents| contents.recovering).await
+    }
+
+    async fn end_recovery(&self) -> Result<(), StoreError> {
+        self.write(Request::EndRecovery, |contents| {
+            contents.recovering = false;
+            Ok(())
         })
         .await
     }
 
-    async fn commit(&self, epoch: Epoch, batch: &[Write]) -> Result<(), StoreError> {
-        self.write(Request::Commit(batch), |shard| shard.commit(epoch, batch))
-            .await
+    async fn commit(&self, shard: ShardId, epoch: Epoch, batch: &[Write]) -> Result<(), StoreError> {
+        self.write(Request::Commit(shard, batch), |contents| {
+            contents.commit(shard, epoch, batch)
+        })
+        .await
     }
 
-    async fn scan(&self, table: Table, after: Option<&str>, limit: u32) -> Result<Vec<Row>, StoreError> {
-        step().await;
-        let shard = self.read(Request::Scan(table))?;
-        let Some(rows) = shard.tables.get(&table) else {
-            return Ok(Vec::new());
-        };
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    async fn scan(
+        &self,
+        shard: Option<ShardId>,
+        table: Table,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Row>, StoreError> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Ok(rows
-            .range::<str, _>((from, Bound::Unbounded))
-            .take(limit)
-            .map(|(key, row)| row.with_key(key))
-            .collect())
+        self.read(Request::Scan(table), |contents| {
+            contents.scan(shard, table, after, limit)
+        })
+        .await
     }
 
     async fn get(&self, table: Table, key: &str) -> Result<Option<Row>, StoreError> {
-        step().await;
-        let shard = self.read(Request::Get(table))?;
-        Ok(shard
-            .tables
-            .get(&table)
-            .and_then(|rows| rows.get(key))
-            .map(|row| row.with_key(key)))
+        self.read(Request::Get(table), |contents| contents.get(table, key))
+            .await
+    }
+
+    async fn beat(&self, member: &Member, lease: Duration) -> Result<(), StoreError> {
+        self.write(Request::Beat(&member.id), |contents| {
+            let lease_ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+            let until = Timestamp((self.clock)().0.saturating_add(lease_ms));
+            contents.beat(member, until);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn leave(&self, member: &MemberId) -> Result<(), StoreError> {
+        self.write(Request::Leave(member), |contents| {
+            contents.members.remove(member);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn members(&self) -> Result<Vec<Member>, StoreError> {
+        self.read(Request::Members, |contents| contents.living((self.clock)()))
+            .await
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>, StoreError> {
+        self.read(Request::Shards, Contents::shards).await
+    }
+
+    async fn claim(&self, shard: ShardId, member: &MemberId) -> Result<Option<Epoch>, StoreError> {
+        self.write(Request::Claim(shard), |contents| {
+            Ok(contents.claim(shard, member, (self.clock)()))
+        })
+        .await
+    }
+
+    async fn release(&self, shard: ShardId, epoch: Epoch) -> Result<(), StoreError> {
+        self.write(Request::Release(shard), |contents| contents.release(shard, epoch))
+            .await
+    }
+
+    async fn once(&self, key: &str, value: &str) -> Result<String, StoreError> {
+        self.write(Request::Once(key), |contents| Ok(contents.once(key, value)))
+            .await
     }
 }
 
@@ -189,95 +200,6 @@ impl fmt::Debug for MemoryStore {
         f.debug_struct("MemoryStore")
             .field("id", &self.id)
             .finish_non_exhaustive()
-    }
-}
-
-impl Faults {
-    fn shared(plan: Plan) -> Arc<Mutex<Self>> {
-        Arc::new(Mutex::new(Self { calls: 0, plan }))
-    }
-
-    fn next(&mut self, request: Request<'_>) -> Option<Fault> {
-        let number = self.calls;
-        self.calls += 1;
-        (self.plan)(Call { number, request })
-    }
-}
-
-impl Shard {
-    /// Writes in place and puts back what was there when a write does not fit.
-    fn commit(&mut self, epoch: Epoch, batch: &[Write]) -> Result<(), StoreError> {
-        if epoch.0 != self.epoch {
-            return Err(StoreError::Fenced {
-                current: Epoch(self.epoch),
-            });
-        }
-        let mut undo = Vec::with_capacity(batch.len());
-        for write in batch {
-            match self.apply(write) {
-                Ok(done) => undo.push(done),
-                Err(stale) => {
-                    for (table, key, row) in undo.into_iter().rev() {
-                        self.set(table, key, row);
-                    }
-                    return Err(stale);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn apply<'b>(&mut self, write: &'b Write) -> Result<Undo<'b>, StoreError> {
-        let (table, key, expect, body) = match write {
-            Write::Insert { table, key, body } => (*table, key, None, Some(body)),
-            Write::Update {
-                table,
-                key,
-                expect,
-                body,
-            } => (*table, key, Some(*expect), Some(body)),
-            Write::Delete { table, key, expect } => (*table, key, Some(*expect), None),
-        };
-        let found = self
-            .tables
-            .get(&table)
-            .and_then(|rows| rows.get(key))
-            .map(|row| row.revision);
-        if found != expect {
-            return Err(StoreError::Stale {
-                table,
-                key: key.clone(),
-            });
-        }
-        let revision = found.unwrap_or(0) + 1;
-        let before = self.set(
-            table,
-            key,
-            body.map(|body| Versioned {
-                revision,
-                body: body.clone(),
-            }),
-        );
-        Ok((table, key, before))
-    }
-
-    /// Puts a row in its place, or empties that; answers what was there.
-    fn set(&mut self, table: Table, key: &str, row: Option<Versioned>) -> Option<Versioned> {
-        let rows = self.tables.entry(table).or_default();
-        match row {
-            Some(row) => rows.insert(key.to_owned(), row),
-            None => rows.remove(key),
-        }
-    }
-}
-
-impl Versioned {
-    fn with_key(&self, key: &str) -> Row {
-        Row {
-            key: key.to_owned(),
-            revision: self.revision,
-            body: self.body.clone(),
-        }
     }
 }
 
@@ -307,7 +229,11 @@ mod tests {
     use std::task::{Context, Waker};
 
     use super::*;
-    use crate::conformance::{dump, insert};
+    use crate::conformance::{HOME, claimed, dump, insert, member};
+
+    fn store() -> MemoryStore {
+        MemoryStore::new("store", Arc::new(|| Timestamp(0)))
+    }
 
     fn kind(answer: &Result<(), StoreError>) -> &'static str {
         match answer {
@@ -317,7 +243,12 @@ mod tests {
             Err(StoreError::OutcomeUnknown(_)) => "unknown",
             Err(StoreError::Stale { .. }) => "stale",
             Err(StoreError::Fenced { .. }) => "fenced",
-            Err(StoreError::InUse { .. } | StoreError::Corrupt { .. } | StoreError::Newer { .. }) => "about files",
+            Err(
+                StoreError::InUse { .. }
+                | StoreError::Corrupt { .. }
+                | StoreError::Newer { .. }
+                | StoreError::Unsuitable { .. },
+            ) => "about files",
         }
     }
 
@@ -330,11 +261,11 @@ mod tests {
             (Some(Fault::UnknownLost), "unknown", 0),
             (Some(Fault::UnknownWritten), "unknown", 1),
         ] {
-            let sound = MemoryStore::new("store");
-            let epoch = sound.take_over().await.unwrap();
+            let sound = store();
+            let epoch = claimed(&sound, HOME).await;
             let faulty = sound.with_faults(move |_| fault);
             assert_eq!(
-                kind(&faulty.commit(epoch, &[insert(Table::Plan, "p", "")]).await),
+                kind(&faulty.commit(HOME, epoch, &[insert(Table::Plan, "p", "")]).await),
                 answer,
                 "{fault:?}"
             );
@@ -349,52 +280,61 @@ mod tests {
 
     #[tokio::test]
     async fn a_refused_batch_is_refused_whatever_is_said_of_its_outcome() {
-        let store = MemoryStore::new("store").with_faults(|_| Some(Fault::UnknownWritten));
+        let store = store().with_faults(|_| Some(Fault::UnknownWritten));
         let absent = [Write::Delete {
             table: Table::Plan,
             key: "p".into(),
             expect: 1,
         }];
-        assert_eq!(kind(&store.commit(Epoch(0), &absent).await), "stale");
-        assert_eq!(kind(&store.commit(Epoch(1), &[]).await), "fenced");
+        assert_eq!(kind(&store.commit(HOME, Epoch(0), &absent).await), "stale");
+        assert_eq!(kind(&store.commit(HOME, Epoch(1), &[]).await), "fenced");
     }
 
     #[tokio::test]
-    async fn a_take_over_of_unknown_outcome_may_have_fenced() {
-        let sound = MemoryStore::new("store");
-        let epoch = sound.take_over().await.unwrap();
+    async fn a_claim_of_unknown_outcome_may_have_fenced() {
+        let sound = store();
+        let epoch = claimed(&sound, HOME).await;
         let faulty = sound.with_faults(|_| Some(Fault::UnknownWritten));
-        assert_eq!(kind(&faulty.take_over().await.map(drop)), "unknown");
-        assert_eq!(kind(&sound.commit(epoch, &[]).await), "fenced");
+        assert_eq!(
+            kind(&faulty.claim(HOME, &member("engine").id).await.map(drop)),
+            "unknown"
+        );
+        assert_eq!(kind(&sound.commit(HOME, epoch, &[]).await), "fenced");
     }
 
     #[tokio::test]
     async fn a_plan_sees_every_call_of_its_handles_in_order() {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&seen);
-        let store = MemoryStore::new("store").with_faults(move |call| {
+        let store = store().with_faults(move |call| {
             lock(&log).push(format!("{} {:?}", call.number, call.request));
             None
         });
         let restarted = store.clone();
-        let epoch = store.take_over().await.unwrap();
-        restarted.commit(epoch, &[]).await.unwrap();
+        let epoch = claimed(&store, HOME).await;
+        restarted.commit(HOME, epoch, &[]).await.unwrap();
         store.get(Table::Plan, "p").await.unwrap();
-        restarted.scan(Table::Audit, None, 1).await.unwrap();
+        restarted.scan(None, Table::Audit, None, 1).await.unwrap();
         assert_eq!(
             *lock(&seen),
-            ["0 TakeOver", "1 Commit([])", "2 Get(Plan)", "3 Scan(Audit)"]
+            [
+                "0 Beat(MemberId(engine))",
+                "1 Claim(ShardId(0))",
+                "2 Commit(ShardId(0), [])",
+                "3 Get(Plan)",
+                "4 Scan(Audit)"
+            ]
         );
     }
 
     #[tokio::test]
     async fn a_commit_dropped_at_any_point_is_written_whole_or_not_at_all() {
         for (polls, rows) in [(0, 0), (1, 0), (2, 2)] {
-            let store = MemoryStore::new("store");
-            let epoch = store.take_over().await.unwrap();
+            let store = self::store();
+            let epoch = claimed(&store, HOME).await;
             let batch = [insert(Table::Plan, "p", ""), insert(Table::Plan, "q", "")];
             {
-                let mut commit = pin!(store.commit(epoch, &batch));
+                let mut commit = pin!(store.commit(HOME, epoch, &batch));
                 for poll in 0..polls {
                     let answer = commit.as_mut().poll(&mut Context::from_waker(Waker::noop()));
                     assert!(answer.is_pending(), "poll {poll}");
@@ -402,5 +342,22 @@ mod tests {
             }
             assert_eq!(dump(&store).await.unwrap().len(), rows, "dropped after {polls} polls");
         }
+    }
+
+    #[tokio::test]
+    async fn a_restored_store_recovers_in_its_next_incarnation_and_leaves_the_old_one_alone() {
+        let old = self::store();
+        let epoch = claimed(&old, HOME).await;
+        old.commit(HOME, epoch, &[insert(Table::Plan, "p", "1")]).await.unwrap();
+        let new = old.restored();
+        assert_eq!((old.incarnation().0, new.incarnation().0), (1, 2));
+        assert!(new.is_recovering().await.unwrap() && !old.is_recovering().await.unwrap());
+        assert_eq!(kind(&new.commit(HOME, epoch, &[]).await), "fenced");
+        assert!(new.members().await.unwrap().is_empty());
+        assert_eq!(dump(&new).await.unwrap(), dump(&old).await.unwrap());
+        old.commit(HOME, epoch, &[insert(Table::Plan, "q", "1")]).await.unwrap();
+        assert_eq!(dump(&new).await.unwrap().len(), 1);
+        new.end_recovery().await.unwrap();
+        assert!(!new.is_recovering().await.unwrap());
     }
 }

@@ -1,51 +1,90 @@
-//! The real store: sea-orm on SQLite, one file in a data folder that one engine holds at a time.
+//! The real store: sea-orm on SQLite, one file in a data folder that one engine holds at a time, or on PostgreSQL, one
+//! database that several engines share.
 //!
-//! Never interprets a body, never retries. Every writing transaction starts by counting itself in `shard` under the
-//! caller's epoch: one row, or it is rolled back. The statements name no database; what is SQLite's own (pragmas, the file,
-//! its error codes) is in `open` and `failure`.
+//! Never interprets a body, never retries. Every commit starts by counting itself in `shard` under the caller's epoch: one
+//! row, or it is rolled back; `work` says why that is enough. The statements name no database. What is SQLite's own
+//! (pragmas, the file) is in `sqlite`, what is PostgreSQL's own in `postgres`, the error codes of both in `failure`.
 
+mod backup;
 mod batch;
 mod failure;
-mod open;
+mod migration;
+mod place;
+mod postgres;
+mod read;
+mod restore;
 mod schema;
+mod sqlite;
 mod statement;
+#[cfg(test)]
+mod tests;
+mod work;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use isobar_engine_model::id::Epoch;
+use isobar_engine_model::id::{Epoch, Incarnation, MemberId, ShardId};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, QueryResult, SqliteTransactionMode,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode, StatementBuilder,
     TransactionOptions, TransactionTrait,
 };
 
-use self::batch::Revisions;
-use self::open::FolderLock;
-use crate::{Row, Store, StoreError, Table, Write};
+use self::place::{Kind, Place};
+use self::sqlite::FolderLock;
+use self::work::Work;
+use crate::{Member, Row, Shard, Store, StoreError, Table, Write};
 
-/// How many rows one statement reads or writes. Three values a row stay far below every database's limit (SQLite 32,766).
-const STATEMENT_ROWS_MAX: usize = 1_000;
+/// How long a call to PostgreSQL takes at most. The database's own bounds come first; this one is for a network that
+/// swallows packets.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Rows in a SQLite file, for one engine at a time.
+/// Rows in a SQLite file, for one engine at a time, or in a PostgreSQL database, for several.
 #[derive(Debug)]
 pub struct SqlStore {
     id: String,
-    file: PathBuf,
-    /// One connection: SQLite has one writer anyhow, and waiting for a connection is cheaper than for a lock.
+    incarnation: Incarnation,
+    place: Place,
+    /// On SQLite one connection: it has one writer anyhow, and waiting for a connection is cheaper than for a lock.
     writer: DatabaseConnection,
-    /// See what is committed, also while a commit waits for the disk.
+    /// See what is committed, also while a commit waits for the disk. On PostgreSQL the same pool.
     readers: DatabaseConnection,
-    /// Held for as long as the store lives.
-    _lock: FolderLock,
+    /// Of a file's folder; held for as long as the store lives.
+    _lock: Option<FolderLock>,
+}
+
+/// A store that can be used.
+struct Opened {
+    id: String,
+    incarnation: Incarnation,
+    place: Place,
+    writer: DatabaseConnection,
+    readers: DatabaseConnection,
 }
 
 impl SqlStore {
     /// Opens the store in `data_folder`; makes folder (0700) and file (0600) where there are none, then with `id_if_new`.
     ///
     /// `InUse` while another process holds the folder, `Corrupt` for a file that is not whole, `Newer` for one of a later
-    /// version. A store that was being made when the process died is made again.
+    /// version. A store that was being made when the process died is made again. Nobody else lives where the folder is
+    /// free, so the leases of those who held it are forgotten: a restarted engine claims at once.
     pub async fn open(data_folder: &Path, id_if_new: &str) -> Result<Self, StoreError> {
-        Self::open_bounded(data_folder, id_if_new, open::FILE_PAGES_MAX).await
+        Self::open_bounded(data_folder, id_if_new, sqlite::FILE_PAGES_MAX).await
+    }
+
+    /// Opens the store in a PostgreSQL database, `postgres://user@host:port/database`; makes it in an empty one, then with
+    /// `id_if_new`. Any number of engines may do so at once. Needs PostgreSQL 12 or later, UTF8, and the right to create
+    /// tables in the first schema of the search path.
+    ///
+    /// `Unsuitable` for a database that holds something else or would lose commits, `Newer` for one of a later version,
+    /// `Unavailable` while it does not answer. Once opened it heals by itself: calls fail while the database is away, and
+    /// go through when it is back.
+    ///
+    /// `sslmode` in the URL is libpq's: without it TLS is used if the server offers it, and nothing is verified. Beyond a
+    /// socket, the loopback or a network that is yours give `sslmode=verify-full` (`sslrootcert` names an authority that
+    /// the system does not trust anyway): a password, and every row that is not sealed, goes over that wire.
+    pub async fn connect(url: &str, id_if_new: &str) -> Result<Self, StoreError> {
+        Ok(Self::of(postgres::open(url, id_if_new).await?, None))
     }
 
     /// Folds the log into the file, closes it and frees the folder. A store that is only dropped frees the folder at once
@@ -58,25 +97,34 @@ impl SqlStore {
 
     async fn open_bounded(data_folder: &Path, id_if_new: &str, pages_max: u32) -> Result<Self, StoreError> {
         let lock = FolderLock::take(data_folder)?;
-        let opened = open::open(data_folder, id_if_new, pages_max).await?;
-        let open::Opened {
+        let opened = sqlite::open(data_folder, id_if_new, pages_max).await?;
+        Ok(Self::of(opened, Some(lock)))
+    }
+
+    fn of(opened: Opened, lock: Option<FolderLock>) -> Self {
+        let Opened {
             id,
-            file,
+            incarnation,
+            place,
             writer,
             readers,
         } = opened;
-        Ok(Self {
+        Self {
             id,
-            file,
+            incarnation,
+            place,
             writer,
             readers,
             _lock: lock,
-        })
+        }
     }
 
     async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
         let options = TransactionOptions {
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            sqlite_transaction_mode: match self.place.kind {
+                Kind::Sqlite => Some(SqliteTransactionMode::Immediate),
+                Kind::Postgres => None,
+            },
             ..TransactionOptions::default()
         };
         self.writer
@@ -88,7 +136,12 @@ impl SqlStore {
     /// Commits what went well, rolls back what did not.
     async fn finish<T>(&self, transaction: DatabaseTransaction, done: Result<T, StoreError>) -> Result<T, StoreError> {
         match done {
-            Ok(value) => transaction.commit().await.map(|()| value).map_err(failure::of_commit),
+            Ok(value) => {
+                let committed = transaction.commit().await;
+                committed
+                    .map(|()| value)
+                    .map_err(|error| failure::of_commit(&self.place, error))
+            }
             Err(refusal) => {
                 if let Err(error) = transaction.rollback().await {
                     tracing::warn!(%error, "a refused batch was not rolled back at once");
@@ -98,91 +151,51 @@ impl SqlStore {
         }
     }
 
-    async fn raise_epoch(&self, transaction: &DatabaseTransaction) -> Result<Epoch, StoreError> {
-        transaction
-            .execute(&statement::raise_epoch())
+    /// Does work in a transaction of its own. Dropped at any point, it is done whole or not at all.
+    async fn write<T>(&self, work: impl AsyncFnOnce(Work<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let writing = async {
+            let transaction = self.begin().await?;
+            let done = work(Work {
+                place: &self.place,
+                transaction: &transaction,
+            })
+            .await;
+            self.finish(transaction, done).await
+        };
+        self.bounded(writing, |late| StoreError::OutcomeUnknown(late.into()))
             .await
-            .map_err(|error| self.before_commit(error))?;
-        self.epoch(transaction).await
     }
 
-    async fn epoch(&self, transaction: &DatabaseTransaction) -> Result<Epoch, StoreError> {
-        let row = transaction
-            .query_one(&statement::epoch())
-            .await
-            .map_err(|error| self.before_commit(error))?;
-        let row = row.ok_or_else(|| failure::corrupt(&self.file, "the table `shard` is empty"))?;
-        self.whole(&row, 0).map(Epoch)
+    async fn read<T>(
+        &self,
+        select: impl StatementBuilder,
+        of_row: impl Fn(&Place, &sea_orm::QueryResult) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let reading = async {
+            let rows = self.readers.query_all(&select).await;
+            let rows = rows.map_err(|error| self.before_commit(error))?;
+            rows.iter().map(|row| of_row(&self.place, row)).collect()
+        };
+        self.bounded(reading, |late| StoreError::Unavailable(late.into())).await
     }
 
-    async fn write(&self, transaction: &DatabaseTransaction, epoch: Epoch, batch: &[Write]) -> Result<(), StoreError> {
-        let failed = |error| self.before_commit(error);
-        let fenced = transaction.execute(&statement::fence(epoch)).await.map_err(failed)?;
-        if fenced.rows_affected() != 1 {
-            return Err(StoreError::Fenced {
-                current: self.epoch(transaction).await?,
-            });
+    /// A file answers or fails; a network may do neither.
+    async fn bounded<T>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>>,
+        late: impl FnOnce(tokio::time::error::Elapsed) -> StoreError,
+    ) -> Result<T, StoreError> {
+        match self.place.kind {
+            Kind::Sqlite => call.await,
+            Kind::Postgres => match tokio::time::timeout(CALL_TIMEOUT, call).await {
+                Ok(answer) => answer,
+                Err(elapsed) => Err(late(elapsed)),
+            },
         }
-        let now = self.revisions(transaction, batch).await?;
-        let outcome = batch::resolve(&now, batch)?;
-        for (table, keys) in &outcome.delete {
-            for keys in keys.chunks(STATEMENT_ROWS_MAX) {
-                transaction
-                    .execute(&statement::delete(*table, keys))
-                    .await
-                    .map_err(failed)?;
-            }
-        }
-        for (table, rows) in &outcome.put {
-            for rows in rows.chunks(STATEMENT_ROWS_MAX) {
-                transaction
-                    .execute(&statement::put(*table, rows))
-                    .await
-                    .map_err(failed)?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn revisions(&self, transaction: &DatabaseTransaction, batch: &[Write]) -> Result<Revisions, StoreError> {
-        let mut now = Revisions::new();
-        for (table, keys) in batch::keys(batch) {
-            let keys: Vec<&str> = keys.into_iter().collect();
-            for keys in keys.chunks(STATEMENT_ROWS_MAX) {
-                let rows = transaction
-                    .query_all(&statement::revisions(table, keys))
-                    .await
-                    .map_err(|error| self.before_commit(error))?;
-                for row in rows {
-                    now.insert((table, self.text(&row, 0)?), self.whole(&row, 1)?);
-                }
-            }
-        }
-        Ok(now)
-    }
-
-    fn row(&self, row: &QueryResult) -> Result<Row, StoreError> {
-        Ok(Row {
-            key: self.text(row, 0)?,
-            revision: self.whole(row, 1)?,
-            body: self.text(row, 2)?,
-        })
-    }
-
-    fn text(&self, row: &QueryResult, index: usize) -> Result<String, StoreError> {
-        row.try_get_by_index(index)
-            .map_err(|error: DbErr| failure::corrupt(&self.file, &error.to_string()))
-    }
-
-    fn whole(&self, row: &QueryResult, index: usize) -> Result<u64, StoreError> {
-        let number: i64 = row
-            .try_get_by_index(index)
-            .map_err(|error: DbErr| failure::corrupt(&self.file, &error.to_string()))?;
-        u64::try_from(number).map_err(|_| failure::corrupt(&self.file, "a revision or epoch is below 0"))
     }
 
     fn before_commit(&self, error: DbErr) -> StoreError {
-        failure::before_commit(&self.file, error)
+        failure::before_commit(&self.place, error)
     }
 }
 
@@ -192,106 +205,71 @@ impl Store for SqlStore {
         &self.id
     }
 
-    async fn take_over(&self) -> Result<Epoch, StoreError> {
-        let transaction = self.begin().await?;
-        let raised = self.raise_epoch(&transaction).await;
-        self.finish(transaction, raised).await
+    fn incarnation(&self) -> Incarnation {
+        self.incarnation
     }
 
-    async fn commit(&self, epoch: Epoch, batch: &[Write]) -> Result<(), StoreError> {
-        let transaction = self.begin().await?;
-        let written = self.write(&transaction, epoch, batch).await;
-        self.finish(transaction, written).await
+    async fn is_recovering(&self) -> Result<bool, StoreError> {
+        let life = self.read(statement::life(), |place, row| Ok(read::whole(place, row, 1)? != 0));
+        Ok(life.await?.contains(&true))
     }
 
-    async fn scan(&self, table: Table, after: Option<&str>, limit: u32) -> Result<Vec<Row>, StoreError> {
-        let rows = self.readers.query_all(&statement::scan(table, after, limit)).await;
-        rows.map_err(|error| self.before_commit(error))?
-            .iter()
-            .map(|row| self.row(row))
-            .collect()
+    async fn end_recovery(&self) -> Result<(), StoreError> {
+        self.write(async |work| work.execute(&statement::end_recovery()).await.map(drop))
+            .await
+    }
+
+    async fn commit(&self, shard: ShardId, epoch: Epoch, batch: &[Write]) -> Result<(), StoreError> {
+        self.write(async |work| work.commit(shard, epoch, batch).await).await
+    }
+
+    async fn scan(
+        &self,
+        shard: Option<ShardId>,
+        table: Table,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.read(statement::scan(shard, table, after, limit), read::row).await
     }
 
     async fn get(&self, table: Table, key: &str) -> Result<Option<Row>, StoreError> {
-        let row = self.readers.query_one(&statement::get(table, key)).await;
-        row.map_err(|error| self.before_commit(error))?
-            .map(|row| self.row(&row))
-            .transpose()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::conformance::{delete, dump, insert};
-
-    /// 200 pages: enough for the tables and some hundred rows.
-    const PAGES_MAX: u32 = 200;
-
-    #[tokio::test]
-    async fn a_file_at_its_bound_refuses_a_batch_whole_and_takes_the_next_that_fits() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = SqlStore::open_bounded(folder.path(), "store", PAGES_MAX).await.unwrap();
-        let epoch = store.take_over().await.unwrap();
-        let body = "x".repeat(2_000);
-        let mut written = 0u64;
-        let refusal = loop {
-            let batch: Vec<Write> = (0..50)
-                .map(|n| insert(Table::Attempt, &format!("{written:04}/{n}"), &body))
-                .collect();
-            match store.commit(epoch, &batch).await {
-                Ok(()) => written += 1,
-                Err(refusal) => break refusal,
-            }
-            assert!(written < 100, "the bound does not hold");
-        };
-        assert!(matches!(refusal, StoreError::Full(_)), "{refusal:?}");
-        assert!(written > 0, "not even one batch fits");
-        let rows = dump(&store).await.unwrap();
-        assert_eq!(u64::try_from(rows.len()).unwrap(), written * 50);
-        store
-            .commit(epoch, &[delete(Table::Attempt, "0000/0", 1)])
-            .await
-            .unwrap();
-        store
-            .commit(epoch, &[insert(Table::Audit, "fits", "{}")])
-            .await
-            .unwrap();
+        Ok(self.read(statement::get(table, key), read::row).await?.pop())
     }
 
-    #[tokio::test]
-    async fn a_commit_dropped_at_any_point_is_whole_or_absent_and_the_next_one_goes_through() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = SqlStore::open(folder.path(), "store").await.unwrap();
-        let epoch = store.take_over().await.unwrap();
-        let mut finished = false;
-        for polls in 0..40 {
-            let (one, two) = (format!("{polls}/1"), format!("{polls}/2"));
-            let batch = [insert(Table::Attempt, &one, "{}"), insert(Table::Audit, &two, "{}")];
-            finished |= poll_times(store.commit(epoch, &batch), polls).await;
-            store.commit(epoch, &[insert(Table::Plan, &one, "{}")]).await.unwrap();
-            let first = store.get(Table::Attempt, &one).await.unwrap();
-            let second = store.get(Table::Audit, &two).await.unwrap();
-            assert_eq!(first.is_some(), second.is_some(), "dropped after {polls} polls");
-        }
-        assert!(finished, "no commit was let through: too few polls");
-    }
-
-    /// Polls a future so often, whenever it can go on, then drops it. Whether it was ready.
-    async fn poll_times<T>(future: impl Future<Output = T>, times: u32) -> bool {
-        let mut future = std::pin::pin!(future);
-        let mut left = times;
-        std::future::poll_fn(|context| {
-            if left == 0 {
-                return std::task::Poll::Ready(false);
-            }
-            left -= 1;
-            let answer = future.as_mut().poll(context);
-            if answer.is_pending() && left == 0 {
-                context.waker().wake_by_ref();
-            }
-            answer.map(|_| true)
+    async fn beat(&self, member: &Member, lease: Duration) -> Result<(), StoreError> {
+        let beat = statement::engine::beat(self.place.kind, member, lease);
+        let forget = statement::engine::forget(self.place.kind);
+        self.write(async |work| {
+            work.execute(&beat).await?;
+            work.execute(&forget).await.map(drop)
         })
         .await
+    }
+
+    async fn leave(&self, member: &MemberId) -> Result<(), StoreError> {
+        let leave = statement::engine::leave(member);
+        self.write(async |work| work.execute(&leave).await.map(drop)).await
+    }
+
+    async fn members(&self) -> Result<Vec<Member>, StoreError> {
+        self.read(statement::engine::living(self.place.kind), read::member)
+            .await
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>, StoreError> {
+        self.read(statement::engine::shards(), read::shard).await
+    }
+
+    async fn claim(&self, shard: ShardId, member: &MemberId) -> Result<Option<Epoch>, StoreError> {
+        self.write(async |work| work.claim(shard, member).await).await
+    }
+
+    async fn release(&self, shard: ShardId, epoch: Epoch) -> Result<(), StoreError> {
+        self.write(async |work| work.release(shard, epoch).await).await
+    }
+
+    async fn once(&self, key: &str, value: &str) -> Result<String, StoreError> {
+        self.write(async |work| work.once(key, value).await).await
     }
 }

@@ -7,7 +7,7 @@ use std::io::{Seek, SeekFrom, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use isobar_engine_store::conformance::{dump, insert};
+use isobar_engine_store::conformance::{HOME, claimed, dump, insert};
 use isobar_engine_store::sql::SqlStore;
 use isobar_engine_store::{Store, StoreError, Table, Write};
 use sea_orm::ConnectionTrait;
@@ -27,8 +27,8 @@ fn rows() -> Vec<Write> {
 async fn stored() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let store = SqlStore::open(folder.path(), "first").await.unwrap();
-    let epoch = store.take_over().await.unwrap();
-    store.commit(epoch, &rows()).await.unwrap();
+    let epoch = claimed(&store, HOME).await;
+    store.commit(HOME, epoch, &rows()).await.unwrap();
     store.close().await.unwrap();
     let file = folder.path().join("isobar.db");
     (folder, file)
@@ -51,14 +51,14 @@ async fn tamper(file: &Path, sql: &str) {
 async fn a_reopened_store_has_its_id_its_epoch_and_its_rows() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqlStore::open(folder.path(), "first").await.unwrap();
-    let epoch = store.take_over().await.unwrap();
-    store.commit(epoch, &rows()).await.unwrap();
+    let epoch = claimed(&store, HOME).await;
+    store.commit(HOME, epoch, &rows()).await.unwrap();
     let before = dump(&store).await.unwrap();
     store.close().await.unwrap();
     let store = SqlStore::open(folder.path(), "second").await.unwrap();
     assert_eq!(store.id(), "first");
     assert_eq!(dump(&store).await.unwrap(), before);
-    assert_eq!(store.take_over().await.unwrap().0, epoch.0 + 1);
+    assert_eq!(claimed(&store, HOME).await.0, epoch.0 + 1);
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn folder_and_files_are_their_owners_only() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("data");
     let store = SqlStore::open(&folder, "store").await.unwrap();
-    store.take_over().await.unwrap();
+    claimed(&store, HOME).await;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&folder), 0o700);
     let files: Vec<PathBuf> = fs::read_dir(&folder)

@@ -9,7 +9,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use isobar_engine_store::conformance::{dump, insert};
+use isobar_engine_store::conformance::{HOME, claimed, dump, insert};
 use isobar_engine_store::sql::SqlStore;
 use isobar_engine_store::{Store, StoreError, Table, Write};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -78,15 +78,15 @@ fn batch(number: usize) -> Vec<Write> {
 async fn a_full_disk_refuses_whole_batches_loses_nothing_and_ends_when_room_is_made() {
     let Some(disk) = SmallDisk::mount() else { return };
     let store = SqlStore::open(&disk.data(), "store").await.unwrap();
-    let epoch = store.take_over().await.unwrap();
+    let epoch = claimed(&store, HOME).await;
     for number in 0..10 {
-        store.commit(epoch, &batch(number)).await.unwrap();
+        store.commit(HOME, epoch, &batch(number)).await.unwrap();
     }
     let before = dump(&store).await.unwrap();
     let ballast = disk.fill();
     let mut written = 10;
     let refusal = loop {
-        match store.commit(epoch, &batch(written)).await {
+        match store.commit(HOME, epoch, &batch(written)).await {
             Ok(()) => written += 1,
             Err(refusal) => break refusal,
         }
@@ -97,7 +97,7 @@ async fn a_full_disk_refuses_whole_batches_loses_nothing_and_ends_when_room_is_m
     assert_eq!(rows.len(), written * 20, "acknowledged batches, whole ones only");
     assert!(before.iter().all(|row| rows.contains(row)), "a row from before is gone");
     fs::remove_file(ballast).unwrap();
-    store.commit(epoch, &batch(written)).await.unwrap();
+    store.commit(HOME, epoch, &batch(written)).await.unwrap();
     store.close().await.unwrap();
     let store = SqlStore::open(&disk.data(), "store").await.unwrap();
     assert_eq!(dump(&store).await.unwrap().len(), (written + 1) * 20);
@@ -113,5 +113,5 @@ async fn a_store_is_not_half_made_on_a_full_disk() {
     assert!(matches!(refusal, StoreError::Full(_)), "{refusal:?}");
     fs::remove_file(ballast).unwrap();
     let store = SqlStore::open(&disk.data(), "store").await.unwrap();
-    assert_eq!(store.take_over().await.unwrap().0, 1);
+    assert_eq!(claimed(&store, HOME).await.0, 1);
 }

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 
-use isobar_engine_store::conformance::{insert, update};
+use isobar_engine_store::conformance::{HOME, claimed, insert, update};
 use isobar_engine_store::sql::SqlStore;
 use isobar_engine_store::{Store, Table, Write};
 
@@ -95,7 +95,10 @@ async fn commits(folder: &Path) -> u64 {
     for commit in 1..=commits {
         expected += batch(commit).len() - 1;
     }
-    let rows = store.scan(Table::Attempt, None, u32::MAX).await.expect("an answer");
+    let rows = store
+        .scan(None, Table::Attempt, None, u32::MAX)
+        .await
+        .expect("an answer");
     assert_eq!(rows.len(), expected, "rows of {commits} commits");
     store.close().await.expect("an end");
     commits
@@ -105,12 +108,12 @@ async fn commits(folder: &Path) -> u64 {
 async fn commit_until_killed(folder: &Path) {
     report(STARTED);
     let store = SqlStore::open(folder, "store").await.expect("a whole store");
-    let epoch = store.take_over().await.expect("the shard");
+    let epoch = claimed(&store, HOME).await;
     let counter = store.get(Table::Cluster, COUNTER).await.expect("an answer");
     let mut commits = counter.map_or(0, |row| row.revision);
     loop {
         commits += 1;
-        store.commit(epoch, &batch(commits)).await.expect("a commit");
+        store.commit(HOME, epoch, &batch(commits)).await.expect("a commit");
         report(&commits.to_string());
     }
 }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use isobar_engine_control::authority::Authority;
-use isobar_engine_control::{Boundaries, Bounds, Config, Engine};
-use isobar_engine_model::id::ProviderId;
+use isobar_engine_control::{Boundaries, Bounds, Config, Fleet};
+use isobar_engine_model::id::{MemberId, ProviderId};
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_model::spec::{Spec, text};
+use isobar_engine_provider::Clock;
+use isobar_engine_store::Member;
 use isobar_engine_store::memory::MemoryStore;
 use isobar_mcp::client::Client;
 use isobar_mcp::folder::DataFolder;
@@ -58,26 +60,32 @@ impl Running {
         let cloud = SimCloud::new(SimConfig::of_regions(1, &["north"]), Arc::new(clock.clone()));
         let sim = SimProvider::new(ProviderId::new("sim").unwrap(), cloud);
         let config = Config {
-            advertise: "127.0.0.1:1".into(),
             insecure_registries: Vec::new(),
             key: [7; 32],
-            authority: Authority::generate("test", Timestamp(1_800_000_000_000)).unwrap(),
+            authority: Arc::new(Authority::generate("test", Timestamp(1_800_000_000_000)).unwrap()),
             bounds: Bounds::default(),
             at_crash_point: None,
         };
+        let store_clock = clock.clone();
+        let store = MemoryStore::new("test", Arc::new(move || store_clock.now()));
         let boundaries = Boundaries {
-            store: Arc::new(MemoryStore::new("test")),
+            store: Arc::new(store),
             providers: vec![Arc::new(sim)],
             clock: Arc::new(clock),
             entropy: Arc::new(SeededEntropy::new(1)),
         };
-        let engine = Engine::start(config, boundaries).await.unwrap();
+        let me = Member {
+            id: MemberId::new("test"),
+            peers: "127.0.0.1:1".into(),
+            nodes: "127.0.0.1:1".into(),
+        };
+        let fleet = Fleet::start(config, boundaries, me).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (url, token) = (http::url(&listener).unwrap(), folder.token_or_new().unwrap());
         folder.publish_endpoint(&url).unwrap();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let serving = tokio::spawn(async move { http::serve(Server::new(engine), listener, &token, stopped).await });
+        let serving = tokio::spawn(async move { http::serve(Server::new(fleet), listener, &token, stopped).await });
         // As in the client: reqwest wants to know whose cryptography to use, if any crate of the build turned its TLS on.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use isobar_node_image_protocol::channel::NODE_MESSAGE_MAX_BYTES;
 use isobar_node_image_protocol::v1::{LogChunk, LogLine, LogRequest, NodeMessage, node_message};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -19,8 +20,11 @@ pub const REQUESTS_MAX: usize = 16;
 /// Lines that a request may start with.
 pub const TAIL_MAX_LINES: u32 = 10_000;
 
-/// Lines of one message, each of at most 8 KiB: below gRPC's 4 MiB.
+/// Lines of one message.
 pub const CHUNK_MAX_LINES: usize = 256;
+
+/// Text of one message, in bytes: half of what the engine takes.
+pub const CHUNK_MAX_BYTES: usize = NODE_MESSAGE_MAX_BYTES / 2;
 
 /// How often a followed replica is looked at.
 pub const FOLLOW_EVERY: Duration = Duration::from_millis(250);
@@ -70,7 +74,7 @@ impl LogStreams {
             } else {
                 serve(&supervisor, &request, &out).await
             };
-            out.end(served.err().unwrap_or_default()).await;
+            out.end(served).await;
         });
         self.streams.insert(id, stream);
     }
@@ -96,28 +100,28 @@ struct Outlet {
 
 impl Outlet {
     async fn lines(&self, lines: Vec<OutputLine>) {
-        for part in lines.chunks(CHUNK_MAX_LINES) {
-            let lines = part.iter().map(|line| LogLine {
-                time_ms: line.time_ms,
-                stderr: line.stderr,
-                text: line.text.clone(),
-            });
+        for lines in parts(lines) {
             self.chunk(LogChunk {
                 id: self.id,
-                lines: lines.collect(),
-                end: false,
-                error: String::new(),
+                lines,
+                ..LogChunk::default()
             })
             .await;
         }
     }
 
-    async fn end(&self, error: String) {
+    /// The number of the line after the last one sent, or why there is none.
+    async fn end(&self, served: Result<u64, String>) {
+        let (next, error) = match served {
+            Ok(next) => (next, String::new()),
+            Err(error) => (0, error),
+        };
         self.chunk(LogChunk {
             id: self.id,
-            lines: Vec::new(),
             end: true,
             error,
+            next,
+            ..LogChunk::default()
         })
         .await;
     }
@@ -133,22 +137,45 @@ impl Outlet {
     }
 }
 
-async fn serve(supervisor: &Supervisor, request: &LogRequest, out: &Outlet) -> Result<(), String> {
+/// Lines as the messages that hold them.
+fn parts(lines: Vec<OutputLine>) -> Vec<Vec<LogLine>> {
+    let (mut parts, mut room): (Vec<Vec<LogLine>>, _) = (Vec::new(), 0);
+    for OutputLine { time_ms, stderr, text } in lines {
+        let line_bytes = text.len();
+        let line = LogLine { time_ms, stderr, text };
+        match parts.last_mut() {
+            Some(part) if part.len() < CHUNK_MAX_LINES && line_bytes <= room => {
+                room -= line_bytes;
+                part.push(line);
+            }
+            Some(_) | None => {
+                room = CHUNK_MAX_BYTES.saturating_sub(line_bytes);
+                parts.push(vec![line]);
+            }
+        }
+    }
+    parts
+}
+
+/// Gives the number of the line after the last one sent.
+async fn serve(supervisor: &Supervisor, request: &LogRequest, out: &Outlet) -> Result<u64, String> {
     let replica = request.replica.as_str();
     if !supervisor.knows(replica) {
         return Err(format!("no replica {replica} on this node"));
     }
-    let mut next = read(supervisor, replica, None, request.tail_lines.min(TAIL_MAX_LINES), out).await?;
+    let first_lines = request.tail_lines.min(TAIL_MAX_LINES);
+    let mut next = read(supervisor, replica, request.from, first_lines, out).await?;
+    let from = request.from.unwrap_or(0);
     if !request.follow {
-        return Ok(());
+        return Ok(next.unwrap_or(from));
     }
     loop {
         // Asked before reading: what is written last is still read.
         let ended = supervisor.has_ended(replica);
         let before = next;
-        next = read(supervisor, replica, next.or(Some(0)), TAIL_MAX_LINES, out).await?;
+        next = read(supervisor, replica, next.or(Some(from)), TAIL_MAX_LINES, out).await?;
         if ended && next == before {
-            return Ok(());
+            return Ok(next.unwrap_or(from));
         }
         sleep(FOLLOW_EVERY).await;
     }
@@ -169,5 +196,30 @@ async fn read(
         }
         Err(RuntimeError::NotFound) => Ok(None),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_the_longest_lines_is_one_that_the_engine_takes() {
+        let line = |bytes: usize| OutputLine {
+            time_ms: u64::MAX,
+            stderr: true,
+            text: "x".repeat(bytes),
+        };
+        let sizes = |count: usize, bytes: usize| -> Vec<usize> {
+            let parts = parts((0..count).map(|_| line(bytes)).collect());
+            let weighs = |part: &Vec<LogLine>| part.iter().map(|line| line.text.len() + 32).sum::<usize>();
+            assert!(parts.iter().all(|part| weighs(part) < NODE_MESSAGE_MAX_BYTES));
+            parts.iter().map(Vec::len).collect()
+        };
+        assert_eq!(sizes(0, 1), [0; 0]);
+        assert_eq!(sizes(600, 1), [256, 256, 88]);
+        assert_eq!(sizes(200, 8 * 1024), [64, 64, 64, 8]);
+        // Bytes that are no text are three times as long as text.
+        assert_eq!(sizes(50, 24 * 1024), [21, 21, 8]);
     }
 }

@@ -23,6 +23,9 @@ pub trait Channel<Out, In>: Send {
 /// At most so many messages wait in one direction of a stream.
 pub const STREAM_QUEUE_MAX_MESSAGES: usize = 64;
 
+/// The engine takes no larger message of a node, in bytes: a larger one ends the session.
+pub const NODE_MESSAGE_MAX_BYTES: usize = 1024 * 1024;
+
 /// One side of a gRPC stream.
 pub struct GrpcChannel<Out, In> {
     outgoing: mpsc::Sender<Out>,

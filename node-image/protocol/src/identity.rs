@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Identity {
     /// The engines' node endpoints as this machine reaches them: `host:port`. Any of them knows who is responsible.
     pub engines: Vec<String>,
-    /// Certificate of the cluster's CA, DER in hex: the engine's certificate must come from it.
+    /// Certificate of the CA of the engines' store, DER in hex: an engine's certificate must come from it.
     pub ca_der_hex: String,
     /// One-time token, in hex.
     pub token_hex: String,

@@ -95,17 +95,17 @@ fn probe(qemu: &Path, image: &Image) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use isobar_engine_model::id::ImageId;
 
     use super::*;
 
     fn probe_script(script: &str) -> bool {
         let folder = tempfile::tempdir().unwrap();
-        let qemu = folder.path().join("qemu");
-        fs::write(&qemu, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&qemu, PermissionsExt::from_mode(0o755)).unwrap();
+        let (text, qemu) = (folder.path().join("text"), folder.path().join("qemu"));
+        fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
+        // By another process: a program that this one wrote may still be open in a child that another test forks now.
+        let mut install = Command::new("install");
+        assert!(install.arg("-m755").args([&text, &qemu]).status().unwrap().success());
         let image = Image {
             id: ImageId::new("node-1"),
             kernel: "/k".into(),

@@ -27,7 +27,19 @@ pub struct Setup {
     data: Option<PathBuf>,
     boots_nothing: bool,
     registry: Option<String>,
+    shared: Option<Shared>,
     crash_at: Option<String>,
+}
+
+/// What several engines share.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// The database: `postgres://...`
+    pub store: String,
+    /// The file of the key; made by whoever comes first.
+    pub key_file: PathBuf,
+    /// The folder of the machines.
+    pub machines: PathBuf,
 }
 
 impl Setup {
@@ -62,6 +74,13 @@ impl Setup {
     #[must_use]
     pub fn registry(mut self, registry: &Registry) -> Self {
         self.registry = Some(registry.seen_by_machines());
+        self
+    }
+
+    /// One of several that share a store.
+    #[must_use]
+    pub fn sharing(mut self, shared: &Shared) -> Self {
+        self.shared = Some(shared.clone());
         self
     }
 
@@ -238,6 +257,16 @@ impl Engine {
         status
     }
 
+    /// Stops its process where it is, as a frozen host would.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets a frozen process go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Whether it has ended by itself.
     pub fn has_ended(&mut self) -> bool {
         self.process
@@ -347,6 +376,11 @@ impl Engine {
         .to_vec();
         if let Some(registry) = &self.setup.registry {
             arguments.extend(["--insecure-registry".to_owned(), registry.clone()]);
+        }
+        if let Some(shared) = &self.setup.shared {
+            let [key, machines] = [&shared.key_file, &shared.machines].map(|path| path.display().to_string());
+            let options = ["--store", &shared.store, "--key-file", &key, "--machines", &machines];
+            arguments.extend(options.map(str::to_owned));
         }
         arguments
     }

@@ -6,6 +6,7 @@
 
 pub mod command;
 pub mod engine;
+pub mod group;
 pub mod image;
 pub mod node;
 pub mod registry;

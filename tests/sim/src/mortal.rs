@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use isobar_engine_model::catalog::SiteCatalog;
-use isobar_engine_model::id::{Epoch, ProviderId, ResourceHandle};
+use isobar_engine_model::id::{Epoch, Incarnation, MemberId, ProviderId, ResourceHandle, ShardId};
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_provider::{
     Capabilities, Clock, Console, CreateResource, Created, Listing, Owner, Page, Provider, ResourceKind, ResourceState,
     Result, Site, Token,
 };
-use isobar_engine_store::{Row, Store, StoreError, Table, Write};
+use isobar_engine_store::{Member, Row, Shard, Store, StoreError, Table, Write};
 use tokio_util::sync::CancellationToken;
+
+/// What a store answers.
+type Answer<T> = std::result::Result<T, StoreError>;
 
 /// One engine's life: counts its calls to the outside and ends at one of them.
 #[derive(Clone)]
@@ -101,20 +104,56 @@ impl<T: Store> Store for Mortal<T> {
         self.inner.id()
     }
 
-    async fn take_over(&self) -> std::result::Result<Epoch, StoreError> {
-        self.life.live(self.inner.take_over()).await
+    fn incarnation(&self) -> Incarnation {
+        self.inner.incarnation()
     }
 
-    async fn commit(&self, epoch: Epoch, batch: &[Write]) -> std::result::Result<(), StoreError> {
-        self.life.live(self.inner.commit(epoch, batch)).await
+    async fn is_recovering(&self) -> Answer<bool> {
+        self.life.live(self.inner.is_recovering()).await
     }
 
-    async fn scan(&self, table: Table, after: Option<&str>, limit: u32) -> std::result::Result<Vec<Row>, StoreError> {
-        self.life.live(self.inner.scan(table, after, limit)).await
+    async fn end_recovery(&self) -> Answer<()> {
+        self.life.live(self.inner.end_recovery()).await
     }
 
-    async fn get(&self, table: Table, key: &str) -> std::result::Result<Option<Row>, StoreError> {
+    async fn commit(&self, shard: ShardId, epoch: Epoch, batch: &[Write]) -> Answer<()> {
+        self.life.live(self.inner.commit(shard, epoch, batch)).await
+    }
+
+    async fn scan(&self, shard: Option<ShardId>, table: Table, after: Option<&str>, limit: u32) -> Answer<Vec<Row>> {
+        self.life.live(self.inner.scan(shard, table, after, limit)).await
+    }
+
+    async fn get(&self, table: Table, key: &str) -> Answer<Option<Row>> {
         self.life.live(self.inner.get(table, key)).await
+    }
+
+    async fn beat(&self, member: &Member, lease: Duration) -> Answer<()> {
+        self.life.live(self.inner.beat(member, lease)).await
+    }
+
+    async fn leave(&self, member: &MemberId) -> Answer<()> {
+        self.life.live(self.inner.leave(member)).await
+    }
+
+    async fn members(&self) -> Answer<Vec<Member>> {
+        self.life.live(self.inner.members()).await
+    }
+
+    async fn shards(&self) -> Answer<Vec<Shard>> {
+        self.life.live(self.inner.shards()).await
+    }
+
+    async fn claim(&self, shard: ShardId, member: &MemberId) -> Answer<Option<Epoch>> {
+        self.life.live(self.inner.claim(shard, member)).await
+    }
+
+    async fn release(&self, shard: ShardId, epoch: Epoch) -> Answer<()> {
+        self.life.live(self.inner.release(shard, epoch)).await
+    }
+
+    async fn once(&self, key: &str, value: &str) -> Answer<String> {
+        self.life.live(self.inner.once(key, value)).await
     }
 }
 

@@ -9,14 +9,14 @@ use isobar_engine_control::api::{
     QueryWhat,
 };
 use isobar_engine_control::authority::Authority;
-use isobar_engine_control::{Boundaries, Bounds, Config, Engine};
+use isobar_engine_control::{Boundaries, Bounds, Config, Engine, Tenure};
 use isobar_engine_model::id::{ClusterName, MachineId, OperationId, ProviderId};
 use isobar_engine_model::intent::{Intent, Limits};
 use isobar_engine_model::observed::MachinePhase;
 use isobar_engine_model::operation::OperationState;
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_model::spec::{Spec, text};
-use isobar_engine_provider::Provider;
+use isobar_engine_provider::{Clock, Provider};
 use isobar_engine_store::memory::MemoryStore;
 use isobar_providers_sim::{SeededEntropy, SimCloud, SimConfig, SimProvider, TokioClock};
 use tokio::sync::watch;
@@ -56,6 +56,7 @@ impl World {
         let clock = TokioClock::new();
         let seed = config.seed;
         let cloud = SimCloud::new(config, Arc::new(clock.clone()));
+        let store_clock = clock.clone();
         let authority = Authority::generate("sim", Timestamp(1_800_000_000_000)).expect("an authority");
         let living = watch::Sender::new(None);
         let deeds = Arc::new(Mutex::new(Deeds::default()));
@@ -68,7 +69,7 @@ impl World {
         Self {
             cloud,
             deeds,
-            store: MemoryStore::new("sim-store"),
+            store: MemoryStore::new("sim-store", Arc::new(move || store_clock.now())),
             clock,
             seed,
             engines: 0,
@@ -94,10 +95,9 @@ impl World {
         let sim: Arc<dyn Provider> = Arc::new(sim);
         let provider = isobar_engine_provider::decorate::standard(sim, clock.clone(), entropy.clone());
         let config = Config {
-            advertise: "engine:7421".into(),
             insecure_registries: Vec::new(),
             key: KEY,
-            authority: Authority::open(&KEY, &self.authority).expect("our own"),
+            authority: Arc::new(Authority::open(&KEY, &self.authority).expect("our own")),
             bounds: self.bounds,
             at_crash_point: None,
         };
@@ -105,16 +105,20 @@ impl World {
             inner: self.store.clone(),
             life: life.clone(),
         });
-        let boundaries = Boundaries {
-            store,
-            providers: vec![provider],
-            clock,
-            entropy,
+        let starting = async {
+            let tenure = Tenure::sole(&*store, "engine:7421").await?;
+            let boundaries = Boundaries {
+                store,
+                providers: vec![provider],
+                clock,
+                entropy,
+            };
+            Engine::start(config, boundaries, tenure).await
         };
         let engine = tokio::select! {
             biased;
             () = life.ended() => return None,
-            engine = Engine::start(config, boundaries) => engine.expect("the store answers"),
+            engine = starting => engine.expect("the store answers"),
         };
         self.living.send_replace(Some((engine.clone(), life)));
         Some(engine)

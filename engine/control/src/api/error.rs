@@ -50,6 +50,8 @@ pub enum ErrorCode {
     Refused,
     /// The caller may not do it.
     Forbidden,
+    /// The cluster is changing hands between engines: try again in a few seconds.
+    Moving,
     /// The store, a provider or a node does not answer: try again later.
     Unavailable,
     /// A bug: report it.
@@ -102,6 +104,18 @@ impl ApiError {
         Self::new(ErrorCode::NotFound, format!("there is no {what} `{name}`"))
             .allowed(known.map(str::to_owned))
             .hint(hint)
+    }
+
+    /// That there is no such cluster among those that there are.
+    pub fn unknown_cluster<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Self {
+        let otherwise = "`isobar status` lists them; `isobar apply FILE` makes one";
+        Self::unknown("cluster", name, known, otherwise)
+    }
+
+    /// Whether it says that there is no such cluster.
+    pub fn is_unknown_cluster(&self) -> bool {
+        let of_cluster = |pointer: &String| pointer.ends_with("/cluster");
+        self.code == ErrorCode::NotFound && self.pointer.as_ref().is_some_and(of_cluster)
     }
 
     /// With what to do next.

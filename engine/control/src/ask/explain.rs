@@ -132,12 +132,7 @@ fn words(value: &serde_json::Value) -> String {
 
 /// Reasons from the plans that were carried out, newest first.
 fn reasons(state: &State, cluster: &ClusterName, about: Option<&str>) -> Vec<Reason> {
-    let mut operations: Vec<_> = state
-        .operations
-        .all()
-        .filter(|record| record.operation.cluster == *cluster)
-        .collect();
-    operations.sort_by_key(|record| std::cmp::Reverse(record.operation.started));
+    let operations = state.operations_of(cluster);
     let plans = operations
         .iter()
         .filter_map(|record| state.plans.get(record.operation.plan.as_str()));

@@ -83,15 +83,8 @@ impl Engine {
                 (answer.replicas, answer.next) = (Some(replicas), next);
             }
             QueryWhat::Operations => {
-                let mut operations: Vec<_> = state
-                    .operations
-                    .all()
-                    .filter(|record| record.operation.cluster == *cluster)
-                    .collect();
-                operations.sort_by_key(|record| std::cmp::Reverse(record.operation.started));
-                let operations = operations
-                    .into_iter()
-                    .map(|r| (r.operation.id.to_string(), r.operation.clone()));
+                let operations = state.operations_of(cluster).into_iter();
+                let operations = operations.map(|r| (r.operation.id.to_string(), r.operation.clone()));
                 let (operations, next) = page.cut(operations);
                 (answer.operations, answer.next) = (Some(operations), next);
             }

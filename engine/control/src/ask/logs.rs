@@ -49,6 +49,7 @@ impl Engine {
             &node,
             Command::Logs {
                 replica: id.clone(),
+                from: request.after,
                 tail_lines: tail,
                 answer,
             },
@@ -63,28 +64,23 @@ impl Engine {
                 }
                 lines.extend(chunk.lines);
                 if chunk.end {
-                    return Ok(lines);
+                    return Ok((lines, chunk.next));
                 }
             }
             Err(unreachable(&node.1))
         };
-        let lines = tokio::select! {
+        let (lines, next) = tokio::select! {
             biased;
-            lines = collecting => lines?,
+            answered = collecting => answered?,
             () = self.clock.sleep(Duration::from_millis(self.config.bounds.logs_answer_ms)) => {
                 return Err(unreachable(&node.1));
             }
         };
-        let after = request.after.unwrap_or(0);
-        let next = lines.last().map_or(after, |line| line.time_ms.max(after));
-        let lines = lines
-            .into_iter()
-            .filter(|line| line.time_ms > after)
-            .map(|line| LogLine {
-                at: Some(Timestamp(line.time_ms)),
-                stderr: line.stderr,
-                text: line.text,
-            });
+        let lines = lines.into_iter().map(|line| LogLine {
+            at: Some(Timestamp(line.time_ms)),
+            stderr: line.stderr,
+            text: line.text,
+        });
         Ok(LogsAnswer {
             lines: lines.collect(),
             next,

@@ -1,11 +1,11 @@
-//! A cluster in a line, and what this engine is.
+//! A cluster in a line.
 
 use isobar_engine_model::id::ClusterName;
 use isobar_engine_model::observed::{Machine, MachinePhase, Observed};
 use isobar_engine_model::quantity::MicroUsdPerHour;
 use isobar_engine_model::spec::{Spec, WorkloadKind};
 
-use crate::api::{ApiError, ClusterSummary, Condition, Discovery};
+use crate::api::{ClusterSummary, Condition};
 use crate::engine::Engine;
 use crate::state::State;
 
@@ -13,19 +13,14 @@ use crate::state::State;
 const NOT_LOOKED_AT: &str = "not looked at since the engine started";
 
 impl Engine {
-    /// What this engine is and has.
-    pub async fn discover(&self) -> Result<Discovery, ApiError> {
+    /// Every cluster of its shard in a line, in name order.
+    pub fn clusters(&self) -> Vec<ClusterSummary> {
         let state = self.ledger.read();
         let clusters = state.clusters.all().map(|record| self.summary(&state, &record.cluster));
-        Ok(Discovery {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            store: self.store_id.clone(),
-            providers: self.providers.keys().cloned().collect(),
-            // What was destroyed is a memory, not a cluster.
-            clusters: clusters
-                .filter(|summary| summary.generation > 0 && !is_over(&state, summary))
-                .collect(),
-        })
+        // What was destroyed is a memory, not a cluster.
+        clusters
+            .filter(|summary| summary.generation > 0 && !is_over(&state, summary))
+            .collect()
     }
 
     pub(crate) fn summary(&self, state: &State, cluster: &ClusterName) -> ClusterSummary {

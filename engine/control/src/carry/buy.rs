@@ -200,7 +200,7 @@ fn intent(
         .ok_or_else(|| StepError::Failed(format!("site {} is not in the spec", candidate.site)))?;
     let derived = hex::encode(Sha256::digest(format!("{}/{}/{}", job.operation, job.step, number.0)));
     let identity = Identity {
-        engines: vec![engine.config.advertise.clone()],
+        engines: engine.homes(),
         ca_der_hex: hex::encode(engine.authority.certificate_der()),
         token_hex: hex::encode(&join_token),
         machine: machine.to_string(),

@@ -47,7 +47,10 @@ pub(crate) async fn delete(job: &StepJob<'_>, site: &SiteName, handle: &Resource
             Look::Unclear(error) => Some(error),
             Look::Orphan => {
                 job.says(AttemptNo(1), format!("{site} deletes {}", record.name));
-                provider.delete(&record.site, handle, &token).await.err()
+                match job.engine.may_act() {
+                    Ok(()) => provider.delete(&record.site, handle, &token).await.err(),
+                    Err(error) => Some(error),
+                }
             }
         };
         match error {

@@ -190,7 +190,11 @@ async fn delete(
     loop {
         job.says(attempt.attempt, format!("{} deletes it", attempt.site));
         let asked = job.engine.clock.now();
-        let gone = match provider.delete(site, &made.handle, &attempt.token).await {
+        let deleted = match job.engine.may_act() {
+            Ok(()) => provider.delete(site, &made.handle, &attempt.token).await,
+            Err(error) => Err(error),
+        };
+        let gone = match deleted {
             Ok(()) => provider.get(site, &made.handle).await.map(|_| ()),
             Err(error) => Err(error),
         };

@@ -68,6 +68,13 @@ pub(crate) fn make_token(credential: &str, secret: &[u8; SECRET_BYTES]) -> Vec<u
     [credential.as_bytes(), b"\n", secret].concat()
 }
 
+/// Of which cluster a token says that it is. Proves nothing: it says whom to ask.
+pub(crate) fn cluster_of(token: &[u8]) -> Option<ClusterName> {
+    let shown = ShownToken::parse(token)?;
+    let (cluster, _) = shown.credential.split_once('/')?;
+    ClusterName::new(cluster).ok()
+}
+
 /// What the store keeps of a token.
 pub(crate) fn token_hash(token: &[u8]) -> String {
     hex::encode(Sha256::digest(token))

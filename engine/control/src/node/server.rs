@@ -1,14 +1,15 @@
-//! The gRPC endpoint that nodes call: TLS with the store's own authority, a client certificate for everything but
-//! joining.
+//! The gRPC endpoint that nodes and other engines call: TLS with the store's own authority, a client certificate for
+//! everything but joining. A node whose cluster is another engine's is sent there.
 
 use std::pin::Pin;
 use std::sync::Arc;
 
 use isobar_engine_model::id::{AttemptNo, ClusterName, MachineId};
-use isobar_node_image_protocol::channel::{GrpcChannel, STREAM_QUEUE_MAX_MESSAGES};
-use isobar_node_image_protocol::names::parse_machine_dns_name;
+use isobar_node_image_protocol::channel::{GrpcChannel, NODE_MESSAGE_MAX_BYTES, STREAM_QUEUE_MAX_MESSAGES};
+use isobar_node_image_protocol::names::{ENGINE_DNS_NAME, RESPONSIBLE, parse_machine_dns_name};
+use isobar_node_image_protocol::v1::members_server::{Members, MembersServer};
 use isobar_node_image_protocol::v1::node_server::{Node, NodeServer};
-use isobar_node_image_protocol::v1::{EngineMessage, JoinReply, JoinRequest, NodeMessage};
+use isobar_node_image_protocol::v1::{EngineMessage, JoinReply, JoinRequest, MemberAnswer, MemberCall, NodeMessage};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -19,14 +20,16 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::Peer;
-use super::join::JoinError;
+use super::join::{JoinError, cluster_of};
 use crate::authority::AuthorityError;
 use crate::engine::Engine;
+use crate::fleet::members::Answers;
+use crate::fleet::{Fleet, Route};
 
 /// At most so many calls of one connection at a time: a node needs two.
 const CALLS_PER_CONNECTION_MAX: usize = 4;
-/// Largest message of a node, in bytes.
-const MESSAGE_MAX_BYTES: usize = 1024 * 1024;
+/// Largest call of another engine, in bytes.
+const CALL_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// Why the endpoint cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -39,10 +42,14 @@ pub enum ServeError {
     Transport(#[from] tonic::transport::Error),
 }
 
-impl Engine {
-    /// Serves nodes on a listener until the engine stops.
-    pub async fn serve_nodes(self: Arc<Self>, listener: TcpListener) -> Result<(), ServeError> {
-        let identity = self.authority.server_identity(self.clock.now())?;
+impl Fleet {
+    /// Serves nodes, and the other engines of the store, on a listener until the fleet stops.
+    pub async fn serve_nodes(
+        self: Arc<Self>,
+        listener: TcpListener,
+        answers: Arc<dyn Answers>,
+    ) -> Result<(), ServeError> {
+        let identity = self.config.authority.server_identity(self.boundaries.clock.now())?;
         let tls = ServerTlsConfig::new()
             .identity(Identity::from_pem(identity.certificate_pem, identity.key_pem))
             .client_ca_root(Certificate::from_pem(identity.authority_pem))
@@ -52,29 +59,49 @@ impl Engine {
             connection.set_nodelay(true)?;
             Ok::<_, std::io::Error>(connection)
         });
-        let service = NodeServer::new(Endpoint { engine: self.clone() }).max_decoding_message_size(MESSAGE_MAX_BYTES);
+        let nodes = NodeServer::new(ForNodes { fleet: self.clone() }).max_decoding_message_size(NODE_MESSAGE_MAX_BYTES);
+        let members = MembersServer::new(ForMembers { answers }).max_decoding_message_size(CALL_MAX_BYTES);
         Server::builder()
             .tls_config(tls)?
             .concurrency_limit_per_connection(CALLS_PER_CONNECTION_MAX)
             .http2_keepalive_interval(Some(self.config.bounds.keepalive()))
-            .add_service(service)
+            .add_service(nodes)
+            .add_service(members)
             .serve_with_incoming_shutdown(connections, self.stop.cancelled())
             .await?;
         Ok(())
     }
+
+    /// The engine of a cluster, or where it is.
+    fn engine_of(&self, cluster: &ClusterName) -> Result<Arc<Engine>, Status> {
+        match self.responsible(cluster) {
+            Some(Route::Here(engine)) => Ok(engine),
+            Some(Route::There(member)) => {
+                let mut refusal = Status::failed_precondition("another engine is responsible");
+                let responsible = member.nodes.parse();
+                let responsible = responsible.map_err(|_| Status::unavailable("an engine's address is unreadable"))?;
+                refusal.metadata_mut().insert(RESPONSIBLE, responsible);
+                Err(refusal)
+            }
+            None => Err(Status::unavailable("no engine is responsible now")),
+        }
+    }
 }
 
-struct Endpoint {
-    engine: Arc<Engine>,
+struct ForNodes {
+    fleet: Arc<Fleet>,
 }
 
 type ToNode = Pin<Box<dyn Stream<Item = Result<EngineMessage, Status>> + Send>>;
 
 #[tonic::async_trait]
-impl Node for Endpoint {
+impl Node for ForNodes {
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinReply>, Status> {
         let from = request.remote_addr();
-        self.engine
+        let cluster = cluster_of(&request.get_ref().token)
+            .ok_or_else(|| Status::permission_denied(JoinError::UnknownToken.to_string()))?;
+        let engine = self.fleet.engine_of(&cluster)?;
+        engine
             .join(request.get_ref())
             .await
             .map(Response::new)
@@ -93,34 +120,67 @@ impl Node for Endpoint {
     type SessionStream = ToNode;
 
     async fn session(&self, request: Request<Streaming<NodeMessage>>) -> Result<Response<ToNode>, Status> {
-        let peer = peer(&request).ok_or_else(|| Status::unauthenticated("a machine's certificate is needed"))?;
-        if !self.engine.is_current(&peer) {
+        let peer = names(&request).iter().find_map(|name| machine(name));
+        let peer = peer.ok_or_else(|| Status::unauthenticated("a machine's certificate is needed"))?;
+        let engine = self.fleet.engine_of(&peer.cluster)?;
+        if !engine.is_current(&peer) {
             tracing::warn!(cluster = %peer.cluster, machine = %peer.machine, attempt = peer.attempt.0, "refused a session");
             return Err(Status::permission_denied("the machine may not speak any more"));
         }
         let (outgoing, out) = mpsc::channel(STREAM_QUEUE_MAX_MESSAGES);
         let channel = Box::new(GrpcChannel::new(outgoing, request.into_inner()));
-        let engine = self.engine.clone();
-        self.engine
-            .tasks
-            .spawn(async move { engine.session(peer, channel).await });
+        let session = engine.clone();
+        engine.tasks.spawn(async move { session.session(peer, channel).await });
         Ok(Response::new(Box::pin(ReceiverStream::new(out).map(Ok))))
     }
 }
 
-/// Who the client certificate says is calling.
-fn peer<T>(request: &Request<T>) -> Option<Peer> {
-    let certificates = request.peer_certs()?;
-    let (_, certificate) = X509Certificate::from_der(certificates.first()?).ok()?;
-    let names = certificate.subject_alternative_name().ok()??;
-    names.value.general_names.iter().find_map(|name| {
+struct ForMembers {
+    answers: Arc<dyn Answers>,
+}
+
+#[tonic::async_trait]
+impl Members for ForMembers {
+    async fn call(&self, request: Request<MemberCall>) -> Result<Response<MemberAnswer>, Status> {
+        if !names(&request).iter().any(|name| name == ENGINE_DNS_NAME) {
+            return Err(Status::unauthenticated("an engine's certificate is needed"));
+        }
+        let MemberCall { tool, arguments_json } = request.into_inner();
+        let arguments = serde_json::from_slice(&arguments_json)
+            .map_err(|error| Status::invalid_argument(format!("the arguments are no JSON: {error}")))?;
+        let answer = self.answers.answer(&tool, arguments).await;
+        let refused = answer.is_err();
+        let json = match answer {
+            Ok(answer) => serde_json::to_vec(&answer),
+            Err(error) => serde_json::to_vec(&error),
+        };
+        let json = json.map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(MemberAnswer { json, refused }))
+    }
+}
+
+/// The DNS names of the client's certificate.
+fn names<T>(request: &Request<T>) -> Vec<String> {
+    let certificates = request.peer_certs().unwrap_or_default();
+    let Some(Ok((_, certificate))) = certificates.first().map(|der| X509Certificate::from_der(der)) else {
+        return Vec::new();
+    };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let names = names.value.general_names.iter().filter_map(|name| {
         let GeneralName::DNSName(name) = name else { return None };
-        let (cluster, machine, attempt) = parse_machine_dns_name(name)?;
-        let cluster = ClusterName::new(cluster).ok()?;
-        Some(Peer {
-            cluster,
-            machine: MachineId::new(machine),
-            attempt: AttemptNo(attempt),
-        })
+        Some((*name).to_owned())
+    });
+    names.collect()
+}
+
+/// The machine that a certificate's name says is calling.
+fn machine(name: &str) -> Option<Peer> {
+    let (cluster, machine, attempt) = parse_machine_dns_name(name)?;
+    Some(Peer {
+        cluster: ClusterName::new(cluster).ok()?,
+        machine: MachineId::new(machine),
+        attempt: AttemptNo(attempt),
     })
 }

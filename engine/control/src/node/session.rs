@@ -105,7 +105,18 @@ impl Session<'_> {
         }
     }
 
+    /// That the peer's attempt is still the one that its machine stands for: compared at every message and command, as a
+    /// session may outlive the right to it.
+    async fn admit(&mut self) -> Result<(), SessionEnd> {
+        if self.engine.is_current(&self.peer) {
+            return Ok(());
+        }
+        self.send(ToNode::PowerOff(v1::PowerOff {})).await?;
+        Err(SessionEnd::Revoked)
+    }
+
     async fn hear(&mut self, kind: FromNode) -> Result<(), SessionEnd> {
+        self.admit().await?;
         match kind {
             FromNode::Hello(hello) => {
                 self.hello = hello;
@@ -123,18 +134,25 @@ impl Session<'_> {
     }
 
     async fn obey(&mut self, command: Command) -> Result<(), SessionEnd> {
+        self.admit().await?;
         match command {
             Command::Replicas => self.send_desired().await,
-            Command::Close if self.engine.is_current(&self.peer) => Err(SessionEnd::Closed),
-            Command::Close => {
-                self.send(ToNode::PowerOff(v1::PowerOff {})).await?;
-                Err(SessionEnd::Revoked)
-            }
+            // A newer session of the same attempt took its seat.
+            Command::Close => Err(SessionEnd::Closed),
             Command::Logs {
                 replica,
+                from,
                 tail_lines,
                 answer,
-            } => self.read_logs(replica, tail_lines, answer).await,
+            } => {
+                let request = v1::LogRequest {
+                    replica: replica.to_string(),
+                    from,
+                    tail_lines,
+                    ..v1::LogRequest::default()
+                };
+                self.read_logs(request, answer).await
+            }
         }
     }
 
@@ -191,10 +209,6 @@ impl Session<'_> {
     }
 
     async fn renew(&mut self, renew: &v1::Renew) -> Result<(), SessionEnd> {
-        if !self.engine.is_current(&self.peer) {
-            self.send(ToNode::PowerOff(v1::PowerOff {})).await?;
-            return Err(SessionEnd::Revoked);
-        }
         self.engine.live.heard(&self.node, self.engine.clock.now());
         let bounds = &self.engine.config.bounds;
         let (valid_ms, abandon_after_ms) = (bounds.lease_ms, bounds.abandon_after_ms);
@@ -273,12 +287,8 @@ impl Session<'_> {
         self.send(ToNode::Desired(v1::Desired { revision, replicas })).await
     }
 
-    async fn read_logs(
-        &mut self,
-        replica: ReplicaId,
-        tail_lines: u32,
-        answer: mpsc::Sender<LogChunk>,
-    ) -> Result<(), SessionEnd> {
+    /// Sends a request for output on, under a number of its own.
+    async fn read_logs(&mut self, request: v1::LogRequest, answer: mpsc::Sender<LogChunk>) -> Result<(), SessionEnd> {
         self.readers.retain(|_, reader| !reader.is_closed());
         if self.readers.len() >= LOG_READERS_MAX {
             let refusal = LogChunk {
@@ -293,14 +303,7 @@ impl Session<'_> {
         self.readers_ever += 1;
         let id = self.readers_ever;
         self.readers.insert(id, answer);
-        let request = v1::LogRequest {
-            id,
-            replica: replica.to_string(),
-            tail_lines,
-            follow: false,
-            stop: false,
-        };
-        self.send(ToNode::Log(request)).await
+        self.send(ToNode::Log(v1::LogRequest { id, ..request })).await
     }
 
     fn pass_on(&mut self, chunk: LogChunk) {
@@ -314,9 +317,6 @@ impl Session<'_> {
     }
 
     async fn renew_certificate(&mut self, request: &v1::CertificateRequest) -> Result<(), SessionEnd> {
-        if !self.engine.is_current(&self.peer) {
-            return Err(SessionEnd::Revoked);
-        }
         let name = machine_dns_name(
             self.peer.cluster.as_str(),
             self.peer.machine.as_str(),

@@ -5,8 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{StoreError, Table, Write};
 
-/// The rows that a batch names, with the revisions of those that exist.
-pub(super) type Revisions = BTreeMap<(Table, String), u64>;
+/// Those of the rows that a batch names that exist.
+pub(super) type Revisions = BTreeMap<(Table, String), Found>;
+
+/// A row that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// In the batch's shard, at this revision.
+    Here(u64),
+    /// In another shard: nothing that this batch may write.
+    Elsewhere,
+}
 
 /// What is left of a batch once its writes are taken together: each row at most once, in table and key order.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -40,19 +49,24 @@ pub(super) fn resolve<'b>(now: &Revisions, batch: &'b [Write]) -> Result<Outcome
     let mut touched: BTreeMap<(Table, &'b str), Option<(u64, &'b str)>> = BTreeMap::new();
     for write in batch {
         let (table, key) = target(write);
+        let stale = || StoreError::Stale {
+            table,
+            key: key.to_owned(),
+        };
         let revision = match touched.get(&(table, key)) {
             Some(row) => row.map(|(revision, _)| revision),
-            None => now.get(&(table, key.to_owned())).copied(),
+            None => match now.get(&(table, key.to_owned())) {
+                Some(Found::Here(revision)) => Some(*revision),
+                Some(Found::Elsewhere) => return Err(stale()),
+                None => None,
+            },
         };
         let row = match write {
             Write::Insert { body, .. } if revision.is_none() => Some((1, body.as_str())),
             Write::Update { expect, body, .. } if revision == Some(*expect) => Some((expect + 1, body.as_str())),
             Write::Delete { expect, .. } if revision == Some(*expect) => None,
             Write::Insert { .. } | Write::Update { .. } | Write::Delete { .. } => {
-                return Err(StoreError::Stale {
-                    table,
-                    key: key.to_owned(),
-                });
+                return Err(stale());
             }
         };
         touched.insert((table, key), row);

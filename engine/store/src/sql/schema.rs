@@ -1,8 +1,9 @@
-//! The tables of the store's file and the migrations that make them. Reads and writes no rows of the engine; called by
-//! [`super::open`] when a store is made or opened.
+//! The tables and columns of a store as they are now. Reads and writes nothing; called by [`super::statement`], and by
+//! whoever makes or opens a store.
 
 use sea_orm_migration::prelude::*;
 
+use super::migration;
 use crate::Table as StoreTable;
 
 /// The columns of a table of rows.
@@ -10,23 +11,27 @@ use crate::Table as StoreTable;
 pub(super) enum Column {
     /// Primary key.
     Key,
+    /// Whose writer may change it.
+    Shard,
     /// 1 when inserted.
     Revision,
     /// JSON.
     Body,
 }
 
-/// Who may write: one row.
+/// Who may write: one row a shard.
 #[derive(Clone, Copy, DeriveIden)]
 pub(super) enum Shard {
     /// The table.
     Table,
-    /// Always [`ONLY_ROW`].
+    /// Primary key.
     Id,
     /// The epoch whose commits are taken.
     Epoch,
     /// How many commits there were.
     Commits,
+    /// The member that claimed it and has not released it.
+    Holder,
 }
 
 /// What this store is: one row.
@@ -40,12 +45,42 @@ pub(super) enum Meta {
     Store,
     /// How many migrations it has had.
     Schema,
+    /// Which life of its rows this is.
+    Incarnation,
+    /// 1 from a restore to the end of its recovery.
+    Recovering,
 }
 
-/// The id of the one row of `shard` and of `meta`.
+/// The engines: one row each.
+#[derive(Clone, Copy, DeriveIden)]
+pub(super) enum Member {
+    /// The table.
+    Table,
+    /// Primary key.
+    Id,
+    /// Where other members reach it.
+    Peers,
+    /// Where nodes reach it.
+    Nodes,
+    /// When its lease runs out: milliseconds since 1970 by the database's clock.
+    Until,
+}
+
+/// What the first writer decided: one row each.
+#[derive(Clone, Copy, DeriveIden)]
+pub(super) enum Setting {
+    /// The table.
+    Table,
+    /// Primary key.
+    Key,
+    /// Never changed.
+    Value,
+}
+
+/// The id of the one row of `meta`.
 pub(super) const ONLY_ROW: i64 = 0;
 
-/// The name of a table of rows, in the file.
+/// The name of a table of rows, in the database and in backups.
 pub(super) const fn name(table: StoreTable) -> &'static str {
     match table {
         StoreTable::Cluster => "cluster",
@@ -56,8 +91,9 @@ pub(super) const fn name(table: StoreTable) -> &'static str {
         StoreTable::Step => "step",
         StoreTable::Attempt => "attempt",
         StoreTable::Credential => "credential",
-        StoreTable::Orphan => "orphan",
+        StoreTable::Event => "event",
         StoreTable::Audit => "audit",
+        StoreTable::Orphan => "orphan",
     }
 }
 
@@ -72,50 +108,6 @@ pub(super) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(Rows)]
-    }
-}
-
-/// The tables of rows, `shard` and `meta`.
-struct Rows;
-
-impl MigrationName for Rows {
-    fn name(&self) -> &str {
-        "m0001_rows"
-    }
-}
-
-#[expect(
-    elided_lifetimes_in_paths,
-    reason = "async_trait makes a written lifetime another one than the trait's"
-)]
-#[async_trait::async_trait]
-impl MigrationTrait for Rows {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for table in StoreTable::ALL {
-            let mut rows = Table::create();
-            rows.table(name(table))
-                .col(ColumnDef::new(Column::Key).text().not_null().primary_key())
-                .col(ColumnDef::new(Column::Revision).big_integer().not_null())
-                .col(ColumnDef::new(Column::Body).text().not_null());
-            manager.create_table(rows).await?;
-        }
-        let mut shard = Table::create();
-        shard
-            .table(Shard::Table)
-            .col(ColumnDef::new(Shard::Id).big_integer().not_null().primary_key())
-            .col(ColumnDef::new(Shard::Epoch).big_integer().not_null())
-            .col(ColumnDef::new(Shard::Commits).big_integer().not_null());
-        manager.create_table(shard).await?;
-        let mut meta = Table::create();
-        meta.table(Meta::Table)
-            .col(ColumnDef::new(Meta::Id).big_integer().not_null().primary_key())
-            .col(ColumnDef::new(Meta::Store).text().not_null())
-            .col(ColumnDef::new(Meta::Schema).big_integer().not_null());
-        manager.create_table(meta).await
-    }
-
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
+        vec![Box::new(migration::Rows), Box::new(migration::Shards)]
     }
 }

@@ -233,7 +233,7 @@ async fn logs_begin_with_the_tail_and_follow_until_stopped() {
         replica: "web-1".into(),
         tail_lines: 2,
         follow: true,
-        stop: false,
+        ..LogRequest::default()
     };
     engine.say(engine_message::Kind::Log(request.clone())).await;
     let texts = |chunk: LogChunk| chunk.lines.into_iter().map(|line| line.text).collect::<Vec<_>>();
@@ -274,6 +274,38 @@ async fn logs_without_following_end_with_the_last_line() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn logs_from_a_line_on_go_on_where_the_last_request_ended() {
+    let mut engine = Engine::start(HOUR_MS);
+    engine.run_web().await;
+    let mut wanted = LogRequest {
+        id: 9,
+        replica: "web-1".into(),
+        tail_lines: 3,
+        ..LogRequest::default()
+    };
+    let mut heard = Vec::new();
+    // All are written in the same millisecond, more than one request gives.
+    for written in [0..2_u32, 2..9, 9..9] {
+        engine
+            .runtime
+            .write_lines("web-1", written.map(|line| line.to_string()));
+        for _ in 0..3 {
+            engine.say(engine_message::Kind::Log(wanted.clone())).await;
+            loop {
+                let chunk = engine.hear_log().await;
+                heard.extend(chunk.lines.into_iter().map(|line| line.text));
+                if chunk.end {
+                    wanted.from = Some(chunk.next);
+                    break;
+                }
+            }
+        }
+    }
+    assert_eq!(heard, (0..9).map(|line| line.to_string()).collect::<Vec<_>>());
+    assert_eq!(wanted.from, Some(9));
+}
+
+#[tokio::test(start_paused = true)]
 async fn logs_of_an_unknown_replica_end_with_the_reason() {
     let mut engine = Engine::start(HOUR_MS);
     let request = LogRequest {
@@ -298,7 +330,7 @@ async fn following_ends_when_the_replica_has_ended_and_all_was_sent() {
         replica: "web-1".into(),
         tail_lines: 1,
         follow: true,
-        stop: false,
+        ..LogRequest::default()
     };
     engine.say(engine_message::Kind::Log(request)).await;
     let stopping = Replica {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use isobar_engine_control::api::{ApplyRequest, OperationGet, PlanRequest, WAIT_MAX_MS};
 use isobar_engine_control::authority::Authority;
-use isobar_engine_control::{Boundaries, Bounds, Config, Engine};
+use isobar_engine_control::{Boundaries, Bounds, Config, Engine, Tenure};
 use isobar_engine_model::id::{OperationId, ProviderId};
 use isobar_engine_model::intent::{Intent, Limits};
 use isobar_engine_model::operation::OperationState;
@@ -106,23 +106,23 @@ async fn start(store: SqlStore, cloud: &SimCloud, clock: Arc<dyn Clock>) -> anyh
     };
     let provider = decorate::bounded(sim, clock.clone(), entropy.clone(), bounds);
     let config = Config {
-        advertise: "engine:7421".into(),
         insecure_registries: Vec::new(),
         key: KEY,
-        authority: Authority::generate("bench", clock.now())?,
+        authority: Arc::new(Authority::generate("bench", clock.now())?),
         bounds: Bounds {
             steps_at_a_time: STEPS_AT_A_TIME,
             ..Bounds::default()
         },
         at_crash_point: None,
     };
+    let tenure = Tenure::sole(&store, "engine:7421").await?;
     let boundaries = Boundaries {
         store: Arc::new(store),
         providers: vec![provider],
         clock,
         entropy,
     };
-    Ok(Engine::start(config, boundaries).await?)
+    Ok(Engine::start(config, boundaries, tenure).await?)
 }
 
 async fn measure(engine: &Arc<Engine>, machines: u32) -> anyhow::Result<Times> {

@@ -1,5 +1,5 @@
-//! From a data folder to connections on a whole, known and locked file. Writes no rows but the first of a new store; called
-//! by [`super::SqlStore`] only.
+//! SQLite: from a data folder to connections on a whole, known and locked file. Writes no rows but the first of a new
+//! store, and forgets the engines that held an older one; called by [`super::SqlStore`] only.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write as _};
@@ -7,12 +7,14 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use isobar_engine_model::id::Incarnation;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, Statement, TransactionTrait};
 use sea_orm_migration::{MigratorTrait, SchemaManager};
 
+use super::place::Place;
 use super::schema::{self, Migrator};
-use super::{failure, statement};
+use super::{Opened, failure, read, statement};
 use crate::StoreError;
 
 /// The store's file in the data folder.
@@ -39,14 +41,6 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(30);
 const READERS_MAX: u32 = 4;
 /// A pid and a line's end are shorter.
 const LOCK_BYTES_MAX: u64 = 32;
-
-/// A store that can be used.
-pub(super) struct Opened {
-    pub(super) id: String,
-    pub(super) file: PathBuf,
-    pub(super) writer: DatabaseConnection,
-    pub(super) readers: DatabaseConnection,
-}
 
 /// Keeps other engines out of a data folder until it is dropped or its process ends, however that ends.
 #[derive(Debug)]
@@ -98,12 +92,14 @@ pub(super) async fn open(folder: &Path, id_if_new: &str, pages_max: u32) -> Resu
         make(folder, &file, id_if_new).await?;
     }
     fs::set_permissions(&file, Permissions::from_mode(0o600)).map_err(|error| failure::of_file(&file, &error))?;
-    let failed = |error| failure::before_commit(&file, error);
+    let place = Place::file(&file);
+    let failed = |error| failure::before_commit(&place, error);
     let writer = connect(&file, Role::Writer { pages_max }).await.map_err(failed)?;
-    match settle(&file, &writer).await {
-        Ok((id, readers)) => Ok(Opened {
+    match settle(&file, &place, &writer).await {
+        Ok((id, incarnation, readers)) => Ok(Opened {
             id,
-            file,
+            incarnation,
+            place,
             writer,
             readers,
         }),
@@ -117,15 +113,35 @@ pub(super) async fn open(folder: &Path, id_if_new: &str, pages_max: u32) -> Resu
     }
 }
 
+/// Connections that only read the store in a folder, which an engine may hold.
+pub(super) async fn look(folder: &Path) -> Result<(Place, DatabaseConnection), StoreError> {
+    let file = folder.join(FILE);
+    let place = Place::file(&file);
+    if !is_there(&file)? {
+        return Err(failure::unsuitable(&place, "there is no store"));
+    }
+    let readers = connect(&file, Role::Reader).await;
+    let readers = readers.map_err(|error| failure::before_commit(&place, error))?;
+    is_ours(&place, &readers).await?;
+    Ok((place, readers))
+}
+
 /// Checks the file, brings it up to date, and reads who it is.
-async fn settle(file: &Path, writer: &DatabaseConnection) -> Result<(String, DatabaseConnection), StoreError> {
-    check(file, writer).await?;
-    migrate(file, writer).await?;
-    let (id, _) = meta(file, writer).await?;
-    let readers = connect(file, Role::Reader)
-        .await
-        .map_err(|error| failure::before_commit(file, error))?;
-    Ok((id, readers))
+async fn settle(
+    file: &Path,
+    place: &Place,
+    writer: &DatabaseConnection,
+) -> Result<(String, Incarnation, DatabaseConnection), StoreError> {
+    let failed = |error| failure::before_commit(place, error);
+    check(file, place, writer).await?;
+    migrate(place, writer).await?;
+    // The folder's lock says that no engine lives: none waits for the lease of one that was killed.
+    let forgotten = writer.execute(&statement::engine::leave_all()).await;
+    forgotten.map_err(failed)?;
+    let (id, _) = read::meta(place, writer).await?;
+    let (incarnation, _) = read::life(place, writer).await?;
+    let readers = connect(file, Role::Reader).await.map_err(failed)?;
+    Ok((id, incarnation, readers))
 }
 
 /// Whether there is a store. Refuses what only damage leaves, and SQLite would pass over: a store gets its name once it is
@@ -135,12 +151,13 @@ fn is_there(file: &Path) -> Result<bool, StoreError> {
     let page = u64::from(PAGE_BYTES);
     match fs::metadata(file) {
         Ok(found) if found.len() < page || (found.len() % page != 0 && log_bytes.unwrap_or(0) == 0) => {
-            Err(failure::corrupt(file, "the file is cut short"))
+            Err(failure::corrupt(&Place::file(file), "the file is cut short"))
         }
         Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && log_bytes.is_some() => {
-            Err(failure::corrupt(file, "the file is gone, but its log is there"))
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && log_bytes.is_some() => Err(failure::corrupt(
+            &Place::file(file),
+            "the file is gone, but its log is there",
+        )),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(failure::of_file(file, &error)),
     }
@@ -164,7 +181,7 @@ async fn make(folder: &Path, file: &Path, id: &str) -> Result<(), StoreError> {
         .map_err(of_file)?;
     fill(&being_made, id)
         .await
-        .map_err(|error| failure::before_commit(&being_made, error))?;
+        .map_err(|error| failure::before_commit(&Place::file(&being_made), error))?;
     fs::rename(&being_made, file).map_err(of_file)?;
     File::open(folder)
         .and_then(|folder| folder.sync_all())
@@ -182,14 +199,13 @@ async fn fill(being_made: &Path, id: &str) -> Result<(), DbErr> {
 async fn first_rows(connection: &DatabaseConnection, id: &str) -> Result<(), DbErr> {
     Migrator::up(connection, None).await?;
     let transaction = connection.begin().await?;
-    transaction.execute(&statement::new_shard()).await?;
     transaction.execute(&statement::new_meta(id, schema::known())).await?;
     transaction.commit().await
 }
 
 /// Refuses a file that is damaged or not ours.
-async fn check(file: &Path, writer: &DatabaseConnection) -> Result<(), StoreError> {
-    let failed = |error| failure::before_commit(file, error);
+async fn check(file: &Path, place: &Place, writer: &DatabaseConnection) -> Result<(), StoreError> {
+    let failed = |error| failure::before_commit(place, error);
     let length = fs::metadata(file)
         .map_err(|error| failure::of_file(file, &error))?
         .len();
@@ -199,15 +215,21 @@ async fn check(file: &Path, writer: &DatabaseConnection) -> Result<(), StoreErro
         let answer = answer.map(|row| row.try_get_by_index::<String>(0)).transpose();
         match answer.map_err(failed)?.as_deref() {
             Some("ok") => {}
-            found => return Err(failure::corrupt(file, found.unwrap_or("the check had no answer"))),
+            found => return Err(failure::corrupt(place, found.unwrap_or("the check had no answer"))),
         }
     } else {
         tracing::warn!(file = %file.display(), bytes = length, "too large to be checked as a whole");
     }
+    is_ours(place, writer).await
+}
+
+/// Refuses a database of something else.
+async fn is_ours(place: &Place, connection: &DatabaseConnection) -> Result<(), StoreError> {
     for table in ["meta", "shard"] {
-        if !SchemaManager::new(writer).has_table(table).await.map_err(failed)? {
+        let found = SchemaManager::new(connection).has_table(table).await;
+        if !found.map_err(|error| failure::before_commit(place, error))? {
             return Err(failure::corrupt(
-                file,
+                place,
                 &format!("it has no table `{table}`: no store of isobar"),
             ));
         }
@@ -216,34 +238,17 @@ async fn check(file: &Path, writer: &DatabaseConnection) -> Result<(), StoreErro
 }
 
 /// Brings an older store up to date, after noting so: an earlier version that opens it half way refuses it.
-async fn migrate(file: &Path, writer: &DatabaseConnection) -> Result<(), StoreError> {
-    let failed = |error| failure::before_commit(file, error);
-    let (_, schema) = meta(file, writer).await?;
+async fn migrate(place: &Place, writer: &DatabaseConnection) -> Result<(), StoreError> {
+    let failed = |error| failure::before_commit(place, error);
+    let (_, schema) = read::meta(place, writer).await?;
     if schema > schema::known() {
-        return Err(StoreError::Newer {
-            path: file.display().to_string(),
-        });
+        return Err(failure::newer(place));
     }
     if schema < schema::known() {
-        writer
-            .execute(&statement::set_schema(schema::known()))
-            .await
-            .map_err(failed)?;
+        let noted = writer.execute(&statement::set_schema(schema::known())).await;
+        noted.map_err(failed)?;
     }
     Migrator::up(writer, None).await.map_err(failed)
-}
-
-async fn meta(file: &Path, writer: &DatabaseConnection) -> Result<(String, i64), StoreError> {
-    let row = writer
-        .query_one(&statement::meta())
-        .await
-        .map_err(|error| failure::before_commit(file, error))?;
-    let row = row.ok_or_else(|| failure::corrupt(file, "the table `meta` is empty"))?;
-    let unreadable = |error: DbErr| failure::corrupt(file, &error.to_string());
-    Ok((
-        row.try_get_by_index(0).map_err(unreadable)?,
-        row.try_get_by_index(1).map_err(unreadable)?,
-    ))
 }
 
 /// What a connection is for.

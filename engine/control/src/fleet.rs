@@ -1,0 +1,227 @@
+//! One process among those that share a store: an [`Engine`] for each shard that falls to it, and the way to the others.
+//!
+//! Knows no cluster's state: that is its engines'. [`tend`] keeps its lease and takes and gives shards; [`members`] is how
+//! processes pass calls on to each other.
+
+pub mod members;
+mod tend;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use isobar_engine_model::id::{ClusterName, MemberId, OperationId, PlanId, ShardId, shard_of};
+
+use isobar_engine_model::quantity::Timestamp;
+use isobar_engine_store::{Member, StoreError, Table};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{ApiError, Discovery, EngineView, ErrorCode};
+use crate::config::Config;
+use crate::engine::{Boundaries, Engine};
+use crate::tenure::Lease;
+
+/// Between two looks for who holds a shard that nobody holds.
+const ROUTE_PAUSE: Duration = Duration::from_millis(100);
+
+/// See the module.
+pub struct Fleet {
+    me: Member,
+    pub(crate) config: Config,
+    pub(crate) boundaries: Boundaries,
+    lease: Lease,
+    /// Where nodes reach the engines that live, this one first.
+    homes: watch::Sender<Vec<String>>,
+    held: RwLock<BTreeMap<ShardId, Arc<Engine>>>,
+    known: RwLock<Known>,
+    /// Shards that are being taken or given away.
+    changing: Mutex<BTreeSet<ShardId>>,
+    caller: members::Caller,
+    tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+}
+
+/// What the store said last of who lives and who holds what.
+#[derive(Debug, Default)]
+struct Known {
+    members: BTreeMap<MemberId, Member>,
+    holders: BTreeMap<ShardId, MemberId>,
+}
+
+/// Whose a call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject<'a> {
+    /// A cluster's.
+    Cluster(&'a ClusterName),
+    /// That of a plan's cluster.
+    Plan(&'a PlanId),
+    /// That of an operation's cluster.
+    Operation(&'a OperationId),
+}
+
+/// Who answers a call.
+pub enum Route {
+    /// This process.
+    Here(Arc<Engine>),
+    /// Another one.
+    There(Member),
+}
+
+impl Fleet {
+    /// Joins those that share the store and takes what falls to it. Returns when it has taken what is free.
+    pub async fn start(config: Config, boundaries: Boundaries, me: Member) -> Result<Arc<Self>, StoreError> {
+        let caller = members::Caller::new(&config.authority, boundaries.clock.now());
+        let fleet = Arc::new(Self {
+            homes: watch::Sender::new(vec![me.nodes.clone()]),
+            me,
+            config,
+            boundaries,
+            lease: Lease::ended(),
+            held: RwLock::default(),
+            known: RwLock::default(),
+            changing: Mutex::default(),
+            caller,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        });
+        fleet.tend().await?;
+        fleet.settled().await;
+        let tending = fleet.clone();
+        fleet.tasks.spawn(async move { tending.tend_on().await });
+        Ok(fleet)
+    }
+
+    /// Gives every shard back and leaves. What is committed stays; the others go on from there.
+    pub async fn shutdown(self: &Arc<Self>) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        let held = std::mem::take(&mut *self.held.write().expect("nothing panics with the lock"));
+        let mut leaving = tokio::task::JoinSet::new();
+        for (shard, engine) in held {
+            let fleet = self.clone();
+            leaving.spawn(async move { fleet.give(shard, &engine).await });
+        }
+        while leaving.join_next().await.is_some() {}
+        if let Err(error) = self.boundaries.store.leave(&self.me.id).await {
+            tracing::warn!(%error, "the lease of this engine runs out by itself");
+        }
+    }
+
+    /// Who answers a call. Waits for a while where a shard is changing hands.
+    pub async fn route(&self, subject: Subject<'_>) -> Result<Route, ApiError> {
+        let clock = &self.boundaries.clock;
+        let until = clock.now().plus_ms(self.config.bounds.route_ms);
+        let shard = self.shard(subject).await?;
+        loop {
+            if let Some(route) = self.who_holds(shard) {
+                return Ok(route);
+            }
+            if clock.now() >= until {
+                return Err(
+                    ApiError::new(ErrorCode::Moving, "no engine is responsible for the cluster now")
+                        .hint("another engine takes it over within seconds: try again"),
+                );
+            }
+            clock.sleep(ROUTE_PAUSE).await;
+        }
+    }
+
+    /// Who is responsible for a cluster now. None: its shard is changing hands.
+    pub(crate) fn responsible(&self, cluster: &ClusterName) -> Option<Route> {
+        self.who_holds(shard_of(cluster))
+    }
+
+    /// What this process is, and the clusters that fall to it.
+    pub async fn discover(&self) -> Discovery {
+        let engines: Vec<Arc<Engine>> = self.engines().into_values().collect();
+        let mut clusters: Vec<_> = engines.iter().flat_map(|engine| engine.clusters()).collect();
+        clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster));
+        let known = self.known.read().expect("nothing panics with the lock");
+        let holds = |member: &MemberId| known.holders.values().filter(|holder| *holder == member).count();
+        Discovery {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            store: self.boundaries.store.id().to_owned(),
+            providers: self.boundaries.providers.iter().map(|p| p.id().clone()).collect(),
+            engines: known
+                .members
+                .values()
+                .map(|member| EngineView {
+                    id: member.id.to_string(),
+                    nodes: member.nodes.clone(),
+                    shards: u32::try_from(holds(&member.id)).unwrap_or(u32::MAX),
+                })
+                .collect(),
+            clusters,
+        }
+    }
+
+    /// Those that share the store with this process and hold something.
+    pub fn others(&self) -> Vec<Member> {
+        let known = self.known.read().expect("nothing panics with the lock");
+        let holders: BTreeSet<&MemberId> = known.holders.values().collect();
+        let others = known.members.values().filter(|member| member.id != self.me.id);
+        others.filter(|member| holders.contains(&member.id)).cloned().collect()
+    }
+
+    /// Returns after a moment, for as long as a call that began then may wait for its cluster to come to rest.
+    pub async fn wait_for_rest(&self, begun: Timestamp) -> bool {
+        let clock = &self.boundaries.clock;
+        let goes_on = clock.now().since_ms(begun) < self.config.bounds.route_ms;
+        if goes_on {
+            clock.sleep(ROUTE_PAUSE).await;
+        }
+        goes_on
+    }
+
+    /// The time, for [`Self::wait_for_rest`].
+    pub fn now(&self) -> Timestamp {
+        self.boundaries.clock.now()
+    }
+
+    /// Asks another process. `Moving` where it does not answer; the call may be repeated: every tool is idempotent.
+    pub async fn pass_on(
+        &self,
+        member: &Member,
+        tool: &str,
+        arguments: &serde_json::Value,
+    ) -> Result<serde_json::Value, ApiError> {
+        self.caller.call(member, tool, arguments).await
+    }
+
+    async fn shard(&self, subject: Subject<'_>) -> Result<ShardId, ApiError> {
+        let (table, key, what) = match subject {
+            Subject::Cluster(cluster) => return Ok(shard_of(cluster)),
+            Subject::Plan(plan) => (Table::Plan, plan.as_str(), "plan"),
+            Subject::Operation(operation) => (Table::Operation, operation.as_str(), "operation"),
+        };
+        let here = self.engines().into_iter().find(|(_, engine)| engine.has(subject));
+        if let Some((shard, _)) = here {
+            return Ok(shard);
+        }
+        match self.boundaries.store.get(table, key).await {
+            Ok(Some(row)) => Ok(row.shard),
+            Ok(None) => Err(
+                ApiError::new(ErrorCode::NotFound, format!("there is no {what} `{key}`"))
+                    .pointer(format!("/{what}"))
+                    .hint("plans and operations are kept for a while after they end: plan again"),
+            ),
+            Err(error) => Err(ApiError::new(ErrorCode::Unavailable, error.to_string())),
+        }
+    }
+
+    fn who_holds(&self, shard: ShardId) -> Option<Route> {
+        if let Some(engine) = self.engines().get(&shard) {
+            return Some(Route::Here(engine.clone()));
+        }
+        let known = self.known.read().expect("nothing panics with the lock");
+        let holder = known.holders.get(&shard).filter(|holder| **holder != self.me.id)?;
+        known.members.get(holder).cloned().map(Route::There)
+    }
+
+    fn engines(&self) -> BTreeMap<ShardId, Arc<Engine>> {
+        self.held.read().expect("nothing panics with the lock").clone()
+    }
+}

@@ -1,0 +1,8 @@
+//! Whole engines on stores in memory and simulated clouds: what only shows from outside.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod again;
+mod output;
+mod strangers;
+mod support;
