@@ -107,7 +107,13 @@ impl Engine {
             stop: CancellationToken::new(),
             stop_writing,
         });
-        tokio::spawn(writer);
+        // Whoever cannot write any more, because another engine has the store or nobody knows what is in it, must not
+        // wait for commits, renew leases or look after anything either.
+        let stop = engine.stop.clone();
+        tokio::spawn(async move {
+            writer.await;
+            stop.cancel();
+        });
         engine.resume();
         let watching = engine.clone();
         engine.tasks.spawn(async move { watching.watch_over().await });
@@ -153,9 +159,9 @@ impl Engine {
         self.stop_writing.cancel();
     }
 
-    /// Whether a later claim of its shard refuses its commits.
-    pub fn is_fenced(&self) -> bool {
-        self.ledger.is_fenced()
+    /// Whether it has stopped: it was told to, or it cannot write any more.
+    pub fn has_stopped(&self) -> bool {
+        self.stop.is_cancelled()
     }
 
     /// The epoch of its claim.

@@ -40,7 +40,6 @@ pub(crate) struct Ledger {
     changes: mpsc::Sender<Change>,
     revision: watch::Receiver<u64>,
     epoch: Epoch,
-    fenced: CancellationToken,
 }
 
 type Change = Box<dyn FnOnce(&mut Draft) -> Answer + Send>;
@@ -191,11 +190,10 @@ impl Ledger {
         let seen = Arc::new(RwLock::new(state.share()));
         let (changes, queue) = mpsc::channel(QUEUE_MAX_CHANGES);
         let (revise, revision) = watch::channel(0);
-        let (epoch, fenced) = (tenure.epoch, CancellationToken::new());
+        let epoch = tenure.epoch;
         let writer = Writer {
             store,
             tenure,
-            fenced: fenced.clone(),
             seen: seen.clone(),
             revise,
             stop,
@@ -206,7 +204,6 @@ impl Ledger {
                 changes,
                 revision,
                 epoch,
-                fenced,
             },
             writer.run(state, queue),
         ))
@@ -215,11 +212,6 @@ impl Ledger {
     /// Which writer this is.
     pub(crate) fn epoch(&self) -> Epoch {
         self.epoch
-    }
-
-    /// Whether a commit was refused because of a later epoch.
-    pub(crate) fn is_fenced(&self) -> bool {
-        self.fenced.is_cancelled()
     }
 
     /// The committed records. Hold it briefly and never across an await.
@@ -271,7 +263,6 @@ impl Ledger {
 struct Writer {
     store: Arc<dyn Store>,
     tenure: Tenure,
-    fenced: CancellationToken,
     seen: Arc<RwLock<State>>,
     revise: watch::Sender<u64>,
     stop: CancellationToken,
@@ -297,9 +288,6 @@ impl Writer {
             let answers: Vec<Answer> = batch.drain(..).map(|change| change(&mut draft)).collect();
             let committed = self.commit(&mut draft).await;
             let fenced = matches!(committed, Err(LedgerError::Fenced));
-            if fenced {
-                self.fenced.cancel();
-            }
             for answer in answers {
                 answer(committed.clone());
             }

@@ -150,7 +150,8 @@ impl Engine {
             .ok()
             .and_then(|request| self.provider(&request.site).ok());
         let delay_ms = delay.map_or(u64::MAX, |provider| provider.capabilities().visibility_delay_max_ms);
-        matches!(attempt.state, AttemptState::Accepted { .. }) && self.clock.now().since_ms(attempt.intended) > delay_ms
+        // Not from the intent on: its request may have been sent again and again before one made it.
+        matches!(attempt.state, AttemptState::Accepted { since, .. } if self.clock.now().since_ms(since) > delay_ms)
     }
 
     /// Why a ready machine's node counts as lost: it has not renewed its lease.

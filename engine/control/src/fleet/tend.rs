@@ -28,7 +28,7 @@ enum Change {
     Take,
     /// Ours, and now another's.
     Give(Arc<Engine>),
-    /// Somebody has taken it: stop at once.
+    /// Its engine cannot write it any more: stop at once. Where it is still ours to have, it is taken anew.
     Drop(Arc<Engine>),
 }
 
@@ -115,7 +115,7 @@ impl Fleet {
     fn change(&self, shard: &Shard, members: &[Member]) -> Option<Change> {
         let mine = chosen(members, shard.id) == Some(&self.me.id);
         match self.engines().get(&shard.id).cloned() {
-            Some(engine) if engine.is_fenced() || engine.epoch() != shard.epoch => Some(Change::Drop(engine)),
+            Some(engine) if engine.has_stopped() || engine.epoch() != shard.epoch => Some(Change::Drop(engine)),
             Some(engine) if !mine => Some(Change::Give(engine)),
             Some(_) => None,
             None => mine.then_some(Change::Take),
@@ -137,7 +137,7 @@ impl Fleet {
             Change::Drop(engine) => {
                 self.let_go(shard);
                 engine.cut_off();
-                tracing::warn!(%shard, "another engine has taken a shard");
+                tracing::warn!(%shard, "this engine lost a shard");
             }
         }
     }
