@@ -4,7 +4,6 @@
 //! `ISOBAR_SOAK_MINUTES` says how long (3), `ISOBAR_TEST_SEED` repeats a schedule.
 
 #![cfg(feature = "vm")]
-#![expect(clippy::print_stdout, reason = "the report is what it is run for")]
 
 use std::collections::BTreeSet;
 use std::path::Path;
