@@ -95,6 +95,9 @@ pub(crate) enum Command {
     /// List what clouds still have that the journal does not know, and what is done about it
     #[command(after_help = "Examples:\n  isobar leaks\n  isobar leaks --cluster shop --output json")]
     Leaks(Leaks),
+    /// List who changed what, newest first; `verify` finds tampering
+    #[command(after_help = "Examples:\n  isobar audit --limit 20\n  isobar audit verify --output json")]
+    Audit(Audit),
     /// Stop everything of a cluster and release every machine
     #[command(after_help = "Example:\n  isobar destroy shop")]
     Destroy(Destroy),
@@ -340,6 +343,25 @@ pub(crate) struct Leaks {
     pub(crate) limit: Option<u32>,
     #[command(flatten)]
     pub(crate) of: ClusterArg,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Audit {
+    #[command(subcommand)]
+    pub(crate) check: Option<AuditCheck>,
+    /// Only what is older, from an earlier answer
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) after: Option<String>,
+    /// At most so many [default: 100]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub(crate) limit: Option<u32>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCheck {
+    /// Compare every entry with its MAC; ends with 3 if an entry was changed, removed, added or moved
+    Verify,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,5 +1,6 @@
 //! The commands. Each asks the engine through the typed client and prints what it says; decides nothing itself.
 
+mod audit;
 mod change;
 mod logs;
 mod look;
@@ -36,6 +37,7 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<Exit> {
         Command::Query(args) => look::query(&context, args).await,
         Command::Explain(args) => look::explain(&context, args).await,
         Command::Leaks(args) => look::leaks(&context, args).await,
+        Command::Audit(args) => audit::audit(&context, args).await,
         Command::Logs(args) => logs::logs(&context, args).await,
         Command::Operation(args) => operation::operation(&context, args).await,
         Command::Schema => offline::schema(output),

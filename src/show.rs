@@ -1,5 +1,6 @@
 //! Turns answers of the engine into text for people. Pure: the time is an argument, nothing is printed here.
 
+pub(crate) mod audit;
 pub(crate) mod cluster;
 pub(crate) mod leaks;
 pub(crate) mod plan;

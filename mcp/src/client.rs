@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 use isobar_engine_control::api::{
-    ApiError, ApplyRequest, Discovery, ExplainRequest, Explanation, LeaksAnswer, LeaksRequest, LogsAnswer, LogsRequest,
-    OperationCancel, OperationGet, OperationView, PlanAnswer, PlanRequest, QueryAnswer, QueryRequest,
+    ApiError, ApplyRequest, AuditAnswer, AuditRequest, Discovery, ExplainRequest, Explanation, LeaksAnswer,
+    LeaksRequest, LogsAnswer, LogsRequest, OperationCancel, OperationGet, OperationView, PlanAnswer, PlanRequest,
+    QueryAnswer, QueryRequest,
 };
 use isobar_engine_model::id::OperationId;
 use isobar_engine_model::operation::Operation;
@@ -168,6 +169,11 @@ impl Client {
     /// What sweeps found and did.
     pub async fn leaks(&self, request: &LeaksRequest) -> Result<LeaksAnswer, ClientError> {
         self.call("leaks", request).await
+    }
+
+    /// Who changed what; whether the log is intact.
+    pub async fn audit(&self, request: &AuditRequest) -> Result<AuditAnswer, ClientError> {
+        self.call("audit", request).await
     }
 
     /// Why something is as it is.

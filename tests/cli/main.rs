@@ -69,6 +69,7 @@ fn help_names_every_command_and_every_exit_code() {
               logs         Print the output of a replica, or a machine's serial console
               explain      Say why something is as it is
               leaks        List what clouds still have that the journal does not know, and what is done about it
+              audit        List who changed what, newest first; `verify` finds tampering
               destroy      Stop everything of a cluster and release every machine
               operation    Look at an operation, stop it, or wait for its end
               schema       Print the JSON Schema of specs

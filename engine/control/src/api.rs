@@ -1,5 +1,6 @@
 //! What callers ask of the Engine and what it answers: the types behind every MCP tool.
 
+mod audit;
 mod error;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fleet::Subject;
 
+pub use audit::{AuditAnswer, AuditBad, AuditEntry, AuditRequest, AuditVerdict, AuditWhat, AuditWho};
 pub use error::{ALLOWED_MAX_ITEMS, ApiError, ErrorCode, PROBLEMS_MAX_ITEMS};
 
 /// At most so many items come in one answer.

@@ -1,6 +1,6 @@
 //! What callers ask: one module a verb. Everything that changes something goes through [`apply`].
 
-mod apply;
+pub(crate) mod apply;
 mod explain;
 mod leaks;
 mod list;

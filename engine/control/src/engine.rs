@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{ApiError, ErrorCode};
+use crate::audit::Seals;
 use crate::authority::Authority;
 use crate::config::{Config, CrashPoint};
 use crate::fleet::Subject;
@@ -82,7 +83,8 @@ impl Engine {
         } = boundaries;
         let stop_writing = CancellationToken::new();
         let store_id = store.id().to_owned();
-        let (ledger, writer) = Ledger::open(store, tenure.clone(), stop_writing.clone()).await?;
+        let (ledger, writer) =
+            Ledger::open(store, tenure.clone(), Seals::new(&config.key), stop_writing.clone()).await?;
         let engine = Arc::new(Self {
             ledger,
             live: Live::new(),

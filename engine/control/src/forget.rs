@@ -166,7 +166,7 @@ mod tests {
         let stop = CancellationToken::new();
         let tenure = Tenure::sole(&*store, "engine:1").await.expect("nobody else");
         let shard = tenure.shard;
-        let (ledger, writer) = Ledger::open(store.clone(), tenure, stop.clone())
+        let (ledger, writer) = Ledger::open(store.clone(), tenure, crate::audit::Seals::new(&[7; 32]), stop.clone())
             .await
             .expect("a store");
         let writing = tokio::spawn(writer);

@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 
-use isobar_engine_model::id::Epoch;
+use isobar_engine_model::id::{Epoch, ShardId};
 use isobar_engine_store::{Store, StoreError, Table, Write};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::AuditEntry;
+use crate::audit::{self, AuditHead, Seals};
 use crate::record::Record;
 use crate::state::{Held, Kept, State};
 use crate::tenure::Tenure;
@@ -50,6 +52,10 @@ pub(crate) struct Draft {
     state: State,
     undo: Vec<Undo>,
     touched: BTreeMap<(Table, String), Touched>,
+    /// Rows of the audit log by their number: written, and not kept in memory.
+    appended: BTreeMap<u64, String>,
+    shard: ShardId,
+    seals: Seals,
 }
 
 type Undo = Box<dyn FnOnce(&mut State) + Send>;
@@ -138,15 +144,40 @@ impl Draft {
         }));
     }
 
+    /// The shard, and the number of the audit log's next entry in it.
+    pub(crate) fn next_audit(&self) -> (ShardId, u64) {
+        (self.shard, self.last_audit() + 1)
+    }
+
+    /// Adds an entry, numbered by [`Self::next_audit`], to the audit log.
+    pub(crate) fn append(&mut self, entry: AuditEntry) {
+        let sequence = entry.sequence;
+        let (row, head) = self.seals.append(self.audit_head(), entry);
+        let body = serde_json::to_string(&row).expect("records have string keys");
+        self.appended.insert(sequence, body);
+        self.put(head);
+    }
+
+    fn audit_head(&self) -> Option<&AuditHead> {
+        self.get(&audit::head_key(self.shard))
+    }
+
+    fn last_audit(&self) -> u64 {
+        self.audit_head().map_or(0, |head| head.sequence)
+    }
+
     fn roll_back(&mut self, to: usize) {
         while self.undo.len() > to {
             let undo = self.undo.pop().expect("longer than `to`");
             undo(&mut self.state);
         }
+        // What was added goes with the head that followed it.
+        let (_, next) = self.next_audit();
+        self.appended.split_off(&next);
     }
 
     fn writes(&self) -> Vec<Write> {
-        let mut writes = Vec::with_capacity(self.touched.len());
+        let mut writes = Vec::with_capacity(self.touched.len() + self.appended.len());
         for ((table, key), touched) in &self.touched {
             let (table, key, expect) = (*table, key.clone(), touched.before);
             match ((touched.body)(&self.state, &key), expect) {
@@ -161,12 +192,18 @@ impl Draft {
                 (None, _) => writes.push(Write::Delete { table, key, expect }),
             }
         }
+        writes.extend(self.appended.iter().map(|(sequence, body)| Write::Insert {
+            table: Table::Audit,
+            key: audit::entry_key(self.shard, *sequence),
+            body: body.clone(),
+        }));
         writes
     }
 
     /// Takes the committed revisions over and shows readers what changed.
     fn publish(&mut self, seen: &RwLock<State>) {
         self.undo.clear();
+        self.appended.clear();
         let mut seen = seen.write().expect("no reader panics with the lock");
         for ((_, key), touched) in std::mem::take(&mut self.touched) {
             (touched.publish)(&mut self.state, &mut seen, &key, touched.before + 1);
@@ -184,9 +221,13 @@ impl Ledger {
     pub(crate) async fn open(
         store: Arc<dyn Store>,
         tenure: Tenure,
+        seals: Seals,
         stop: CancellationToken,
     ) -> Result<(Self, impl Future<Output = ()> + Send), StoreError> {
-        let state = State::load(&*store, tenure.shard).await?;
+        let mut state = State::load(&*store, tenure.shard).await?;
+        if let Some(head) = audit::open(&*store, tenure.shard, &seals).await? {
+            state.audit.0.insert(head.record.key(), head);
+        }
         let seen = Arc::new(RwLock::new(state.share()));
         let (changes, queue) = mpsc::channel(QUEUE_MAX_CHANGES);
         let (revise, revision) = watch::channel(0);
@@ -205,7 +246,7 @@ impl Ledger {
                 revision,
                 epoch,
             },
-            writer.run(state, queue),
+            writer.run(state, seals, queue),
         ))
     }
 
@@ -269,11 +310,14 @@ struct Writer {
 }
 
 impl Writer {
-    async fn run(self, state: State, mut queue: mpsc::Receiver<Change>) {
+    async fn run(self, state: State, seals: Seals, mut queue: mpsc::Receiver<Change>) {
         let mut draft = Draft {
             state,
             undo: Vec::new(),
             touched: BTreeMap::new(),
+            appended: BTreeMap::new(),
+            shard: self.tenure.shard,
+            seals,
         };
         let mut batch = Vec::new();
         loop {

@@ -10,12 +10,14 @@
 //! node/      joining and sessions; the gRPC endpoint
 //! watch      observes machines and leases;  reconcile  brings clusters back to their specs;  sweep  finds orphans;
 //!            forget  drops what is old
+//! audit      who asked for what: a chain of MACs a shard, written with what it records
 //! ledger     the one place that writes the store;  record, state  what it holds;  live  what it does not
 //! tenure     the shard that an engine writes
 //! ```
 
 pub mod api;
 mod ask;
+mod audit;
 pub mod authority;
 mod carry;
 pub mod config;

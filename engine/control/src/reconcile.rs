@@ -9,6 +9,8 @@ use isobar_engine_model::plan::Plan;
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_planner::{Wish, outline};
 
+use crate::api::AuditWho;
+use crate::ask::apply::Wanted;
 use crate::config::Bounds;
 use crate::engine::Engine;
 use crate::ledger::LedgerError;
@@ -95,12 +97,14 @@ impl Engine {
         self.live.drift_is(cluster, drift);
         let kept = self.keep(&plan).await;
         let healing = Some(paused(record.healing, now, &self.config.bounds));
-        let key = plan.id.to_string();
+        let wanted = Wanted {
+            who: AuditWho::Reconciler,
+            idempotency_key: plan.id.to_string(),
+            why: Some("reconcile".into()),
+            healing,
+        };
         let accepted = match kept {
-            Ok(()) => self
-                .accept(plan.id, key, Some("reconcile".into()), healing)
-                .await
-                .map(|_| ()),
+            Ok(()) => self.accept(plan.id, wanted).await.map(|_| ()),
             Err(error) => Err(error),
         };
         if let Err(error) = accepted {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use isobar_engine_model::id::{ClusterName, ShardId};
 use isobar_engine_store::{Store, StoreError, Table};
 
+use crate::audit::AuditHead;
 use crate::record::{
     AttemptRecord, ClusterRecord, CredentialRecord, EventRecord, MachineRecord, OperationRecord, OrphanRecord,
     PlanRecord, Record, ReplicaRecord, StepRecord,
@@ -83,6 +84,8 @@ pub(crate) struct State {
     pub(crate) credentials: Rows<CredentialRecord>,
     pub(crate) orphans: Rows<OrphanRecord>,
     pub(crate) events: Rows<EventRecord>,
+    /// Where the audit log ends; its entries stay in the store.
+    pub(crate) audit: Rows<AuditHead>,
 }
 
 /// Where a state keeps the records of one kind.
@@ -113,7 +116,8 @@ kept!(
     AttemptRecord in attempts,
     CredentialRecord in credentials,
     OrphanRecord in orphans,
-    EventRecord in events
+    EventRecord in events,
+    AuditHead in audit
 );
 
 impl State {
@@ -154,6 +158,7 @@ impl State {
             credentials: Rows(self.credentials.0.clone()),
             orphans: Rows(self.orphans.0.clone()),
             events: Rows(self.events.0.clone()),
+            audit: Rows(self.audit.0.clone()),
         }
     }
 }

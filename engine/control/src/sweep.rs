@@ -15,6 +15,8 @@ use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_planner::sweep::{Orphan, sweep};
 use isobar_engine_provider::{OwnerTags, ProviderError, ResourceKind, ResourceState, ResourceStatus, Site, list_all};
 
+use crate::api::AuditWho;
+use crate::ask::apply::Wanted;
 use crate::config::Bounds;
 use crate::engine::{Engine, resolve};
 use crate::ledger::{Draft, LedgerError};
@@ -177,9 +179,13 @@ impl Engine {
         if concerned > allowed {
             return self.ask(cluster, &plan, &due, (concerned, allowed)).await;
         }
-        let accepted = self
-            .accept(plan.id.clone(), plan.id.to_string(), Some("sweep".into()), None)
-            .await;
+        let wanted = Wanted {
+            who: AuditWho::Sweeper,
+            idempotency_key: plan.id.to_string(),
+            why: Some("sweep".into()),
+            healing: None,
+        };
+        let accepted = self.accept(plan.id.clone(), wanted).await;
         if let Err(error) = accepted {
             tracing::warn!(%cluster, %error, "the plan of a sweep was not accepted");
         }

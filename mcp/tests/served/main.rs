@@ -127,6 +127,7 @@ async fn each_tool_says_what_it_takes_gives_and_changes() {
         explain: reads only true, may destroy false, idempotent true
         leaks: reads only true, may destroy false, idempotent true
         logs: reads only true, may destroy false, idempotent true
+        audit: reads only true, may destroy false, idempotent true
     "#]]
     .assert_eq(&lines);
     let unknown = running.call(LEGACY, "tools/list", json!({"cursor": "nowhere"})).await;

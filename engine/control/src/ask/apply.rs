@@ -8,7 +8,8 @@ use isobar_engine_model::operation::{Operation, OperationState};
 use isobar_engine_model::plan::{Action, Origin, Plan};
 use isobar_engine_model::quantity::{MicroUsdPerHour, Timestamp};
 
-use crate::api::{ApiError, ApplyRequest, ErrorCode, OperationView};
+use crate::api::{ApiError, ApplyRequest, AuditWhat, AuditWho, ErrorCode, OperationView};
+use crate::audit;
 use crate::engine::Engine;
 use crate::ledger::Draft;
 use crate::record::{
@@ -22,43 +23,45 @@ pub(crate) struct Accepted {
     pub(crate) again: bool,
 }
 
+/// Who wants a plan carried out, and how.
+pub(crate) struct Wanted {
+    pub(crate) who: AuditWho,
+    pub(crate) idempotency_key: String,
+    pub(crate) why: Option<String>,
+    pub(crate) healing: Option<Healing>,
+}
+
 /// How a plan is accepted.
 struct Acceptance {
     plan: PlanId,
     operation: OperationId,
-    idempotency_key: String,
-    why: Option<String>,
+    wanted: Wanted,
     now: Timestamp,
-    healing: Option<Healing>,
 }
 
 impl Engine {
     /// Accepts a plan and starts to carry it out. The same plan again answers with the same operation.
     pub async fn apply(self: &Arc<Self>, request: ApplyRequest) -> Result<OperationView, ApiError> {
-        let accepted = self
-            .accept(request.plan, request.idempotency_key, request.why, None)
-            .await?;
+        let wanted = Wanted {
+            who: AuditWho::Client,
+            idempotency_key: request.idempotency_key,
+            why: request.why,
+            healing: None,
+        };
+        let accepted = self.accept(request.plan, wanted).await?;
         self.view(&accepted.operation)
     }
 
     /// Accepts a plan in a task of the engine's own: a caller that goes away changes nothing.
-    pub(crate) async fn accept(
-        self: &Arc<Self>,
-        plan: PlanId,
-        idempotency_key: String,
-        why: Option<String>,
-        healing: Option<Healing>,
-    ) -> Result<Accepted, ApiError> {
+    pub(crate) async fn accept(self: &Arc<Self>, plan: PlanId, wanted: Wanted) -> Result<Accepted, ApiError> {
         let mut random = [0; 8];
         self.entropy.fill(&mut random);
         let operation = OperationId::new(format!("op-{}", hex::encode(random)));
         let acceptance = Acceptance {
             plan,
             operation,
-            idempotency_key,
-            why,
+            wanted,
             now: self.clock.now(),
-            healing,
         };
         let engine = self.clone();
         let accepting = self.tasks.spawn(async move {
@@ -101,7 +104,7 @@ fn accept(draft: &mut Draft, acceptance: &Acceptance) -> Result<Accepted, ApiErr
         let cluster = next_cluster(draft, &plan, acceptance);
         draft.put(cluster);
     }
-    for machine in wanted(&plan, acceptance.now) {
+    for machine in bought(&plan, acceptance.now) {
         draft.put(MachineRecord {
             cluster: plan.body.cluster.clone(),
             machine,
@@ -115,11 +118,14 @@ fn accept(draft: &mut Draft, acceptance: &Acceptance) -> Result<Accepted, ApiErr
         state: OperationState::Running,
         steps: Vec::new(),
     };
-    draft.put(OperationRecord {
+    let wanted = &acceptance.wanted;
+    let record = OperationRecord {
         operation,
-        idempotency_key: acceptance.idempotency_key.clone(),
-        why: acceptance.why.clone(),
-    });
+        idempotency_key: wanted.idempotency_key.clone(),
+        why: wanted.why.clone(),
+    };
+    audit::note(draft, &record, acceptance.now, wanted.who.clone(), AuditWhat::Accepted);
+    draft.put(record);
     Ok(Accepted {
         operation: acceptance.operation.clone(),
         again: false,
@@ -134,7 +140,7 @@ fn accepted_before(draft: &Draft, acceptance: &Acceptance) -> Result<Option<Oper
     }
     match operations
         .all()
-        .find(|record| record.idempotency_key == acceptance.idempotency_key)
+        .find(|record| record.idempotency_key == acceptance.wanted.idempotency_key)
     {
         Some(record) => Err(ApiError::new(
             ErrorCode::InvalidArgument,
@@ -247,7 +253,7 @@ fn next_cluster(draft: &Draft, plan: &Plan, acceptance: &Acceptance) -> ClusterR
         cluster.spec.clone_from(&body.spec);
     }
     cluster.running = Some(acceptance.operation.clone());
-    match (body.origin, acceptance.healing) {
+    match (body.origin, acceptance.wanted.healing) {
         (Origin::Asked, _) => {
             cluster.held = false;
             cluster.ceiling = body.cost.ceiling;
@@ -280,7 +286,7 @@ fn ordinal(id: &str) -> u32 {
 }
 
 /// The machines that a plan buys, before anything is sent.
-fn wanted(plan: &Plan, since: Timestamp) -> Vec<Machine> {
+fn bought(plan: &Plan, since: Timestamp) -> Vec<Machine> {
     let buys = plan.body.steps.iter().filter_map(|step| match &step.action {
         Action::BuyMachine { machine, pool, .. } => Some((machine, pool)),
         Action::ReleaseMachine { .. }

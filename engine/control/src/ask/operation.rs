@@ -9,7 +9,8 @@ use isobar_engine_model::plan::Plan;
 use isobar_engine_planner::title;
 use sha2::{Digest, Sha256};
 
-use crate::api::{ApiError, ErrorCode, OperationCancel, OperationGet, OperationView, WAIT_MAX_MS};
+use crate::api::{ApiError, AuditWhat, AuditWho, ErrorCode, OperationCancel, OperationGet, OperationView, WAIT_MAX_MS};
+use crate::audit;
 use crate::engine::Engine;
 use crate::record::{OperationRecord, StepEnd, StepRecord, step_prefix};
 
@@ -58,6 +59,7 @@ impl Engine {
                 if matches!(record.operation.state, OperationState::Running) {
                     let mut record = record.clone();
                     record.operation.state = OperationState::Cancelling { since };
+                    audit::note(draft, &record, since, AuditWho::Client, AuditWhat::CancelAsked);
                     draft.put(record);
                 }
                 Ok::<(), ApiError>(())

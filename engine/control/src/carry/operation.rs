@@ -7,9 +7,12 @@ use isobar_engine_model::id::{ClusterName, OperationId, StepId};
 use isobar_engine_model::observed::MachinePhase;
 use isobar_engine_model::operation::OperationState;
 use isobar_engine_model::plan::{Action, Origin, Plan, Step};
+use isobar_engine_model::quantity::Timestamp;
 use tokio::task::JoinSet;
 
 use super::{StepError, StepJob, buy, orphan, release, replica};
+use crate::api::AuditWho;
+use crate::audit;
 use crate::config::CrashPoint;
 use crate::engine::Engine;
 use crate::ledger::{Draft, LedgerError};
@@ -210,7 +213,7 @@ impl Run {
             let (id, cluster, end) = (self.id.clone(), self.plan.body.cluster.clone(), end.clone());
             let never_begun = never_begun.clone();
             let written = self.engine.ledger.write(move |draft| {
-                end_operation(draft, &id, end);
+                end_operation(draft, &id, end, at);
                 if !sweeps {
                     free_cluster(draft, cluster.as_str());
                 }
@@ -262,9 +265,12 @@ impl Run {
     }
 }
 
-fn end_operation(draft: &mut Draft, id: &OperationId, end: OperationState) {
+fn end_operation(draft: &mut Draft, id: &OperationId, end: OperationState, at: Timestamp) {
     if let Some(record) = draft.get::<OperationRecord>(id.as_str()) {
         let mut record = record.clone();
+        if let Some(what) = audit::ended(&end) {
+            audit::note(draft, &record, at, AuditWho::Engine, what);
+        }
         record.operation.state = end;
         draft.put(record);
     }

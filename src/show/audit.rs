@@ -1,0 +1,62 @@
+//! The audit log as a table, and what a check of it found.
+
+use isobar_engine_control::api::{AuditEntry, AuditVerdict, AuditWhat, AuditWho};
+use isobar_engine_model::quantity::Timestamp;
+
+use super::age;
+use super::table::{Cell, Table};
+use crate::output::DIM;
+
+/// Entries, as they come.
+pub(crate) fn entries(entries: &[AuditEntry], now: Timestamp) -> String {
+    if entries.is_empty() {
+        return "nothing was changed yet\n".to_owned();
+    }
+    let mut table = Table::new(["ENTRY", "AGE", "WHO", "WHAT", "CLUSTER", "PLAN", "OPERATION", "WHY"]);
+    for entry in entries {
+        table.row([
+            format!("{}/{}", entry.shard, entry.sequence).into(),
+            age(now, entry.at).into(),
+            who(&entry.who).into(),
+            what(&entry.what).into(),
+            entry.cluster.as_str().into(),
+            entry.plan.as_str().into(),
+            entry.operation.as_str().into(),
+            Cell::new(entry.why.as_deref().unwrap_or(""), DIM),
+        ]);
+    }
+    table.text()
+}
+
+/// What a check found.
+pub(crate) fn verdict(verdict: Option<&AuditVerdict>) -> String {
+    let Some(verdict) = verdict else {
+        return "the engine did not check the log\n".to_owned();
+    };
+    match &verdict.first_bad {
+        None => format!("intact: {} entries\n", verdict.checked),
+        Some(bad) => format!(
+            "tampered with: entry {}/{}: {}\n{} entries are good\n",
+            bad.shard, bad.sequence, bad.why, verdict.checked
+        ),
+    }
+}
+
+fn who(who: &AuditWho) -> &'static str {
+    match who {
+        AuditWho::Client => "client",
+        AuditWho::Reconciler => "reconciler",
+        AuditWho::Sweeper => "sweeper",
+        AuditWho::Engine => "engine",
+    }
+}
+
+fn what(what: &AuditWhat) -> String {
+    match what {
+        AuditWhat::Accepted => "accepted".to_owned(),
+        AuditWhat::CancelAsked => "cancel asked".to_owned(),
+        AuditWhat::Succeeded => "succeeded".to_owned(),
+        AuditWhat::Failed { reason } => format!("failed: {reason}"),
+        AuditWhat::Cancelled => "cancelled".to_owned(),
+    }
+}
