@@ -66,6 +66,12 @@ build_command() {
     cargo build --locked -p isobar
 }
 
+# With the whole workspace's features, like the tests: so nothing is built twice.
+build_simulator() {
+    step "building the simulator"
+    cargo build --locked --workspace --bin isobar-sim
+}
+
 # The agent is linked statically: it is the only program in the image.
 build_agent() {
     step "building the agent"

@@ -45,16 +45,25 @@ pub struct Capabilities {
 pub enum ResourceKind {
     /// A machine with what is deleted with it.
     Machine,
+    /// A disk: made with a machine and deleted with it, unless something went wrong.
+    Disk,
+    /// A network card, likewise.
+    Interface,
+    /// An address by which others reach a machine, likewise.
+    Address,
 }
 
 impl ResourceKind {
     /// Every kind, in the order in which a sweep lists them.
-    pub const ALL: [Self; 1] = [Self::Machine];
+    pub const ALL: [Self; 4] = [Self::Machine, Self::Disk, Self::Interface, Self::Address];
 
     /// Its name: `machine`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Machine => "machine",
+            Self::Disk => "disk",
+            Self::Interface => "interface",
+            Self::Address => "address",
         }
     }
 }

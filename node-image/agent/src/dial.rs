@@ -1,9 +1,11 @@
-//! The way home: gRPC over TLS to the engine, which must show a certificate of the cluster's CA and no other. Decides
-//! nothing: who joins, when, and how often is told by [`crate::node`].
+//! The way home: gRPC over TLS to the engine, which must show a certificate of the cluster's CA and no other; or, where
+//! nodes are simulated, whatever implements [`Dial`]. Decides nothing: who joins, when, and how often is told by
+//! [`crate::node`].
 
 use std::time::Duration;
 
-use isobar_node_image_protocol::channel::{GrpcChannel, STREAM_QUEUE_MAX_MESSAGES};
+use async_trait::async_trait;
+use isobar_node_image_protocol::channel::{Channel as MessageChannel, Closed, GrpcChannel, STREAM_QUEUE_MAX_MESSAGES};
 use isobar_node_image_protocol::names::{ENGINE_DNS_NAME, RESPONSIBLE};
 use isobar_node_image_protocol::v1::node_client::NodeClient;
 use isobar_node_image_protocol::v1::{EngineMessage, JoinReply, JoinRequest, NodeMessage};
@@ -14,6 +16,7 @@ use tonic::{Code, Status};
 
 use crate::credentials::{Certificate, NodeKey, certificate_pem};
 use crate::identity::{Home, is_host_and_port};
+use crate::session::EngineChannel;
 
 /// How long a connection may take to stand.
 pub const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -45,11 +48,56 @@ pub enum DialError {
     Unready(Status),
 }
 
+/// How a node reaches an engine, `host:port`. Nothing is retried in here.
+#[async_trait]
+pub trait Dial: Send + Sync {
+    /// Shows the token and asks for a certificate.
+    async fn join(&self, engine: &str, request: JoinRequest) -> Result<JoinReply, DialError>;
+
+    /// Opens a session as the certificate's owner, with `first` as its first message. It is open until the channel is
+    /// dropped.
+    async fn open_session(
+        &self,
+        engine: &str,
+        key: &NodeKey,
+        certificate: &Certificate,
+        first: NodeMessage,
+    ) -> Result<Box<EngineChannel>, DialError>;
+}
+
+#[async_trait]
+impl Dial for Home {
+    async fn join(&self, engine: &str, request: JoinRequest) -> Result<JoinReply, DialError> {
+        join(self, engine, request).await
+    }
+
+    async fn open_session(
+        &self,
+        engine: &str,
+        key: &NodeKey,
+        certificate: &Certificate,
+        first: NodeMessage,
+    ) -> Result<Box<EngineChannel>, DialError> {
+        Ok(Box::new(open_session((self, engine), key, certificate, first).await?))
+    }
+}
+
 /// A session's stream, kept open for as long as this lives.
 pub struct OpenSession {
     /// Messages out and in. The first one was sent already.
     pub channel: GrpcChannel<NodeMessage, EngineMessage>,
     _connection: NodeClient<Channel>,
+}
+
+#[async_trait]
+impl MessageChannel<NodeMessage, EngineMessage> for OpenSession {
+    async fn send(&mut self, message: NodeMessage) -> Result<(), Closed> {
+        self.channel.send(message).await
+    }
+
+    async fn recv(&mut self) -> Result<EngineMessage, Closed> {
+        self.channel.recv().await
+    }
 }
 
 /// Shows the token and asks for a certificate.

@@ -11,10 +11,12 @@ use isobar_node_image_agent::container::{ContainerRuntime, RuntimeConfig, helper
 use isobar_node_image_agent::heap;
 use isobar_node_image_agent::identity::{Home, Source};
 use isobar_node_image_agent::init::{self, modules, reap};
+use isobar_node_image_agent::metrics::machine_usage;
 use isobar_node_image_agent::network::Network;
 use isobar_node_image_agent::node::{Ended, Node};
 use isobar_node_image_agent::prepared::{Preparation, preparing};
 use isobar_node_image_agent::runtime::{Runtime, RuntimeError};
+use ring::rand::{SecureRandom, SystemRandom};
 
 /// Threads that run the agent. More would only cost memory: it waits most of the time.
 const WORKER_THREADS: usize = 2;
@@ -151,13 +153,23 @@ async fn live(
         tokio::spawn(prepare(config, load_modules, preparation));
     };
     Node {
+        dial: Arc::new(home.clone()),
         home,
         runtime: Arc::new(runtime),
         clock,
         on_joined: Box::new(prepare),
+        usage: machine_usage,
+        random: Box::new(random),
     }
     .live()
     .await
+}
+
+fn random() -> u32 {
+    let mut bytes = [0; 4];
+    // Without randomness nodes come back together, which the engine can bear.
+    let _ = SystemRandom::new().fill(&mut bytes);
+    u32::from_ne_bytes(bytes)
 }
 
 async fn prepare(config: RuntimeConfig, load_modules: impl FnOnce() + Send + 'static, preparation: Preparation) {

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isobar_node_image_protocol::v1::{Hello, JoinReply, JoinRequest, node_message};
-use ring::rand::{SecureRandom, SystemRandom};
-use tokio::sync::watch;
+use isobar_node_image_protocol::watch;
 use tokio::time::sleep;
 
 use crate::backoff::{Backoff, jittered};
 use crate::clock::Clock;
 use crate::credentials::{Certificate, KeyError, NodeKey};
-use crate::dial::{self, DialError};
+use crate::dial::{Dial, DialError};
 use crate::identity::Home;
 use crate::lease::{LeaseKeeper, Standing};
+use crate::metrics::MachineUsage;
 use crate::runtime::Runtime;
 use crate::session::{self, SessionEnd, SessionParts};
 use crate::supervisor::Supervisor;
@@ -61,12 +61,18 @@ pub enum Ended {
 pub struct Node {
     /// Where home is.
     pub home: Home,
+    /// How home is reached.
+    pub dial: Arc<dyn Dial>,
     /// Runs containers.
     pub runtime: Arc<dyn Runtime>,
     /// Time since boot.
     pub clock: Arc<dyn Clock>,
     /// Called once after the first join: what a machine need not do before.
     pub on_joined: Box<dyn FnOnce() + Send>,
+    /// What the machine uses now.
+    pub usage: fn() -> MachineUsage,
+    /// Spreads the pauses before new tries.
+    pub random: Box<dyn Fn() -> u32 + Send + Sync>,
 }
 
 impl Node {
@@ -79,6 +85,9 @@ impl Node {
         let life = Life {
             home: &self.home,
             way: Way::new(self.home.engines.clone()),
+            dial: &*self.dial,
+            usage: self.usage,
+            random: &*self.random,
             clock: self.clock.clone(),
             lease: &lease,
             supervisor: &supervisor,
@@ -99,6 +108,9 @@ impl Node {
 struct Life<'a> {
     home: &'a Home,
     way: Way,
+    dial: &'a dyn Dial,
+    usage: fn() -> MachineUsage,
+    random: &'a (dyn Fn() -> u32 + Send + Sync),
     clock: Arc<dyn Clock>,
     lease: &'a LeaseKeeper,
     supervisor: &'a Arc<Supervisor>,
@@ -149,7 +161,7 @@ impl Life<'_> {
             if Duration::from_millis(self.clock.boot_ms() - opened_ms) >= GOOD_SESSION {
                 backoff.reset();
             }
-            sleep(jittered(backoff.pause(), random())).await;
+            sleep(jittered(backoff.pause(), (self.random)())).await;
         }
     }
 
@@ -166,7 +178,8 @@ impl Life<'_> {
             joined_boot_ms,
         };
         let hello = session::message(node_message::Kind::Hello(hello));
-        let mut open = dial::open_session((self.home, &self.way.engine()), key, certificate, hello).await?;
+        let engine = self.way.engine();
+        let mut channel = self.dial.open_session(&engine, key, certificate, hello).await?;
         tracing::info!("in session with the engine");
         let parts = SessionParts {
             supervisor: self.supervisor,
@@ -174,8 +187,9 @@ impl Life<'_> {
             key,
             certificate,
             clock: self.clock.as_ref(),
+            usage: self.usage,
         };
-        Ok(session::run(&mut open.channel, parts).await)
+        Ok(session::run(&mut *channel, parts).await)
     }
 
     /// Turns to the engine that may help, after one did not.
@@ -199,7 +213,7 @@ impl Life<'_> {
                 agent_version: AGENT_VERSION.into(),
                 boot_ms: self.clock.boot_ms(),
             };
-            let error = match dial::join(self.home, &self.way.engine(), request).await {
+            let error = match self.dial.join(&self.way.engine(), request).await {
                 Ok(JoinReply {
                     certificate_der,
                     valid_ms,
@@ -221,14 +235,7 @@ impl Life<'_> {
                 }
                 DialError::Away(_) | DialError::Unready(_) | DialError::Elsewhere(_) => {}
             }
-            sleep(jittered(backoff.pause(), random())).await;
+            sleep(jittered(backoff.pause(), (self.random)())).await;
         }
     }
-}
-
-fn random() -> u32 {
-    let mut bytes = [0; 4];
-    // Without randomness nodes come back together, which the engine can bear.
-    let _ = SystemRandom::new().fill(&mut bytes);
-    u32::from_ne_bytes(bytes)
 }

@@ -9,14 +9,14 @@ use isobar_node_image_protocol::channel::Channel;
 use isobar_node_image_protocol::v1::{
     CertificateRequest, EngineMessage, NodeMessage, Renew, Status, engine_message, node_message,
 };
-use tokio::sync::watch;
+use isobar_node_image_protocol::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::clock::Clock;
 use crate::credentials::{Certificate, NodeKey};
 use crate::lease::LeaseKeeper;
 use crate::logs::LogStreams;
-use crate::metrics::machine_usage;
+use crate::metrics::MachineUsage;
 use crate::supervisor::Supervisor;
 
 #[cfg(test)]
@@ -52,6 +52,8 @@ pub struct SessionParts<'a> {
     pub certificate: &'a mut Certificate,
     /// What certificates' ends are told by.
     pub clock: &'a dyn Clock,
+    /// What the machine uses now.
+    pub usage: fn() -> MachineUsage,
 }
 
 /// Why a session ended.
@@ -177,7 +179,7 @@ impl Session<'_> {
     async fn report(&mut self) -> Result<(), SessionEnd> {
         self.status_at = Instant::now() + STATUS_EVERY;
         self.changes.mark_unchanged();
-        let usage = machine_usage();
+        let usage = (self.parts.usage)();
         let status = Status {
             desired_revision: self.parts.supervisor.revision(),
             replicas: self.parts.supervisor.statuses(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use isobar_node_image_protocol::v1::{Desired, Replica, ReplicaState, ReplicaStatus};
-use tokio::sync::watch;
+use isobar_node_image_protocol::watch;
 use tokio::task::JoinHandle;
 
 use crate::lease::Standing;
@@ -16,8 +16,7 @@ mod health;
 mod order;
 mod policy;
 mod replica;
-#[cfg(test)]
-pub(crate) mod simulated;
+pub mod simulated;
 #[cfg(test)]
 mod tests;
 

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use isobar_node_image_agent::clock::BootClock;
 use isobar_node_image_agent::dial::DialError;
 use isobar_node_image_agent::identity::Home;
+use isobar_node_image_agent::metrics::MachineUsage;
 use isobar_node_image_agent::node::{Ended, Node, REFUSED_JOINS_MAX};
 use isobar_node_image_agent::runtime::{ContainerSpec, Exit, OutputLine, PulledImage, Runtime, RuntimeError, Usage};
 use isobar_node_image_protocol::v1::{EngineMessage, PowerOff, engine_message, node_message};
@@ -59,10 +60,13 @@ fn live(home: Home) -> (JoinHandle<Ended>, Arc<AtomicBool>) {
     let joined = Arc::new(AtomicBool::new(false));
     let tell = joined.clone();
     let node = Node {
+        dial: Arc::new(home.clone()),
         home,
         runtime: Arc::new(NoContainers),
         clock: Arc::new(BootClock),
         on_joined: Box::new(move || tell.store(true, Ordering::SeqCst)),
+        usage: MachineUsage::default,
+        random: Box::new(|| 0),
     };
     (tokio::spawn(node.live()), joined)
 }

@@ -4,6 +4,7 @@
 pub mod channel;
 pub mod identity;
 pub mod names;
+pub mod watch;
 
 /// Messages and stubs generated from `proto/node.proto`.
 #[expect(

@@ -103,6 +103,11 @@ impl Provider for LocalProvider {
                 self.blocking(move |machines| machines.list(&site, &owner, page.as_ref()))
                     .await
             }
+            // A machine's folder holds its disk; its network card and ports are its process's.
+            ResourceKind::Disk | ResourceKind::Interface | ResourceKind::Address => Ok(Listing {
+                items: Vec::new(),
+                next: None,
+            }),
         }
     }
 

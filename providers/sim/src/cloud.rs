@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use isobar_engine_model::id::{ResourceHandle, Zone};
-use isobar_engine_model::quantity::Timestamp;
-use isobar_engine_provider::{Clock, Owner, OwnerTags, ResourceState, Result, Secret};
+use isobar_engine_model::quantity::{MicroUsdPerHour, Timestamp};
+use isobar_engine_provider::{Clock, CreateResource, Owner, OwnerTags, ResourceKind, ResourceState, Result, Secret};
 use tokio::sync::Notify;
 
 use crate::config::SimConfig;
@@ -29,6 +29,21 @@ pub struct SimMachine {
     pub state: ResourceState,
     /// What its node would read first.
     pub identity: Secret,
+    /// What it costs, with its parts, until it is gone.
+    pub price: MicroUsdPerHour,
+}
+
+/// A part of a machine as it truly is.
+#[derive(Debug, Clone)]
+pub struct SimPart {
+    /// What it is.
+    pub kind: ResourceKind,
+    /// In which region.
+    pub region: String,
+    /// What a provider that lags behind nothing would answer.
+    pub state: ResourceState,
+    /// Nothing uses it: it is billed by itself.
+    pub loose: bool,
 }
 
 impl SimMachine {
@@ -41,6 +56,8 @@ impl SimMachine {
 /// What became of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MachineChange {
+    /// It is there, and billed.
+    Made,
     /// It runs: its node may join.
     Running,
     /// It does not run any more.
@@ -105,6 +122,21 @@ impl SimCloud {
         self.now_in(|world, _| world.alive().filter(ours).filter_map(truth).collect())
     }
 
+    /// Every part of a machine of ours that is not gone, in handle order.
+    pub fn parts(&self) -> Vec<SimPart> {
+        self.now_in(|world, now| {
+            let parts = world.parts.alive().filter_map(|(handle, part)| {
+                Some(SimPart {
+                    kind: part.kind,
+                    region: part.maker.region.clone(),
+                    state: part.seen_at(handle, now)?,
+                    loose: part.loose.is_some(),
+                })
+            });
+            parts.collect()
+        })
+    }
+
     /// One machine, unless it is gone.
     pub fn machine(&self, handle: &ResourceHandle) -> Option<SimMachine> {
         self.now_in(|world, _| world.machines.get(handle).and_then(truth))
@@ -115,9 +147,14 @@ impl SimCloud {
         self.now_in(|world, now| world.stop(handle, "killed from outside", now))
     }
 
+    /// Its own node turns a machine off. Whether it ran.
+    pub fn power_off(&self, handle: &ResourceHandle) -> bool {
+        self.now_in(|world, now| world.stop(handle, "its node turned it off", now))
+    }
+
     /// Takes a machine away from outside, as someone at the cloud's own console would.
     pub fn remove(&self, handle: &ResourceHandle) {
-        self.now_in(|world, now| world.vanish(handle, now));
+        self.now_in(|world, now| world.vanish(handle, None, now));
     }
 
     /// Puts in a machine that carries no tags of ours.
@@ -128,6 +165,15 @@ impl SimCloud {
     /// Puts in a machine with these tags that no create asked for: what an engine that nobody remembers left behind.
     pub fn add_tagged(&self, region: &str, name: &str, tags: OwnerTags) -> Result<ResourceHandle> {
         self.now_in(|world, now| world.add_foreign(region, name, Some(tags), now))
+    }
+
+    /// Puts in a machine that another engine asked for: with tags, and not ours.
+    pub fn add_of_another(&self, request: CreateResource) -> Result<ResourceHandle> {
+        self.now_in(|world, now| {
+            world
+                .create(&Arc::new(request), None, now)
+                .map(|created| created.handle)
+        })
     }
 
     /// From now on, so many machines fit into a zone.
@@ -196,6 +242,7 @@ fn truth(machine: &Machine) -> Option<SimMachine> {
         zone: machine.zone().clone(),
         state: machine.seen_at(Timestamp(u64::MAX))?,
         identity: Secret(machine.identity().to_vec()),
+        price: machine.offering.price,
     })
 }
 

@@ -53,11 +53,16 @@ pub enum Fault {
     SlowDelete,
     /// A running machine that dies by itself.
     Death,
+    /// A create that ends half-way: some parts of a machine without the machine, or a machine without its disk, which
+    /// never runs.
+    PartialCreate,
+    /// A deletion that takes the machine and leaves one of its parts.
+    LeftBehind,
 }
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Refused,
         Self::LostRequest,
         Self::LostAnswer,
@@ -70,6 +75,8 @@ impl Fault {
         Self::StaleRead,
         Self::SlowDelete,
         Self::Death,
+        Self::PartialCreate,
+        Self::LeftBehind,
     ];
 }
 
@@ -100,6 +107,10 @@ pub struct FaultRates {
     pub slow_delete: Permille,
     /// Of machines that come to run.
     pub death: Permille,
+    /// Of creates.
+    pub partial_create: Permille,
+    /// Of deletes.
+    pub left_behind: Permille,
 }
 
 impl FaultRates {
@@ -118,6 +129,8 @@ impl FaultRates {
             stale_read: 0,
             slow_delete: 0,
             death: 0,
+            partial_create: 0,
+            left_behind: 0,
         }
     }
 
@@ -134,6 +147,16 @@ impl FaultRates {
             stale_read: 150,
             slow_delete: 100,
             ..Self::none()
+        }
+    }
+
+    /// The same, and what leaves parts of machines behind: whoever makes and deletes machines on such a day must sweep.
+    #[must_use]
+    pub const fn littering(self) -> Self {
+        Self {
+            partial_create: 40,
+            left_behind: 60,
+            ..self
         }
     }
 
@@ -162,9 +185,13 @@ impl FaultRates {
                 (Fault::LateRequest, self.late_request),
                 (Fault::NoCapacity, self.no_capacity),
                 (Fault::OverQuota, self.over_quota),
+                (Fault::PartialCreate, self.partial_create),
             ]),
             Operation::Get | Operation::List => rates.push((Fault::StaleRead, self.stale_read)),
-            Operation::Delete => rates.push((Fault::SlowDelete, self.slow_delete)),
+            Operation::Delete => rates.extend([
+                (Fault::SlowDelete, self.slow_delete),
+                (Fault::LeftBehind, self.left_behind),
+            ]),
         }
         rates
     }

@@ -108,7 +108,9 @@ impl SimProvider {
             | Fault::LateVisibility
             | Fault::StaleRead
             | Fault::SlowDelete
-            | Fault::Death => Ok(()),
+            | Fault::Death
+            | Fault::PartialCreate
+            | Fault::LeftBehind => Ok(()),
         }
     }
 
@@ -189,19 +191,12 @@ impl Provider for SimProvider {
 
     async fn get(&self, site: &Site, handle: &ResourceHandle) -> Result<ResourceState> {
         self.read(Operation::Get, |world, moment| {
-            let machine = world
-                .machines
-                .get(handle)
-                .filter(|machine| machine.region() == site.region);
-            machine
-                .and_then(|machine| machine.seen_at(moment))
-                .ok_or(ProviderError::NotFound)
+            world.seen(&site.region, handle, moment).ok_or(ProviderError::NotFound)
         })
         .await
     }
 
     async fn list(&self, site: &Site, kind: ResourceKind, owner: &Owner, page: Option<Page>) -> Result<Listing> {
-        let ResourceKind::Machine = kind;
         self.read(Operation::List, |world, moment| {
             world.region(&site.region)?;
             let after = match page {
@@ -209,12 +204,8 @@ impl Provider for SimProvider {
                 None => Bound::Unbounded,
             };
             let mut ours = world
-                .machines
-                .range((after, Bound::Unbounded))
-                .map(|(_, machine)| machine)
-                .filter(|machine| machine.region() == site.region)
-                .filter(|machine| machine.tags().is_some_and(|tags| tags.owner == *owner))
-                .filter_map(|machine| machine.seen_at(moment));
+                .all_seen(kind, &site.region, (after, moment))
+                .filter(|state| state.tags.as_ref().is_some_and(|tags| tags.owner == *owner));
             let items: Vec<_> = ours.by_ref().take(PAGE_MAX_ITEMS).collect();
             let last = items.last().map(|state| Page(state.handle.as_str().to_owned()));
             let next = last.filter(|_| ours.next().is_some());
@@ -226,10 +217,9 @@ impl Provider for SimProvider {
     async fn delete(&self, site: &Site, handle: &ResourceHandle, _token: &Token) -> Result<()> {
         let weather = self.travel(Operation::Delete).await;
         self.depart(&weather, true).await?;
-        let slow = weather.fault == Some(Fault::SlowDelete);
         let answer = self
             .cloud
-            .now_in(|world, now| world.delete(&site.region, handle, slow, now));
+            .now_in(|world, now| world.delete(&site.region, handle, weather.fault, now));
         self.come_back(&weather, true, answer).await
     }
 

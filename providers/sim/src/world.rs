@@ -9,12 +9,13 @@ use std::sync::Arc;
 use isobar_engine_model::catalog::Offering;
 use isobar_engine_model::id::{ResourceHandle, Zone};
 use isobar_engine_model::quantity::Timestamp;
-use isobar_engine_provider::{CreateResource, Created, OwnerTags, ProviderError, Result, Token};
+use isobar_engine_provider::{CreateResource, Created, OwnerTags, ProviderError, ResourceKind, Result, Token};
 
 use crate::cloud::{MachineChange, MachineEvent};
 use crate::config::{RegionConfig, SimConfig};
 use crate::fault::{Counters, Fault, Operation, happens};
 use crate::machine::{Machine, Origin, Phase, machine_of};
+use crate::part::{self, Maker, Parts};
 use crate::random::SplitMix64;
 use crate::schedule::Schedule;
 
@@ -25,8 +26,10 @@ enum Due {
     Boot(ResourceHandle),
     /// A machine dies.
     Die(ResourceHandle),
-    /// A machine that is being deleted is gone.
-    Vanish(ResourceHandle),
+    /// A machine that is being deleted is gone, but for this part of it.
+    Vanish(ResourceHandle, Option<ResourceKind>),
+    /// A part that is being deleted is gone.
+    VanishPart(ResourceHandle),
     /// A request whose caller gave up arrives.
     Arrive(Arc<CreateResource>),
 }
@@ -57,6 +60,7 @@ pub(crate) struct World {
     pub(crate) random: SplitMix64,
     pub(crate) counters: Counters,
     pub(crate) machines: BTreeMap<ResourceHandle, Machine>,
+    pub(crate) parts: Parts,
     pub(crate) log: Vec<MachineEvent>,
     scripted: BTreeMap<Operation, VecDeque<Fault>>,
     /// Handles of machines that are not gone.
@@ -78,6 +82,7 @@ impl World {
             config,
             counters: Counters::default(),
             machines: BTreeMap::new(),
+            parts: Parts::default(),
             log: Vec::new(),
             scripted: BTreeMap::new(),
             alive: BTreeSet::new(),
@@ -116,7 +121,8 @@ impl World {
                         self.counters.count(Fault::Death);
                     }
                 }
-                Due::Vanish(handle) => self.vanish(&handle, at),
+                Due::Vanish(handle, left) => self.vanish(&handle, left, at),
+                Due::VanishPart(handle) => self.parts.vanish(&handle, at),
                 Due::Arrive(request) => {
                     // Nobody waits for the answer.
                     let _unheard = self.create(&request, None, at);
@@ -182,7 +188,23 @@ impl World {
         }
         self.check_room(&region, &machine.zone, fault, now)?;
 
-        let handle = self.make(Origin::Request(Arc::clone(request)), offering, now);
+        let partial = (fault == Some(Fault::PartialCreate)).then(|| self.random.within((1, 2)));
+        if let Some(parts) = partial {
+            self.counters.count(Fault::PartialCreate);
+            let made = usize::try_from(parts).unwrap_or(part::KINDS.len());
+            let maker = maker_of(request);
+            self.parts.make(&maker, &part::KINDS[..made], now);
+            // One: the machine is there all the same, without address and disk.
+            if parts == 2 {
+                self.parts.loosen(&maker, now);
+                return Err(ProviderError::Unavailable {
+                    message: "it ended half-way".to_owned(),
+                });
+            }
+        } else {
+            self.parts.make(&maker_of(request), &part::KINDS, now);
+        }
+        let handle = self.make(Origin::Request(Arc::clone(request)), offering, (now, partial.is_none()));
         self.tokens.insert(
             token.clone(),
             TokenUse {
@@ -196,13 +218,33 @@ impl World {
     }
 
     /// Starts the deletion of a machine; one that is not visible cannot be deleted.
-    pub(crate) fn delete(&mut self, region: &str, handle: &ResourceHandle, slow: bool, now: Timestamp) -> Result<()> {
+    pub(crate) fn delete(
+        &mut self,
+        region: &str,
+        handle: &ResourceHandle,
+        fault: Option<Fault>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let slow = fault == Some(Fault::SlowDelete);
         let range = if slow {
             self.config.timing.slow_delete_ms
         } else {
             self.config.timing.delete_ms
         };
         let takes_ms = self.random.within(range);
+        let left = self.random.within((0, 2));
+        match self.parts.delete(region, handle, now) {
+            Some(true) => {
+                self.due.add(now.plus_ms(takes_ms), Due::VanishPart(handle.clone()));
+                return Ok(());
+            }
+            Some(false) => return Err(conflict("a machine uses it")),
+            None => {}
+        }
+        let left = usize::try_from(left)
+            .ok()
+            .and_then(|left| part::KINDS.get(left))
+            .filter(|_| fault == Some(Fault::LeftBehind));
         let machine = self
             .machines
             .get_mut(handle)
@@ -214,7 +256,11 @@ impl World {
                 if slow {
                     self.counters.count(Fault::SlowDelete);
                 }
-                self.due.add(now.plus_ms(takes_ms), Due::Vanish(handle.clone()));
+                if left.is_some() {
+                    self.counters.count(Fault::LeftBehind);
+                }
+                self.due
+                    .add(now.plus_ms(takes_ms), Due::Vanish(handle.clone(), left.copied()));
                 Ok(())
             }
             Phase::Deleting => Ok(()),
@@ -238,7 +284,7 @@ impl World {
             name: name.to_owned(),
             tags: tags.map(Box::new),
         };
-        Ok(self.make(origin, offering, now))
+        Ok(self.make(origin, offering, (now, true)))
     }
 
     /// Whether a machine was there to be stopped.
@@ -262,7 +308,7 @@ impl World {
     }
 
     /// The end of a machine: its name, its place and its share of the quota are free.
-    pub(crate) fn vanish(&mut self, handle: &ResourceHandle, at: Timestamp) {
+    pub(crate) fn vanish(&mut self, handle: &ResourceHandle, left: Option<ResourceKind>, at: Timestamp) {
         let Some(machine) = self
             .machines
             .get_mut(handle)
@@ -271,6 +317,9 @@ impl World {
             return;
         };
         machine.enter(at, Phase::Gone);
+        if let Origin::Request(request) = &machine.origin {
+            self.parts.vanish_with_machine(&maker_of(request), left, at);
+        }
         let name = (machine.region().to_owned(), machine.name().to_owned());
         let place = (machine.region().to_owned(), machine.zone().clone());
         self.names.remove(&name);
@@ -309,7 +358,7 @@ impl World {
     /// What all machines cost until `now`, in micro-dollars.
     pub(crate) fn bill_micro_usd(&self, now: Timestamp) -> i128 {
         let running: i128 = self.machines.values().map(|machine| machine.billed(now)).sum();
-        (self.billed_before + running) / 3_600_000
+        (self.billed_before + running + self.parts.billed(now)) / 3_600_000
     }
 
     pub(crate) fn region(&self, region: &str) -> Result<&RegionConfig> {
@@ -348,7 +397,7 @@ impl World {
         Ok(())
     }
 
-    fn make(&mut self, origin: Origin, offering: Offering, now: Timestamp) -> ResourceHandle {
+    fn make(&mut self, origin: Origin, offering: Offering, (now, whole): (Timestamp, bool)) -> ResourceHandle {
         self.last_serial += 1;
         let timing = self.config.timing;
         let mut machine = Machine::new(self.last_serial, origin, offering, now);
@@ -362,7 +411,9 @@ impl World {
             self.counters.count(Fault::LateVisibility);
         }
         let boots = now.plus_ms(self.random.within(timing.boot_ms));
-        self.due.add(boots, Due::Boot(handle.clone()));
+        if whole {
+            self.due.add(boots, Due::Boot(handle.clone()));
+        }
         let dies = boots.plus_ms(self.random.within(timing.death_ms));
         if happens(self.config.faults.death, &mut self.random) {
             self.due.add(dies, Due::Die(handle.clone()));
@@ -377,6 +428,7 @@ impl World {
         self.alive.insert(handle.clone());
         self.machines.insert(handle.clone(), machine);
         self.counters.machines_made += 1;
+        self.note(&handle, now, MachineChange::Made);
         handle
     }
 
@@ -398,6 +450,15 @@ impl World {
             handle: handle.clone(),
             change,
         });
+    }
+}
+
+/// Whose parts a request's are.
+fn maker_of(request: &CreateResource) -> Maker {
+    Maker {
+        region: request.site.region.clone(),
+        name: request.name.clone(),
+        tags: request.tags.clone(),
     }
 }
 

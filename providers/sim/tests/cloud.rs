@@ -15,7 +15,8 @@ use isobar_engine_provider::{
     ResourceStatus, Secret, Site, Token,
 };
 use isobar_providers_sim::{
-    Fault, FaultRates, MachineChange, MachineEvent, Operation, SIM_IMAGE, SimCloud, SimConfig, SimProvider, TokioClock,
+    Fault, FaultRates, MachineChange, MachineEvent, Operation, PART_PRICE_MICRO_USD_HOUR, SIM_IMAGE, SimCloud,
+    SimConfig, SimProvider, TokioClock,
 };
 
 struct World {
@@ -96,6 +97,8 @@ async fn a_machine_s_changes_are_told_in_order_with_its_identity_at_hand() {
     let mut events = world.cloud.events();
     let handle = world.make(1).await;
 
+    let made = events.next().await;
+    assert_eq!((&made.handle, made.change), (&handle, MachineChange::Made));
     let running = events.next().await;
     assert_eq!((&running.handle, running.change), (&handle, MachineChange::Running));
     assert_eq!(running.at, world.clock.now(), "told when it happens");
@@ -111,7 +114,7 @@ async fn a_machine_s_changes_are_told_in_order_with_its_identity_at_hand() {
     assert!(world.cloud.machines_of(&owner()).is_empty());
 
     let mut late = world.cloud.events();
-    assert_eq!(late.next().await, running, "a late watcher sees everything too");
+    assert_eq!(late.next().await, made, "a late watcher sees everything too");
 }
 
 #[tokio::test(start_paused = true)]
@@ -204,7 +207,7 @@ async fn a_late_request_arrives_after_its_caller_gave_up() {
     let lost = world.provider.create(&request("north", 1)).await;
     assert!(matches!(lost, Err(ProviderError::OutcomeUnknown { .. })), "{lost:?}");
     assert_eq!(world.cloud.machines().len(), 0, "not there when the caller gave up");
-    assert_eq!(world.cloud.events().next().await.change, MachineChange::Running);
+    assert_eq!(world.cloud.events().next().await.change, MachineChange::Made);
     assert_eq!(world.cloud.machines().len(), 1);
 }
 
@@ -308,7 +311,7 @@ async fn ten_thousand_machines_are_listed_in_pages_in_order() {
 
 /// One hostile afternoon: 300 machines asked for, one every 2 s, and half of them deleted, each call sent once.
 async fn hostile_run(seed: u64) -> (Vec<MachineEvent>, BTreeMap<Fault, u64>) {
-    let world = world(SimConfig::of_regions(seed, &["north"]).with_faults(FaultRates::hostile()));
+    let world = world(SimConfig::of_regions(seed, &["north"]).with_faults(FaultRates::hostile().littering()));
     for number in 0..300 {
         world.pass(2_000).await;
         let mut request = request("north", number);
@@ -341,4 +344,77 @@ async fn the_same_seed_gives_the_same_run_and_meets_every_fault() {
     for fault in Fault::ALL {
         assert!(first.1.contains_key(&fault), "{fault:?} never happened: {:?}", first.1);
     }
+}
+
+/// The parts of machines of ours, by kind, as a complete list of every kind shows them.
+async fn parts_listed(world: &World) -> Vec<ResourceKind> {
+    let mut kinds = Vec::new();
+    for kind in [ResourceKind::Disk, ResourceKind::Interface, ResourceKind::Address] {
+        let listing = world.provider.list(&site("north"), kind, &owner(), None).await.unwrap();
+        kinds.extend(listing.items.iter().map(|_| kind));
+    }
+    kinds
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_s_parts_carry_its_tags_and_go_with_it() {
+    let world = reliable();
+    let handle = world.make(1).await;
+    assert_eq!(parts_listed(&world).await.len(), 3);
+    assert!(world.cloud.parts().iter().all(|part| !part.loose));
+    let disk = world.cloud.parts()[1].state.handle.clone();
+    assert!(matches!(world.delete(&disk).await, Err(ProviderError::Conflict { .. })));
+    world.delete(&handle).await.unwrap();
+    world.pass(2_000).await;
+    assert_eq!(parts_listed(&world).await, []);
+    assert!(matches!(world.delete(&disk).await, Err(ProviderError::NotFound)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_deletion_leaves_behind_is_listed_billed_and_can_be_deleted() {
+    let world = reliable();
+    let handle = world.make(1).await;
+    world.cloud.fail_next(Operation::Delete, Fault::LeftBehind);
+    world.delete(&handle).await.unwrap();
+    world.pass(2_000).await;
+    let left = world.cloud.parts();
+    assert_eq!(left.len(), 1);
+    assert_eq!(parts_listed(&world).await, [left[0].kind]);
+    let before = world.cloud.bill_micro_usd();
+    world.pass(3_600_000).await;
+    let billed = world.cloud.bill_micro_usd() - before;
+    assert!((billed - i128::from(PART_PRICE_MICRO_USD_HOUR)).abs() <= 1, "{billed}");
+    world.delete(&left[0].state.handle).await.unwrap();
+    world.pass(2_000).await;
+    assert_eq!(parts_listed(&world).await, []);
+    assert_eq!(world.cloud.counters().of(Fault::LeftBehind), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_that_ends_half_way_leaves_parts_or_a_machine_that_never_runs() {
+    let (mut without_machine, mut without_disk) = (0, 0);
+    for seed in 0..20 {
+        let world = world(SimConfig::of_regions(seed, &["north", "south"]));
+        world.cloud.fail_next(Operation::Create, Fault::PartialCreate);
+        let made = world.provider.create(&request("north", 1)).await;
+        world.pass(600_000).await;
+        match made {
+            Ok(created) => {
+                let machine = world.cloud.machine(&created.handle).unwrap();
+                assert_eq!(machine.state.status, ResourceStatus::Pending);
+                assert!(world.cloud.parts().iter().all(|part| part.kind != ResourceKind::Disk));
+                without_disk += 1;
+            }
+            Err(ProviderError::Unavailable { .. }) => {
+                assert_eq!(world.cloud.machines().len(), 0);
+                assert!(world.cloud.parts().iter().all(|part| part.loose));
+                world.make(1).await;
+                assert_eq!(world.cloud.parts().len(), 3, "the second try takes them up");
+                assert!(world.cloud.parts().iter().all(|part| !part.loose));
+                without_machine += 1;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(without_machine > 0 && without_disk > 0);
 }

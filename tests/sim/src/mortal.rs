@@ -1,8 +1,6 @@
-//! Boundaries that die: from one call on, nothing that an engine asks of the world ever answers. To the world that is
-//! what `kill -9` looks like; the engine's leftover tasks hang for good.
+//! Boundaries that live as long as a [`Life`]: once it is over, nothing that an engine asks of the world ever answers.
+//! To the world that is what `kill -9` looks like; the engine's leftover tasks hang for good.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,81 +12,17 @@ use isobar_engine_provider::{
     Result, Site, Token,
 };
 use isobar_engine_store::{Member, Row, Shard, Store, StoreError, Table, Write};
-use tokio_util::sync::CancellationToken;
+use isobar_node_image_protocol::channel::{Channel, Closed};
+
+use crate::life::Crossing;
+pub use crate::life::Life;
 
 /// What a store answers.
 type Answer<T> = std::result::Result<T, StoreError>;
 
-/// One engine's life: counts its calls to the outside and ends at one of them.
-#[derive(Clone)]
-pub struct Life {
-    calls: Arc<AtomicU64>,
-    last: u64,
-    over: CancellationToken,
-}
-
-/// Where in a call a life ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Moment {
-    /// Nothing has happened.
-    Before,
-    /// It has happened, and nobody hears of it.
-    After,
-}
-
-impl Life {
-    /// Ends at half-call `last`: an even one before call `last / 2` happens, an odd one after.
-    pub fn until(last: u64) -> Self {
-        Self {
-            calls: Arc::default(),
-            last,
-            over: CancellationToken::new(),
-        }
-    }
-
-    /// Never ends by itself.
-    pub fn long() -> Self {
-        Self::until(u64::MAX)
-    }
-
-    /// Ends it now.
-    pub fn end(&self) {
-        self.over.cancel();
-    }
-
-    /// Returns when it has ended.
-    pub async fn ended(&self) {
-        self.over.cancelled().await;
-    }
-
-    /// Whether it has ended.
-    pub fn is_over(&self) -> bool {
-        self.over.is_cancelled()
-    }
-
-    /// Calls begun so far.
-    pub fn calls(&self) -> u64 {
-        self.calls.load(Ordering::SeqCst)
-    }
-
-    async fn live<T>(&self, call: impl Future<Output = T>) -> T {
-        let number = self.calls.fetch_add(1, Ordering::SeqCst);
-        self.pass(number, Moment::Before).await;
-        let answer = call.await;
-        self.pass(number, Moment::After).await;
-        answer
-    }
-
-    async fn pass(&self, call: u64, moment: Moment) {
-        let half = call.saturating_mul(2) + u64::from(moment == Moment::After);
-        if half >= self.last {
-            self.over.cancel();
-        }
-        if self.is_over() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
+/// Whether an engine that is fenced stops by itself. While it does not (its steps then wait for a commit that never
+/// comes without giving way, and its sessions go on renewing leases), it is ended as soon as the store refuses it.
+pub const FENCED_ENGINES_STOP: bool = true;
 
 /// Something that answers only while a life lasts.
 pub struct Mortal<T> {
@@ -109,51 +43,64 @@ impl<T: Store> Store for Mortal<T> {
     }
 
     async fn is_recovering(&self) -> Answer<bool> {
-        self.life.live(self.inner.is_recovering()).await
+        self.life.live(Crossing::TakeOver, self.inner.is_recovering()).await
     }
 
     async fn end_recovery(&self) -> Answer<()> {
-        self.life.live(self.inner.end_recovery()).await
+        self.life.live(Crossing::TakeOver, self.inner.end_recovery()).await
     }
 
     async fn commit(&self, shard: ShardId, epoch: Epoch, batch: &[Write]) -> Answer<()> {
-        self.life.live(self.inner.commit(shard, epoch, batch)).await
+        let committing = async {
+            let done = self.inner.commit(shard, epoch, batch).await;
+            if !FENCED_ENGINES_STOP && matches!(done, Err(StoreError::Fenced { .. })) {
+                self.life.end();
+            }
+            done
+        };
+        self.life.live(Crossing::Commit, committing).await
     }
 
     async fn scan(&self, shard: Option<ShardId>, table: Table, after: Option<&str>, limit: u32) -> Answer<Vec<Row>> {
-        self.life.live(self.inner.scan(shard, table, after, limit)).await
+        self.life
+            .live(Crossing::Scan, self.inner.scan(shard, table, after, limit))
+            .await
     }
 
     async fn get(&self, table: Table, key: &str) -> Answer<Option<Row>> {
-        self.life.live(self.inner.get(table, key)).await
+        self.life.live(Crossing::ReadBack, self.inner.get(table, key)).await
     }
 
     async fn beat(&self, member: &Member, lease: Duration) -> Answer<()> {
-        self.life.live(self.inner.beat(member, lease)).await
+        self.life.live(Crossing::TakeOver, self.inner.beat(member, lease)).await
     }
 
     async fn leave(&self, member: &MemberId) -> Answer<()> {
-        self.life.live(self.inner.leave(member)).await
+        self.life.live(Crossing::TakeOver, self.inner.leave(member)).await
     }
 
     async fn members(&self) -> Answer<Vec<Member>> {
-        self.life.live(self.inner.members()).await
+        self.life.live(Crossing::TakeOver, self.inner.members()).await
     }
 
     async fn shards(&self) -> Answer<Vec<Shard>> {
-        self.life.live(self.inner.shards()).await
+        self.life.live(Crossing::TakeOver, self.inner.shards()).await
     }
 
     async fn claim(&self, shard: ShardId, member: &MemberId) -> Answer<Option<Epoch>> {
-        self.life.live(self.inner.claim(shard, member)).await
+        self.life
+            .live(Crossing::TakeOver, self.inner.claim(shard, member))
+            .await
     }
 
     async fn release(&self, shard: ShardId, epoch: Epoch) -> Answer<()> {
-        self.life.live(self.inner.release(shard, epoch)).await
+        self.life
+            .live(Crossing::TakeOver, self.inner.release(shard, epoch))
+            .await
     }
 
     async fn once(&self, key: &str, value: &str) -> Answer<String> {
-        self.life.live(self.inner.once(key, value)).await
+        self.life.live(Crossing::TakeOver, self.inner.once(key, value)).await
     }
 }
 
@@ -168,23 +115,27 @@ impl<T: Provider> Provider for Mortal<T> {
     }
 
     async fn catalog(&self, site: &Site) -> Result<SiteCatalog> {
-        self.life.live(self.inner.catalog(site)).await
+        self.life.live(Crossing::Catalog, self.inner.catalog(site)).await
     }
 
     async fn create(&self, request: &CreateResource) -> Result<Created> {
-        self.life.live(self.inner.create(request)).await
+        self.life.live(Crossing::Create, self.inner.create(request)).await
     }
 
     async fn get(&self, site: &Site, handle: &ResourceHandle) -> Result<ResourceState> {
-        self.life.live(self.inner.get(site, handle)).await
+        self.life.live(Crossing::Get, self.inner.get(site, handle)).await
     }
 
     async fn list(&self, site: &Site, kind: ResourceKind, owner: &Owner, page: Option<Page>) -> Result<Listing> {
-        self.life.live(self.inner.list(site, kind, owner, page)).await
+        self.life
+            .live(Crossing::List, self.inner.list(site, kind, owner, page))
+            .await
     }
 
     async fn delete(&self, site: &Site, handle: &ResourceHandle, token: &Token) -> Result<()> {
-        self.life.live(self.inner.delete(site, handle, token)).await
+        self.life
+            .live(Crossing::Delete, self.inner.delete(site, handle, token))
+            .await
     }
 
     fn console(&self) -> Option<&dyn Console> {
@@ -199,9 +150,48 @@ impl<T: Clock> Clock for Mortal<T> {
     }
 
     async fn sleep(&self, pause: Duration) {
-        self.inner.sleep(pause).await;
-        if self.life.is_over() {
-            std::future::pending::<()>().await;
+        self.life.live(Crossing::Sleep, self.inner.sleep(pause)).await;
+    }
+}
+
+/// A session's channel on the engine's side.
+pub struct MortalChannel<T, In> {
+    inner: T,
+    life: Life,
+    /// Received, and not yet handed over: whoever waited may have stopped waiting meanwhile.
+    held: Option<std::result::Result<In, Closed>>,
+}
+
+impl<T, In> MortalChannel<T, In> {
+    /// A channel that lives so long.
+    pub fn new(inner: T, life: Life) -> Self {
+        Self {
+            inner,
+            life,
+            held: None,
         }
+    }
+}
+
+#[async_trait]
+impl<T, Out, In> Channel<Out, In> for MortalChannel<T, In>
+where
+    T: Channel<Out, In>,
+    Out: Send + 'static,
+    In: Send + 'static,
+{
+    async fn send(&mut self, message: Out) -> std::result::Result<(), Closed> {
+        self.life.live(Crossing::Send, self.inner.send(message)).await
+    }
+
+    async fn recv(&mut self) -> std::result::Result<In, Closed> {
+        let (inner, held) = (&mut self.inner, &mut self.held);
+        let receiving = async {
+            if held.is_none() {
+                *held = Some(inner.recv().await);
+            }
+        };
+        self.life.live(Crossing::Receive, receiving).await;
+        self.held.take().unwrap_or(Err(Closed))
     }
 }

@@ -1,7 +1,8 @@
-//! What outlives an engine: the cloud, the store, the nodes, and the means to start and kill engines in it.
+//! What outlives an engine: the cloud, the store, the network, the nodes, and the means to start engines in it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use isobar_engine_control::api::{
@@ -17,79 +18,172 @@ use isobar_engine_model::operation::OperationState;
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_model::spec::{Spec, text};
 use isobar_engine_provider::{Clock, Provider};
+use isobar_engine_store::StoreError;
 use isobar_engine_store::memory::MemoryStore;
+use isobar_node_image_protocol::watch;
 use isobar_providers_sim::{SeededEntropy, SimCloud, SimConfig, SimProvider, TokioClock};
-use tokio::sync::watch;
 
-use crate::mortal::{Life, Mortal};
-use crate::nodes::{self, Deeds, Pace};
+use crate::faulty::{Faulty, StoreFaults, StoreRates};
+use crate::life::Life;
+use crate::mortal::Mortal;
+use crate::mutation::{FlawedProvider, FlawedStore, Mutation};
+use crate::net::{Cut, Net, NetRates};
+use crate::nodes::{self, Living, NodeRates, Pace, Population};
+use crate::watched::Watched;
+use crate::witness::Witness;
 
 /// The engine's key in every simulation.
 const KEY: [u8; 32] = [7; 32];
+/// The id of the store in every simulation.
+pub const STORE: &str = "sim-store";
 /// Virtual time within which every wish must have come true.
-const PATIENCE: Duration = Duration::from_secs(30 * 60);
+pub const PATIENCE: Duration = Duration::from_secs(60 * 60);
+
+/// What a world is made of.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The cloud, and the seed of everything.
+    pub cloud: SimConfig,
+    /// The engine's bounds.
+    pub bounds: Bounds,
+    /// The network's faults.
+    pub net: NetRates,
+    /// When the network is cut.
+    pub cuts: Vec<Cut>,
+    /// The nodes' faults.
+    pub nodes: NodeRates,
+    /// The store's faults.
+    pub store: StoreRates,
+    /// A bug at a boundary.
+    pub mutation: Option<Mutation>,
+}
+
+impl Setup {
+    /// Nothing goes wrong but what the cloud does.
+    pub fn of(cloud: SimConfig) -> Self {
+        Self {
+            cloud,
+            bounds: Bounds::default(),
+            net: NetRates::default(),
+            cuts: Vec::new(),
+            nodes: NodeRates::default(),
+            store: StoreRates::default(),
+            mutation: None,
+        }
+    }
+}
 
 /// See the module.
 pub struct World {
     /// The cloud.
     pub cloud: SimCloud,
-    /// What the nodes did.
-    pub deeds: Arc<Mutex<Deeds>>,
+    /// Sees what truly happens.
+    pub witness: Witness,
     /// What the engine keeps.
     pub store: MemoryStore,
+    /// What goes wrong with the store.
+    pub store_faults: StoreFaults,
+    /// Between engine and nodes.
+    pub net: Net,
     clock: TokioClock,
     seed: u64,
-    engines: u64,
+    engines: AtomicU64,
     authority: String,
     living: watch::Sender<Option<(Arc<Engine>, Life)>>,
     bounds: Bounds,
+    mutation: Option<Mutation>,
 }
 
 impl World {
-    /// An empty world of regions `north` and `south`. Needs a paused tokio runtime.
+    /// An empty world of regions `north` and `south` in which nothing goes wrong. Needs a paused tokio runtime.
     pub fn new(seed: u64) -> Self {
         Self::with(SimConfig::of_regions(seed, &["north", "south"]), Bounds::default())
     }
 
     /// An empty world with this cloud.
-    pub fn with(config: SimConfig, bounds: Bounds) -> Self {
+    pub fn with(cloud: SimConfig, bounds: Bounds) -> Self {
+        Self::open(Setup {
+            bounds,
+            ..Setup::of(cloud)
+        })
+    }
+
+    /// An empty world.
+    pub fn open(setup: Setup) -> Self {
         let clock = TokioClock::new();
-        let seed = config.seed;
-        let cloud = SimCloud::new(config, Arc::new(clock.clone()));
+        let seed = setup.cloud.seed;
+        let cloud = SimCloud::new(setup.cloud, Arc::new(clock.clone()));
         let store_clock = clock.clone();
-        let authority = Authority::generate("sim", Timestamp(1_800_000_000_000)).expect("an authority");
         let living = watch::Sender::new(None);
-        let deeds = Arc::new(Mutex::new(Deeds::default()));
-        tokio::spawn(nodes::populate(
-            cloud.clone(),
-            living.subscribe(),
-            deeds.clone(),
-            Pace::default(),
-        ));
+        let witness = Witness::new(STORE);
+        let net = Net::new(seed, setup.net, setup.cuts);
+        tokio::spawn(nodes::populate(Population {
+            cloud: cloud.clone(),
+            living: living.subscribe(),
+            net: net.clone(),
+            witness: witness.clone(),
+            pace: Pace::default(),
+            rates: NodeRates {
+                flaw: setup.mutation.and_then(Mutation::flaw),
+                ..setup.nodes
+            },
+            seed,
+        }));
         Self {
             cloud,
-            deeds,
-            store: MemoryStore::new("sim-store", Arc::new(move || store_clock.now())),
+            witness,
+            store: MemoryStore::new(STORE, Arc::new(move || store_clock.now())),
+            store_faults: StoreFaults::new(seed, setup.store),
+            net,
             clock,
             seed,
-            engines: 0,
-            authority: authority.seal(&KEY, &SeededEntropy::new(seed)),
+            engines: AtomicU64::new(0),
+            authority: sealed_authority(),
             living,
-            bounds,
+            bounds: setup.bounds,
+            mutation: setup.mutation,
         }
     }
 
+    /// The engine that nodes and users reach now.
+    pub fn living(&self) -> Living {
+        self.living.subscribe()
+    }
+
+    /// How many engines were started.
+    pub fn engines(&self) -> u64 {
+        self.engines.load(Ordering::SeqCst)
+    }
+
     /// Starts an engine that lives as long as `life`. None: it died while starting.
-    pub async fn start(&mut self, life: Life) -> Option<Arc<Engine>> {
-        self.engines += 1;
-        let entropy = Arc::new(SeededEntropy::new(self.seed ^ (self.engines << 32)));
+    ///
+    /// # Panics
+    ///
+    /// If the store does not answer.
+    pub async fn start(&self, life: Life) -> Option<Arc<Engine>> {
+        self.try_start(life)
+            .await
+            .map(|engine| engine.expect("the store answers"))
+    }
+
+    /// Starts an engine that lives as long as `life`. None: it stopped while starting.
+    pub async fn try_start(&self, life: Life) -> Option<Result<Arc<Engine>, StoreError>> {
+        let number = self.engines.fetch_add(1, Ordering::SeqCst) + 1;
+        let who = format!("engine {number}");
+        self.witness.note(&who, format_args!("starts"));
+        let entropy = Arc::new(SeededEntropy::new(self.seed ^ (number << 32)));
         let clock = Arc::new(Mortal {
             inner: self.clock.clone(),
             life: life.clone(),
         });
         let id = ProviderId::new("sim").expect("a name");
-        let sim = Mortal {
+        let sim = Watched {
             inner: SimProvider::new(id, self.cloud.clone()),
+            engine: number,
+            witness: self.witness.clone(),
+        };
+        let sim = Mortal {
+            inner: FlawedProvider::new(sim, self.mutation, self.cloud.clone()),
             life: life.clone(),
         };
         let sim: Arc<dyn Provider> = Arc::new(sim);
@@ -101,8 +195,17 @@ impl World {
             bounds: self.bounds,
             at_crash_point: None,
         };
-        let store = Arc::new(Mortal {
+        let store = Watched {
             inner: self.store.clone(),
+            engine: number,
+            witness: self.witness.clone(),
+        };
+        let store = Faulty {
+            inner: FlawedStore::new(store, self.mutation),
+            faults: self.store_faults.clone(),
+        };
+        let store = Arc::new(Mortal {
+            inner: store,
             life: life.clone(),
         });
         let starting = async {
@@ -117,17 +220,27 @@ impl World {
         };
         let engine = tokio::select! {
             biased;
-            () = life.ended() => return None,
-            engine = starting => engine.expect("the store answers"),
+            () = life.stopped() => return None,
+            engine = starting => engine,
         };
-        self.living.send_replace(Some((engine.clone(), life)));
-        Some(engine)
+        match engine {
+            Ok(engine) => {
+                self.living.send_replace(Some((engine.clone(), life)));
+                Some(Ok(engine))
+            }
+            Err(error) => {
+                self.witness.note(&who, format_args!("cannot start: {error}"));
+                life.end();
+                Some(Err(error))
+            }
+        }
     }
 
     /// Plans and applies; gives the operation.
     pub async fn apply(&self, engine: &Arc<Engine>, intent: Intent) -> Result<OperationView, ApiError> {
         let answer = self.plan(engine, intent).await?;
         let plan = answer.plan.id;
+        self.witness.accepts(&plan);
         engine
             .apply(ApplyRequest {
                 idempotency_key: plan.to_string(),
@@ -171,29 +284,34 @@ impl World {
 
     /// Lists.
     pub async fn query(&self, engine: &Engine, cluster: &ClusterName, what: QueryWhat) -> QueryAnswer {
+        self.try_query(engine, cluster, what)
+            .await
+            .expect("the cluster is known")
+    }
+
+    /// Lists, where there may be no such cluster.
+    pub async fn try_query(
+        &self,
+        engine: &Engine,
+        cluster: &ClusterName,
+        what: QueryWhat,
+    ) -> Result<QueryAnswer, ApiError> {
         let request = QueryRequest {
             what,
             cluster: cluster.clone(),
             after: None,
             limit: Some(500),
         };
-        engine.query(request).await.expect("the cluster is known")
+        engine.query(request).await
     }
 
     /// Waits until a cluster is as its spec says.
     pub async fn converge(&self, engine: &Engine, cluster: &ClusterName) {
         let converging = async {
             loop {
-                let answer = self.query(engine, cluster, QueryWhat::Cluster).await;
-                let summary = answer.cluster.expect("asked for");
-                let settled = summary.condition == Condition::Converged;
-                if settled && summary.machines_ready == summary.machines && self.looked_twice().await {
-                    let again = self
-                        .query(engine, cluster, QueryWhat::Cluster)
-                        .await
-                        .cluster
-                        .expect("asked for");
-                    if again.condition == Condition::Converged && again.machines_ready == again.machines {
+                if self.is_converged(engine, cluster).await {
+                    tokio::time::sleep(Duration::from_millis(self.bounds.tick_ms * 2 + 100)).await;
+                    if self.is_converged(engine, cluster).await {
                         return;
                     }
                 }
@@ -205,13 +323,13 @@ impl World {
             .expect("every cluster converges");
     }
 
-    async fn looked_twice(&self) -> bool {
-        tokio::time::sleep(Duration::from_millis(self.bounds.tick_ms * 2 + 100)).await;
-        true
+    async fn is_converged(&self, engine: &Engine, cluster: &ClusterName) -> bool {
+        let answer = self.query(engine, cluster, QueryWhat::Cluster).await;
+        let summary = answer.cluster.expect("asked for");
+        summary.condition == Condition::Converged && summary.machines_ready == summary.machines
     }
 
-    /// Panics unless what the cloud has is what the journal and the machines' records say, each machine once, and no
-    /// machine was ever joined by two attempts.
+    /// Panics unless what the cloud has is what the journal and the machines' records say, each machine once.
     pub async fn check(&self, engine: &Engine, cluster: &ClusterName) {
         let machines = self
             .query(engine, cluster, QueryWhat::Machines)
@@ -243,16 +361,27 @@ impl World {
             .map(|attempt| (attempt.machine, attempt.handle.unwrap_or_default()))
             .collect();
         assert_eq!(journaled, kept, "the journal has what the engine knows");
-        let deeds = self.deeds.lock().expect("no panic with the lock");
-        for (machine, attempts) in &deeds.joined {
-            assert_eq!(attempts.len(), 1, "{machine} was joined by attempts {attempts:?}");
-        }
     }
 }
 
-/// The demo's cluster on the simulated provider.
+/// One authority for all worlds: making its key takes longer than many a run, and nothing depends on which it is.
+fn sealed_authority() -> String {
+    static SEALED: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    let make = || {
+        let authority = Authority::generate("sim", Timestamp(1_800_000_000_000)).expect("an authority");
+        authority.seal(&KEY, &SeededEntropy::new(0))
+    };
+    SEALED.get_or_init(make).clone()
+}
+
+/// The demo's cluster on the simulated provider, with a service that may run only once.
 pub fn shop() -> Spec {
-    let yaml = r#"
+    static SHOP: std::sync::OnceLock<Spec> = std::sync::OnceLock::new();
+    SHOP.get_or_init(|| text::read("shop.yaml", SHOP_YAML).expect("a good spec"))
+        .clone()
+}
+
+const SHOP_YAML: &str = r#"
 cluster: shop
 sites:
   north: { provider: sim, region: north }
@@ -267,11 +396,14 @@ workloads:
     resources: { cpu: 200m, memory: 64MiB }
     ports: { http: { container: 8080, publish: auto } }
     placement: { sites: [north], spread: [machine] }
+  ledger:
+    kind: { service: { replicas: 1 } }
+    singleton: true
+    image: registry:5000/shop/ledger:1
+    resources: { cpu: 100m, memory: 64MiB }
   migrate:
     kind: { job: { attempts: 2 } }
     image: registry:5000/shop/web:1
     command: [migrate]
     resources: { cpu: 100m, memory: 64MiB }
 "#;
-    text::read("shop.yaml", yaml).expect("a good spec")
-}

@@ -11,7 +11,7 @@ use isobar_tests_sim::world::shop;
 async fn deployed_after(wrong: &[Fault], adjust: impl FnOnce(&mut SimConfig)) {
     let mut config = SimConfig::of_regions(1, &["north", "south"]);
     adjust(&mut config);
-    let mut world = World::with(config, isobar_engine_control::Bounds::default());
+    let world = World::with(config, isobar_engine_control::Bounds::default());
     for fault in wrong {
         world.cloud.fail_next(Operation::Create, *fault);
     }
@@ -52,7 +52,7 @@ async fn a_list_that_fails_says_nothing_of_what_is_absent() {
     let mut config = SimConfig::of_regions(1, &["north", "south"]);
     // Every request is forgotten at once: only lists can tell what was made.
     config.token_validity_ms = 1;
-    let mut world = World::with(config, isobar_engine_control::Bounds::default());
+    let world = World::with(config, isobar_engine_control::Bounds::default());
     for _ in 0..3 {
         world.cloud.fail_next(Operation::Create, Fault::LostAnswer);
     }

@@ -88,7 +88,7 @@ async fn work(world: &World, engine: &Arc<Engine>) {
 /// One run with an engine that dies at half-call `last`, and a second one that goes on. Gives whether it died.
 async fn run(seed: u64, last: u64, faults: FaultRates) -> bool {
     let config = SimConfig::of_regions(seed, &["north", "south"]).with_faults(faults);
-    let mut world = World::with(config, Bounds::default());
+    let world = World::with(config, Bounds::default());
     let life = Life::until(last);
     let died = match world.start(life.clone()).await {
         None => true,
@@ -109,6 +109,7 @@ async fn run(seed: u64, last: u64, faults: FaultRates) -> bool {
         .map(|machine| machine.state.name.clone())
         .collect();
     assert!(left.is_empty(), "leaked: {left:?}");
+    assert_eq!(world.witness.violations(), [], "{}", world.witness.history());
     died
 }
 

@@ -29,7 +29,7 @@ fn move_web() -> Intent {
 #[tokio::test(start_paused = true)]
 #[expect(clippy::too_many_lines, reason = "one story, told in order")]
 async fn a_cluster_is_bought_runs_moves_heals_and_goes() {
-    let mut world = World::new(1);
+    let world = World::new(1);
     let engine = world.start(Life::long()).await.unwrap();
 
     let applied = world.apply(&engine, deploy()).await.unwrap();
@@ -54,12 +54,12 @@ async fn a_cluster_is_bought_runs_moves_heals_and_goes() {
         job.replica.phase
     );
 
-    world.deeds.lock().unwrap().fewest.clear();
+    world.witness.count_anew();
     let moved = world.apply(&engine, move_web()).await.unwrap();
     let end = world.wait(&engine, &moved.operation.id).await;
     assert!(matches!(end, OperationState::Succeeded { .. }), "{end:?}");
     assert!(
-        world.deeds.lock().unwrap().fewest["web"] >= 3,
+        world.witness.fewest("web").unwrap() >= 3,
         "never below what the spec allows"
     );
     world.converge(&engine, &shop_name()).await;

@@ -16,7 +16,7 @@ use isobar_tests_sim::world::shop;
 
 /// A cluster that is as its spec says.
 async fn converged() -> (World, Arc<Engine>) {
-    let mut world = World::new(1);
+    let world = World::new(1);
     let engine = world.start(Life::long()).await.expect("it lives long");
     let deploy = Intent::Deploy { spec: Box::new(shop()) };
     let applied = world.apply(&engine, deploy).await.expect("a good spec");
@@ -140,7 +140,7 @@ async fn a_request_that_arrives_after_it_was_given_up_is_found() {
     config.token_validity_ms = 1;
     config.visibility_delay_max_ms = 2_000;
     config.timing.late_by_ms = (120_000, 120_000);
-    let mut world = World::with(config, Bounds::default());
+    let world = World::with(config, Bounds::default());
     for _ in 0..3 {
         world.cloud.fail_next(Operation::Create, Fault::LateRequest);
     }

@@ -8,7 +8,7 @@ use isobar_node_image_protocol::v1::{
     self, Desired, EngineMessage, Lease, LogChunk, LogRequest, NodeMessage, PowerOff, Replica, ReplicaState, Status,
     engine_message, node_message,
 };
-use tokio::sync::watch;
+use isobar_node_image_protocol::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
@@ -16,6 +16,7 @@ use super::{STATUS_EVERY, SessionEnd, SessionParts, UNANSWERED_RENEWALS_MAX, run
 use crate::clock::{Clock, TokioClock};
 use crate::credentials::{Certificate, NodeKey};
 use crate::lease::{LeaseKeeper, RENEW_UNLEASED_EVERY, Standing};
+use crate::metrics::MachineUsage;
 use crate::supervisor::Supervisor;
 use crate::supervisor::simulated::SimulatedRuntime;
 
@@ -51,6 +52,7 @@ impl Engine {
                 key: &key,
                 certificate: &mut certificate,
                 clock: &*clock,
+                usage: MachineUsage::default,
             };
             let end = run(&mut node, parts).await;
             *kept.lock().unwrap() = certificate;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use isobar_node_image_protocol::v1::{ReplicaState, ReplicaStatus};
-use tokio::sync::watch;
+use isobar_node_image_protocol::watch;
 
 use crate::runtime::Usage;
 

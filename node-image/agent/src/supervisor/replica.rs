@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isobar_node_image_protocol::v1::{ReplicaState, ReplicaStatus};
-use tokio::sync::watch;
+use isobar_node_image_protocol::watch;
 use tokio::time::{Instant, interval, sleep, timeout};
 
 use super::board::Board;

@@ -1,4 +1,5 @@
-//! A runtime for tests that starts nothing: what happens to each container is scripted, what was asked is kept.
+//! A runtime that starts nothing: what happens to each container is scripted, what was asked is kept. For the agent's own
+//! tests and for simulated nodes; no real node has one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
@@ -6,14 +7,14 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::watch;
+use isobar_node_image_protocol::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::runtime::{ContainerSpec, Exit, OutputLine, PulledImage, Runtime, RuntimeError, Usage};
 
 /// What one start of a container leads to.
 #[derive(Debug, Clone)]
-pub(crate) enum Run {
+pub enum Run {
     /// It ends by itself after so long.
     Ends(Duration, Exit),
     /// It runs until it is told to end, which takes so long.
@@ -26,7 +27,7 @@ pub(crate) enum Run {
 
 /// Runs what it is told.
 #[derive(Default)]
-pub(crate) struct SimulatedRuntime {
+pub struct SimulatedRuntime {
     state: Mutex<State>,
 }
 
@@ -48,25 +49,28 @@ struct Container {
 }
 
 impl SimulatedRuntime {
-    pub(crate) fn fail_pull(&self, error: RuntimeError) {
+    /// The next pull fails so.
+    pub fn fail_pull(&self, error: RuntimeError) {
         self.lock().pulls.push_back(error);
     }
 
     /// What the next starts of a container lead to; after them it serves for good.
-    pub(crate) fn script(&self, id: &str, runs: impl IntoIterator<Item = Run>) {
+    pub fn script(&self, id: &str, runs: impl IntoIterator<Item = Run>) {
         self.lock().runs.entry(id.into()).or_default().extend(runs);
     }
 
     /// Exit codes of the next commands; after them 0.
-    pub(crate) fn script_execs(&self, codes: impl IntoIterator<Item = i32>) {
+    pub fn script_execs(&self, codes: impl IntoIterator<Item = i32>) {
         self.lock().execs.extend(codes);
     }
 
-    pub(crate) fn stick_removals(&self, times: u32) {
+    /// So many removals fail before one does not.
+    pub fn stick_removals(&self, times: u32) {
         self.lock().stuck_removals = times;
     }
 
-    pub(crate) fn write_lines(&self, id: &str, texts: impl IntoIterator<Item = String>) {
+    /// A container writes these lines.
+    pub fn write_lines(&self, id: &str, texts: impl IntoIterator<Item = String>) {
         let lines = texts.into_iter().map(|text| OutputLine {
             time_ms: 0,
             stderr: false,
@@ -76,7 +80,7 @@ impl SimulatedRuntime {
     }
 
     /// What was asked since the last call, each with the ms since the first.
-    pub(crate) fn asked(&self) -> Vec<String> {
+    pub fn asked(&self) -> Vec<String> {
         self.lock()
             .asked
             .drain(..)
@@ -84,7 +88,8 @@ impl SimulatedRuntime {
             .collect()
     }
 
-    pub(crate) fn running(&self) -> Vec<String> {
+    /// What runs now, in id order.
+    pub fn running(&self) -> Vec<String> {
         let state = self.lock();
         let running = state
             .containers
@@ -100,7 +105,7 @@ impl SimulatedRuntime {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
+        self.state.lock().expect("nothing panics with the lock")
     }
 
     fn end_after(&self, id: &str, after: Duration, exit: Exit) {
@@ -200,13 +205,13 @@ impl Runtime for SimulatedRuntime {
     async fn output(&self, id: &str, from: Option<u64>, max: u32) -> Result<(Vec<OutputLine>, u64), RuntimeError> {
         let state = self.lock();
         let lines = state.lines.get(id).ok_or(RuntimeError::NotFound)?;
-        let max = usize::try_from(max).unwrap();
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
         let first = match from {
-            Some(from) => usize::try_from(from).unwrap().min(lines.len()),
+            Some(from) => usize::try_from(from).unwrap_or(usize::MAX).min(lines.len()),
             None => lines.len().saturating_sub(max),
         };
         let part: Vec<_> = lines[first..].iter().take(max).cloned().collect();
-        let next = u64::try_from(first + part.len()).unwrap();
+        let next = first.saturating_add(part.len()).try_into().unwrap_or(u64::MAX);
         Ok((part, next))
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use expect_test::{Expect, expect};
 use isobar_node_image_protocol::v1::{Desired, ExecProbe, HealthCheck, Replica, ReplicaState, Restart, health_check};
-use tokio::sync::watch;
+use isobar_node_image_protocol::watch;
 use tokio::time::{Instant, sleep};
 
 use super::Supervisor;

@@ -40,7 +40,14 @@ async fn a_rough_cloud_conforms_behind_the_decorators() {
         );
         met.extend(bed.cloud.counters().faults.into_keys());
     }
-    let off = [Fault::Unauthorized, Fault::NoCapacity, Fault::OverQuota, Fault::Death];
+    let off = [
+        Fault::Unauthorized,
+        Fault::NoCapacity,
+        Fault::OverQuota,
+        Fault::Death,
+        Fault::PartialCreate,
+        Fault::LeftBehind,
+    ];
     let wanted: BTreeSet<_> = Fault::ALL.into_iter().filter(|fault| !off.contains(fault)).collect();
     assert_eq!(met, wanted, "every kind that a rough cloud draws happened in 20 seeds");
 }

@@ -1,7 +1,7 @@
 //! The whole engine on a cloud that takes no time: what buying a machine costs us in deciding, journaling, sealing,
 //! joining (key, request, certificate) and bookkeeping. The real clock, SQLite with every commit synced to the disk.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -15,10 +15,12 @@ use isobar_engine_model::spec::{Spec, text};
 use isobar_engine_provider::decorate::{self, RateBounds};
 use isobar_engine_provider::{Clock, Entropy, Provider};
 use isobar_engine_store::sql::SqlStore;
+use isobar_node_image_protocol::watch;
 use isobar_providers_sim::{SeededEntropy, SimCloud, SimConfig, SimProvider, Timing, TokioClock};
 use isobar_tests_sim::mortal::Life;
-use isobar_tests_sim::nodes::{self, Deeds, Pace};
-use tokio::sync::watch;
+use isobar_tests_sim::net::{Net, NetRates};
+use isobar_tests_sim::nodes::{self, NodeRates, Pace, Population};
+use isobar_tests_sim::witness::Witness;
 
 /// Steps under way at a time: ours by default, and given to the peer.
 pub(super) const STEPS_AT_A_TIME: usize = 256;
@@ -77,17 +79,21 @@ async fn round(machines: u32) -> anyhow::Result<Times> {
     let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
     let cloud = SimCloud::new(cloud(), clock.clone());
     let living = watch::Sender::new(None);
-    let deeds = Arc::new(Mutex::new(Deeds::default()));
-    let population = tokio::spawn(nodes::populate(
-        cloud.clone(),
-        living.subscribe(),
-        deeds.clone(),
-        Pace::instant(),
-    ));
+    // It sees no store: to it nobody's machines join.
+    let witness = Witness::new("none");
+    let population = tokio::spawn(nodes::populate(Population {
+        cloud: cloud.clone(),
+        living: living.subscribe(),
+        net: Net::new(SEED, NetRates::default(), Vec::new()),
+        witness: witness.clone(),
+        pace: Pace::instant(),
+        rates: NodeRates::default(),
+        seed: SEED,
+    }));
     let engine = start(store, &cloud, clock).await?;
     living.send_replace(Some((engine.clone(), Life::long())));
     let times = measure(&engine, machines).await?;
-    let joined = deeds.lock().expect("no node panics with the lock").joined.len();
+    let joined = witness.joined_machines().len();
     ensure!(
         joined == usize::try_from(machines)?,
         "{joined} of {machines} nodes joined"

@@ -1,0 +1,48 @@
+//! What readers see of a simulated cloud's world at a moment: machines and parts, hidden ones left out.
+//!
+//! Changes nothing. Called by the provider, under the cloud's lock.
+
+use std::ops::Bound;
+
+use isobar_engine_model::id::ResourceHandle;
+use isobar_engine_model::quantity::Timestamp;
+use isobar_engine_provider::{ResourceKind, ResourceState};
+
+use crate::world::World;
+
+impl World {
+    /// One resource of a region as it was seen at `moment`, if it was.
+    pub(crate) fn seen(&self, region: &str, handle: &ResourceHandle, moment: Timestamp) -> Option<ResourceState> {
+        match self.machines.get(handle) {
+            Some(machine) if machine.region() == region => machine.seen_at(moment),
+            Some(_) => None,
+            None => {
+                let part = self.parts.get(handle).filter(|part| part.maker.region == region)?;
+                part.seen_at(handle, moment)
+            }
+        }
+    }
+
+    /// The resources of one kind in a region, after a handle and as they were seen at a moment, in handle order.
+    pub(crate) fn all_seen<'a>(
+        &'a self,
+        kind: ResourceKind,
+        region: &'a str,
+        (after, moment): (Bound<ResourceHandle>, Timestamp),
+    ) -> Box<dyn Iterator<Item = ResourceState> + 'a> {
+        match kind {
+            ResourceKind::Machine => Box::new(
+                self.machines
+                    .range((after, Bound::Unbounded))
+                    .filter(move |(_, machine)| machine.region() == region)
+                    .filter_map(move |(_, machine)| machine.seen_at(moment)),
+            ),
+            ResourceKind::Disk | ResourceKind::Interface | ResourceKind::Address => Box::new(
+                self.parts
+                    .after(after)
+                    .filter(move |(_, part)| part.kind == kind && part.maker.region == region)
+                    .filter_map(move |(handle, part)| part.seen_at(handle, moment)),
+            ),
+        }
+    }
+}

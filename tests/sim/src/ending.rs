@@ -1,0 +1,225 @@
+//! The last checks of a run: nothing goes wrong any more, a bounded time passes, and then all must be well.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use isobar_engine_control::Engine;
+use isobar_engine_control::api::{ApplyRequest, Condition, Fate, LeaksRequest, QueryWhat};
+use isobar_engine_model::id::{MachineId, ResourceHandle};
+use isobar_engine_model::observed::{Machine, MachinePhase};
+use isobar_engine_model::quantity::MicroUsdPerHour;
+use isobar_providers_sim::{PART_PRICE_MICRO_USD_HOUR, SimMachine};
+use tokio::time::{Instant, sleep};
+
+use crate::invariant::Invariant;
+use crate::world::{STORE, World, shop};
+
+/// Within so long after the last fault all is well.
+pub const BOUND: Duration = Duration::from_secs(40 * 60);
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// The bill is compared over so long.
+const BILLED_FOR: Duration = Duration::from_secs(60);
+
+/// How the engine says that its cluster stands.
+enum Standing {
+    /// As its spec says; it is no more where no spec is left.
+    Met,
+    /// Not, and why not.
+    NotMet(String),
+}
+
+/// Waits until all is well, at most [`BOUND`], then checks that it is.
+pub async fn check(world: &World, engine: &Arc<Engine>, foreign: &[ResourceHandle]) {
+    let began = Instant::now();
+    let standing = loop {
+        let standing = look(world, engine).await;
+        let done = match &standing {
+            Standing::Met => true,
+            Standing::NotMet(_) => began.elapsed() > BOUND,
+        };
+        if done {
+            break standing;
+        }
+        sleep(LOOK_EVERY).await;
+    };
+    match standing {
+        Standing::Met => world.witness.note("end", format_args!("the spec is met")),
+        Standing::NotMet(why) => {
+            world.witness.violated(
+                Invariant::Met,
+                format!("{} s after the last fault: {why}", BOUND.as_secs()),
+            );
+        }
+    }
+    let left = loop {
+        let left = left_over(world, engine).await;
+        if left.is_empty() || began.elapsed() > BOUND {
+            break left;
+        }
+        allow_sweeps(world, engine).await;
+        sleep(LOOK_EVERY).await;
+    };
+    for what in left {
+        world.witness.violated(Invariant::NothingLeft, what);
+    }
+    billed(world, engine).await;
+    let there: Vec<ResourceHandle> = world
+        .cloud
+        .machines()
+        .into_iter()
+        .map(|machine| machine.handle)
+        .collect();
+    for handle in foreign.iter().filter(|handle| !there.contains(handle)) {
+        let what = format!("{handle} was not ours and is gone");
+        world.witness.violated(Invariant::Untouched, what);
+    }
+}
+
+/// Twice as it should be, some ticks apart: what is true for a moment does not count.
+async fn look(world: &World, engine: &Arc<Engine>) -> Standing {
+    for _ in 0..2 {
+        if let standing @ Standing::NotMet(_) = stands(world, engine).await {
+            return standing;
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    stands(world, engine).await
+}
+
+async fn stands(world: &World, engine: &Arc<Engine>) -> Standing {
+    let cluster = shop().cluster;
+    let Ok(answer) = world.try_query(engine, &cluster, QueryWhat::Cluster).await else {
+        // It never came to a cluster, or it is no more.
+        return Standing::Met;
+    };
+    let Some(summary) = answer.cluster else {
+        return Standing::NotMet("no summary".to_owned());
+    };
+    match summary.condition {
+        Condition::Converged if summary.machines_ready == summary.machines => {
+            match running(world, answer.spec.is_some()) {
+                None => Standing::Met,
+                Some(why) => Standing::NotMet(why),
+            }
+        }
+        Condition::Converged => Standing::NotMet(format!(
+            "{} of {} machines are ready",
+            summary.machines_ready, summary.machines
+        )),
+        Condition::Changing => Standing::NotMet(format!("{:?} still runs", summary.operation)),
+        Condition::Held => Standing::NotMet("it is held".to_owned()),
+        Condition::Degraded { drift, .. } => Standing::NotMet(drift.join("; ")),
+    }
+}
+
+/// What does not truly run of what the engine says is well.
+fn running(world: &World, has_spec: bool) -> Option<String> {
+    let wanted = if has_spec { 1 } else { 0 };
+    let ledgers = world
+        .witness
+        .running()
+        .iter()
+        .filter(|(_, id)| id.starts_with("ledger"))
+        .count();
+    (ledgers != wanted).then(|| format!("{ledgers} ledgers run, and {wanted} should"))
+}
+
+fn ours(world: &World) -> Vec<SimMachine> {
+    let is_ours = |machine: &SimMachine| machine.tags().is_some_and(|tags| tags.owner.store == STORE);
+    world.cloud.machines().into_iter().filter(is_ours).collect()
+}
+
+/// What is there and in no machine's record, and the other way round.
+async fn left_over(world: &World, engine: &Arc<Engine>) -> Vec<String> {
+    let machines = world.try_query(engine, &shop().cluster, QueryWhat::Machines).await;
+    let known: Vec<Machine> = machines.ok().and_then(|answer| answer.machines).unwrap_or_default();
+    let handle = |machine: &Machine| match &machine.phase {
+        MachinePhase::Booting { handle, .. } | MachinePhase::Ready { handle, .. } => Some(handle.clone()),
+        MachinePhase::Lost { handle, .. } | MachinePhase::Releasing { handle, .. } => handle.clone(),
+        MachinePhase::Wanted { .. } | MachinePhase::Creating { .. } | MachinePhase::Gone { .. } => None,
+    };
+    let known: BTreeMap<ResourceHandle, MachineId> = known
+        .iter()
+        .filter_map(|machine| Some((handle(machine)?, machine.id.clone())))
+        .collect();
+    let living = ours(world);
+    let unknown = living
+        .iter()
+        .filter(|machine| !known.contains_key(&machine.handle))
+        .map(|machine| format!("{} lives, and no machine is it", machine.handle));
+    let dead = known
+        .iter()
+        .filter(|(handle, _)| living.iter().all(|living| living.handle != **handle))
+        .map(|(handle, machine)| format!("{machine} is {handle}, which does not live"));
+    let parts = world.cloud.parts().into_iter();
+    let loose = parts
+        .filter(|part| part.loose)
+        .map(|part| format!("{} belongs to no machine", part.state.handle));
+    unknown.chain(dead).chain(loose).collect()
+}
+
+/// Somebody accepts the plans of sweeps that ask.
+async fn allow_sweeps(world: &World, engine: &Arc<Engine>) {
+    let request = LeaksRequest {
+        cluster: shop().cluster,
+        after: None,
+        limit: None,
+    };
+    let Ok(answer) = engine.leaks(request).await else {
+        return;
+    };
+    let asking = answer.leaks.into_iter().find_map(|leak| match leak.fate {
+        Fate::Asking { plan } => Some(plan),
+        Fate::Quarantined { .. } | Fate::Deleting { .. } | Fate::Gone { .. } => None,
+    });
+    let Some(plan) = asking else { return };
+    world.witness.accepts(&plan);
+    let apply = ApplyRequest {
+        idempotency_key: plan.to_string(),
+        plan,
+        why: None,
+    };
+    if let Err(error) = engine.apply(apply).await {
+        world
+            .witness
+            .note("user", format_args!("the sweep is not accepted: {error}"));
+    }
+}
+
+/// What the cloud bills is what the engine says that its machines cost, and what others' machines do.
+async fn billed(world: &World, engine: &Arc<Engine>) {
+    let price = |machines: &[SimMachine]| -> MicroUsdPerHour { machines.iter().map(|machine| machine.price).sum() };
+    let answer = world.try_query(engine, &shop().cluster, QueryWhat::Cluster).await;
+    let said = answer
+        .ok()
+        .and_then(|answer| answer.cluster)
+        .map_or(MicroUsdPerHour(0), |summary| summary.cost);
+    let priced = price(&ours(world));
+    if said != priced {
+        let what = format!("our machines are billed {priced} an hour, and the journal's sum is {said}");
+        world.witness.violated(Invariant::Billed, what);
+    }
+    let (before, machines) = (world.cloud.bill_micro_usd(), world.cloud.machines());
+    sleep(BILLED_FOR).await;
+    let (after, still) = (world.cloud.bill_micro_usd(), world.cloud.machines());
+    let same = |machines: &[SimMachine]| -> Vec<ResourceHandle> { machines.iter().map(|m| m.handle.clone()).collect() };
+    if same(&machines) != same(&still) {
+        return;
+    }
+    let loose = world.cloud.parts().iter().filter(|part| part.loose).count();
+    let parts = i64::try_from(loose)
+        .unwrap_or(i64::MAX)
+        .saturating_mul(PART_PRICE_MICRO_USD_HOUR);
+    let an_hour = i128::from(price(&machines).0.saturating_add(parts));
+    let expected = an_hour * i128::from(BILLED_FOR.as_secs()) / 3600;
+    // Each of the two bills is rounded once.
+    if (after - before - expected).abs() > 1 {
+        let what = format!(
+            "the bill grew by {}, and not by {expected} micro-dollars",
+            after - before
+        );
+        world.witness.violated(Invariant::Billed, what);
+    }
+}
