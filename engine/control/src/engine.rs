@@ -209,7 +209,8 @@ impl Engine {
         commits.mark_unchanged();
         tokio::select! {
             biased;
-            _ = commits.changed() => {}
+            // Nobody commits any more: then only time passes.
+            Ok(()) = commits.changed() => {}
             () = self.clock.sleep(self.config.bounds.poll()) => {}
         }
     }

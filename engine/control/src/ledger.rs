@@ -8,7 +8,8 @@ use std::sync::{Arc, RwLock, RwLockReadGuard};
 
 use isobar_engine_model::id::{Epoch, ShardId};
 use isobar_engine_store::{Store, StoreError, Table, Write};
-use tokio::sync::{mpsc, oneshot, watch};
+use isobar_node_image_protocol::watch;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::AuditEntry;

@@ -7,7 +7,8 @@ use isobar_engine_model::id::{AttemptNo, ClusterName, MachineId, OperationId, Re
 use isobar_engine_model::observed::NodeReport;
 use isobar_engine_model::quantity::Timestamp;
 use isobar_node_image_protocol::v1::LogChunk;
-use tokio::sync::{mpsc, watch};
+use isobar_node_image_protocol::watch;
+use tokio::sync::mpsc;
 
 use crate::sweep::Swept;
 

@@ -24,6 +24,10 @@ type Answer<T> = std::result::Result<T, StoreError>;
 /// comes without giving way, and its sessions go on renewing leases), it is ended as soon as the store refuses it.
 pub const FENCED_ENGINES_STOP: bool = true;
 
+/// Whether an engine that was replaced notices though it has nothing to write. While it does not, it goes on renewing
+/// leases of nodes that its successor counts as silent; so nodes leave it when another starts.
+pub const REPLACED_ENGINES_NOTICE: bool = false;
+
 /// Something that answers only while a life lasts.
 pub struct Mortal<T> {
     /// What answers.

@@ -45,7 +45,6 @@ fn every_invariant_holds_on_fresh_seeds() {
 }
 
 #[test]
-#[ignore = "the engine waits on tokio's watch, which wakes in an order drawn at random"]
 fn one_seed_is_one_run_in_any_process() {
     for seed in [3, 4, 5, 6] {
         let replay = || {

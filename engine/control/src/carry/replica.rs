@@ -9,6 +9,7 @@ use isobar_engine_model::spec::WorkloadKind;
 
 use super::{StepError, StepJob};
 use crate::live::Command;
+use crate::node::message;
 use crate::record::{MachineRecord, ReplicaRecord, machine_key, replica_key};
 
 /// The only attempt at starting or stopping: the node does the rest.
@@ -180,6 +181,21 @@ pub(crate) async fn stop(job: &StepJob<'_>, replica: &ReplicaId, machine: &Machi
     Ok(())
 }
 
+/// Whether nothing that is fenced can run on a lost machine: it is gone, or its node's lease has run out on any clock.
+fn lease_is_over(job: &StepJob<'_>, machine: &MachineId) -> bool {
+    let engine = job.engine;
+    let is_gone = {
+        let state = engine.ledger.read();
+        let record = state.machines.get(&machine_key(job.cluster(), machine));
+        record.is_none_or(MachineRecord::is_gone)
+    };
+    // What an earlier engine heard is not known: its last word may have been just before this one started.
+    let heard = engine.live.last_heard(&(job.cluster().clone(), machine.clone()));
+    let last = heard.unwrap_or(engine.started).max(engine.started);
+    let bounds = &engine.config.bounds;
+    is_gone || engine.clock.now().since_ms(last) > bounds.lease_ms + bounds.lease_margin_ms
+}
+
 async fn stopped(job: &StepJob<'_>, replica: &ReplicaId, (machine, key): (&MachineId, &str)) -> Result<(), StepError> {
     let begun = job.engine.clock.now();
     loop {
@@ -192,7 +208,10 @@ async fn stopped(job: &StepJob<'_>, replica: &ReplicaId, (machine, key): (&Machi
             (state.replicas.get(key).cloned(), lost)
         };
         let Some(record) = record else { return Ok(()) };
-        if lost || matches!(record.replica.phase, ReplicaPhase::Stopped { .. }) {
+        let fenced = message::is_fenced(&record.template);
+        if matches!(record.replica.phase, ReplicaPhase::Stopped { .. })
+            || (lost && (!fenced || lease_is_over(job, machine)))
+        {
             return Ok(());
         }
         let bound_ms = job.engine.config.bounds.stop_max_ms + u64::from(record.template.stop_grace_seconds) * 1000;

@@ -32,7 +32,7 @@ pub(crate) fn desired_replica(record: &ReplicaRecord) -> v1::Replica {
 }
 
 /// Whether it must stop when its node cannot reach the engine: what may run at most once.
-fn is_fenced(template: &WorkloadSpec) -> bool {
+pub(crate) fn is_fenced(template: &WorkloadSpec) -> bool {
     template.singleton || matches!(template.kind, WorkloadKind::Job { .. })
 }
 

@@ -209,6 +209,10 @@ impl Session<'_> {
     }
 
     async fn renew(&mut self, renew: &v1::Renew) -> Result<(), SessionEnd> {
+        // An engine whose own lease has run out may have a successor, for whom this node must become silent.
+        if self.engine.may_act().is_err() {
+            return Err(SessionEnd::Stopping);
+        }
         self.engine.live.heard(&self.node, self.engine.clock.now());
         let bounds = &self.engine.config.bounds;
         let (valid_ms, abandon_after_ms) = (bounds.lease_ms, bounds.abandon_after_ms);

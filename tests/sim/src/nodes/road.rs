@@ -17,7 +17,7 @@ use tonic::Status;
 
 use super::Living;
 use crate::life::Life;
-use crate::mortal::{FENCED_ENGINES_STOP, MortalChannel};
+use crate::mortal::{MortalChannel, REPLACED_ENGINES_NOTICE};
 use crate::net::Net;
 use crate::witness::Witness;
 
@@ -92,7 +92,7 @@ impl Dial for Road {
             let is_other =
                 |now: &Option<(Arc<Engine>, Life)>| now.as_ref().is_none_or(|(now, _)| !Arc::ptr_eq(now, &mine));
             let replaced = async {
-                if FENCED_ENGINES_STOP || living.wait_for(is_other).await.is_err() {
+                if REPLACED_ENGINES_NOTICE || living.wait_for(is_other).await.is_err() {
                     pending::<()>().await;
                 }
             };

@@ -17,7 +17,7 @@ const LOSS_KNOWN_WITHIN: Duration = Duration::from_secs(300);
 
 /// Whether the engine waits for the end of a lease before it starts elsewhere what may run once. While it does not, a
 /// machine that it counts as lost for another reason than its node's silence can still run such a replica.
-const WAITS_FOR_LEASES: bool = false;
+const WAITS_FOR_LEASES: bool = true;
 
 impl State {
     pub(super) fn joined(&mut self, handle: &ResourceHandle, peer: &Peer) {
