@@ -271,7 +271,7 @@ async fn the_relay_outlives_the_engine_behind_it() {
 
     let first = Running::start_in(folder.clone()).await;
     assert_eq!(discover().await.is_error, Some(false));
-    assert_eq!(client.list_tools(None).await.unwrap().tools.len(), 9);
+    assert_eq!(client.list_tools(None).await.unwrap().tools.len(), 10);
     let unknown = client
         .call_tool(CallToolRequestParams::new("reboot"))
         .await
