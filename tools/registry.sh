@@ -94,5 +94,6 @@ case "${1:-}" in
     start) start ;;
     stop) stop ;;
     push) push ;;
-    *) die "which action? \`${1:-}\` is none" "start, stop or push" ;;
+    program) registry_program ;;
+    *) die "which action? \`${1:-}\` is none" "start, stop, push or program" ;;
 esac

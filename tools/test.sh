@@ -73,6 +73,8 @@ for stage in "$@"; do
 done
 
 need_packages build run demo test
+# Unpacked where it is not installed: the package would start a server of its own.
+PATH=$PATH:$(dirname "$(tools/registry.sh program)")
 for stage in "$@"; do
     step "$stage: $(about "$stage")"
     started=$SECONDS
