@@ -78,6 +78,14 @@ PATH=$PATH:$(dirname "$(tools/registry.sh program)")
 for stage in "$@"; do
     step "$stage: $(about "$stage")"
     started=$SECONDS
-    run_stage "$stage" || die "$stage failed" "run it alone: ./dev test $stage"
+    # Not beside `||`: there bash goes on after a command that fails.
+    set +e
+    (
+        set -e
+        run_stage "$stage"
+    )
+    status=$?
+    set -e
+    [ "$status" = 0 ] || die "$stage failed" "run it alone: ./dev test $stage"
     say "$stage passed in $((SECONDS - started)) s"
 done
