@@ -3,19 +3,20 @@
 //! One task owns the draft. Changes that wait while a commit is under way go into the next one together, so that
 //! thousands of machines share their commits. A caller that goes away loses its answer, never its change.
 
-use std::collections::BTreeMap;
+mod draft;
+
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 
-use isobar_engine_model::id::{Epoch, ShardId};
-use isobar_engine_store::{Store, StoreError, Table, Write};
+use isobar_engine_model::id::Epoch;
+use isobar_engine_store::{Store, StoreError, Write};
 use isobar_node_image_protocol::watch;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::AuditEntry;
-use crate::audit::{self, AuditHead, Seals};
+pub(crate) use self::draft::Draft;
+use crate::audit::{self, Seals};
 use crate::record::Record;
-use crate::state::{Held, Kept, State};
+use crate::state::State;
 use crate::tenure::Tenure;
 
 /// At most so many changes wait for the next commit; more wait for room.
@@ -47,175 +48,6 @@ pub(crate) struct Ledger {
 
 type Change = Box<dyn FnOnce(&mut Draft) -> Answer + Send>;
 type Answer = Box<dyn FnOnce(Result<(), LedgerError>) + Send>;
-
-/// The records as they will be if everything in the batch is committed.
-pub(crate) struct Draft {
-    state: State,
-    undo: Vec<Undo>,
-    touched: BTreeMap<(Table, String), Touched>,
-    /// Rows of the audit log by their number: written, and not kept in memory.
-    appended: BTreeMap<u64, String>,
-    shard: ShardId,
-    seals: Seals,
-}
-
-type Undo = Box<dyn FnOnce(&mut State) + Send>;
-
-struct Touched {
-    /// The row's revision before the batch; 0: it was not there.
-    before: u64,
-    /// JSON of the record in a state; absent: it is not there.
-    body: fn(&State, &str) -> Option<String>,
-    /// Gives the draft's record its new revision and shows it to readers.
-    publish: fn(&mut State, &mut State, &str, u64),
-}
-
-impl Draft {
-    /// One record as it is in the draft.
-    pub(crate) fn get<R: Record>(&self, key: &str) -> Option<&R>
-    where
-        State: Kept<R>,
-    {
-        Kept::<R>::rows(&self.state).get(key)
-    }
-
-    /// The whole draft, for reading.
-    pub(crate) fn state(&self) -> &State {
-        &self.state
-    }
-
-    /// Adds or replaces a record.
-    pub(crate) fn put<R: Record>(&mut self, record: R)
-    where
-        State: Kept<R>,
-    {
-        let key = record.key();
-        self.set(key, Some(record));
-    }
-
-    /// Removes a record if it is there.
-    pub(crate) fn remove<R: Record>(&mut self, key: &str)
-    where
-        State: Kept<R>,
-    {
-        self.set::<R>(key.to_owned(), None);
-    }
-
-    fn set<R: Record>(&mut self, key: String, record: Option<R>)
-    where
-        State: Kept<R>,
-    {
-        let rows = Kept::<R>::rows_mut(&mut self.state);
-        let revision = rows.0.get(&key).map_or(0, |held| held.revision);
-        let old = match record {
-            Some(record) => rows.0.insert(
-                key.clone(),
-                Held {
-                    revision,
-                    record: Arc::new(record),
-                },
-            ),
-            None => rows.0.remove(&key),
-        };
-        self.touched.entry((R::TABLE, key.clone())).or_insert(Touched {
-            before: revision,
-            body: |state, key| {
-                let record = Kept::<R>::rows(state).get(key)?;
-                Some(serde_json::to_string(record).expect("records have string keys"))
-            },
-            publish: |draft, seen, key, revision| {
-                let seen = Kept::<R>::rows_mut(seen);
-                match Kept::<R>::rows_mut(draft).0.get_mut(key) {
-                    Some(held) => {
-                        held.revision = revision;
-                        seen.0.insert(key.to_owned(), held.clone());
-                    }
-                    None => {
-                        seen.0.remove(key);
-                    }
-                }
-            },
-        });
-        self.undo.push(Box::new(move |state| {
-            let rows = Kept::<R>::rows_mut(state);
-            match old {
-                Some(held) => rows.0.insert(key, held),
-                None => rows.0.remove(&key),
-            };
-        }));
-    }
-
-    /// The shard, and the number of the audit log's next entry in it.
-    pub(crate) fn next_audit(&self) -> (ShardId, u64) {
-        (self.shard, self.last_audit() + 1)
-    }
-
-    /// Adds an entry, numbered by [`Self::next_audit`], to the audit log.
-    pub(crate) fn append(&mut self, entry: AuditEntry) {
-        let sequence = entry.sequence;
-        let (row, head) = self.seals.append(self.audit_head(), entry);
-        let body = serde_json::to_string(&row).expect("records have string keys");
-        self.appended.insert(sequence, body);
-        self.put(head);
-    }
-
-    fn audit_head(&self) -> Option<&AuditHead> {
-        self.get(&audit::head_key(self.shard))
-    }
-
-    fn last_audit(&self) -> u64 {
-        self.audit_head().map_or(0, |head| head.sequence)
-    }
-
-    fn roll_back(&mut self, to: usize) {
-        while self.undo.len() > to {
-            let undo = self.undo.pop().expect("longer than `to`");
-            undo(&mut self.state);
-        }
-        // What was added goes with the head that followed it.
-        let (_, next) = self.next_audit();
-        self.appended.split_off(&next);
-    }
-
-    fn writes(&self) -> Vec<Write> {
-        let mut writes = Vec::with_capacity(self.touched.len() + self.appended.len());
-        for ((table, key), touched) in &self.touched {
-            let (table, key, expect) = (*table, key.clone(), touched.before);
-            match ((touched.body)(&self.state, &key), expect) {
-                (Some(body), 0) => writes.push(Write::Insert { table, key, body }),
-                (Some(body), _) => writes.push(Write::Update {
-                    table,
-                    key,
-                    expect,
-                    body,
-                }),
-                (None, 0) => {}
-                (None, _) => writes.push(Write::Delete { table, key, expect }),
-            }
-        }
-        writes.extend(self.appended.iter().map(|(sequence, body)| Write::Insert {
-            table: Table::Audit,
-            key: audit::entry_key(self.shard, *sequence),
-            body: body.clone(),
-        }));
-        writes
-    }
-
-    /// Takes the committed revisions over and shows readers what changed.
-    fn publish(&mut self, seen: &RwLock<State>) {
-        self.undo.clear();
-        self.appended.clear();
-        let mut seen = seen.write().expect("no reader panics with the lock");
-        for ((_, key), touched) in std::mem::take(&mut self.touched) {
-            (touched.publish)(&mut self.state, &mut seen, &key, touched.before + 1);
-        }
-    }
-
-    fn discard(&mut self) {
-        self.roll_back(0);
-        self.touched.clear();
-    }
-}
 
 impl Ledger {
     /// Reads the shard of a tenure. The returned task writes until the ledger is dropped, stopped or fenced.
@@ -270,10 +102,10 @@ impl Ledger {
     {
         let (tell, told) = oneshot::channel();
         let job: Change = Box::new(move |draft| {
-            let undo_to = draft.undo.len();
+            let before = draft.mark();
             let result = change(draft);
             if result.is_err() {
-                draft.roll_back(undo_to);
+                draft.roll_back(before);
             }
             Box::new(move |committed| {
                 // The caller may have gone; its change stands.
@@ -312,14 +144,7 @@ struct Writer {
 
 impl Writer {
     async fn run(self, state: State, seals: Seals, mut queue: mpsc::Receiver<Change>) {
-        let mut draft = Draft {
-            state,
-            undo: Vec::new(),
-            touched: BTreeMap::new(),
-            appended: BTreeMap::new(),
-            shard: self.tenure.shard,
-            seals,
-        };
+        let mut draft = Draft::new(state, self.tenure.shard, seals);
         let mut batch = Vec::new();
         loop {
             let waiting = tokio::select! {
@@ -346,8 +171,7 @@ impl Writer {
     async fn commit(&self, draft: &mut Draft) -> Result<(), LedgerError> {
         let writes = draft.writes();
         if writes.is_empty() {
-            draft.undo.clear();
-            draft.touched.clear();
+            draft.forget();
             return Ok(());
         }
         match self.store.commit(self.tenure.shard, self.tenure.epoch, &writes).await {

@@ -3,24 +3,19 @@
 //! At most one attempt may ever join: the next one begins only when the provider has refused the last one or says that
 //! it is gone.
 
+mod intent;
+
 use isobar_engine_model::id::{AttemptNo, MachineId, PoolName, ResourceHandle};
 use isobar_engine_model::observed::{Bought, MachinePhase};
 use isobar_engine_model::plan::Candidate;
 use isobar_engine_model::quantity::Timestamp;
-use isobar_engine_model::spec::NODE_PORTS;
 use isobar_engine_provider::error::Next;
-use isobar_engine_provider::{
-    CreateResource, MachineRequest, Owner, OwnerTags, ProviderError, ResourceSpec, ResourceStatus, Secret, Token,
-};
-use isobar_node_image_protocol::identity::Identity;
-use sha2::{Digest, Sha256};
+use isobar_engine_provider::{ProviderError, ResourceStatus};
 
+use self::intent::intent;
 use super::{StepError, StepJob};
 use crate::config::CrashPoint;
-use crate::node::join::{SECRET_BYTES, make_token, token_hash};
-use crate::record::{
-    AttemptRecord, AttemptState, CredentialRecord, MachineRecord, attempt_key, machine_key, machine_prefix,
-};
+use crate::record::{AttemptRecord, AttemptState, MachineRecord, attempt_key, machine_key, machine_prefix};
 
 /// What to buy.
 pub(crate) struct Purchase<'a> {
@@ -183,83 +178,6 @@ fn refusals(attempts: &[AttemptRecord]) -> String {
     tried.join("; ")
 }
 
-/// The journal entry of an attempt with its frozen request, and what its node will identify itself with.
-fn intent(
-    job: &StepJob<'_>,
-    machine: &MachineId,
-    candidate: &Candidate,
-    (index, number): (usize, AttemptNo),
-) -> Result<(AttemptRecord, CredentialRecord), StepError> {
-    let engine = job.engine;
-    let key = attempt_key(job.cluster(), machine, number);
-    let mut secret = [0; SECRET_BYTES];
-    engine.entropy.fill(&mut secret);
-    let join_token = make_token(&key, &secret);
-    let site = engine
-        .site(&job.plan.body, &candidate.site)
-        .ok_or_else(|| StepError::Failed(format!("site {} is not in the spec", candidate.site)))?;
-    let derived = hex::encode(Sha256::digest(format!("{}/{}/{}", job.operation, job.step, number.0)));
-    let identity = Identity {
-        engines: engine.homes(),
-        ca_der_hex: hex::encode(engine.authority.certificate_der()),
-        token_hex: hex::encode(&join_token),
-        machine: machine.to_string(),
-        insecure_registries: engine.config.insecure_registries.clone(),
-    };
-    let request = CreateResource {
-        name: format!("isobar-{}-{machine}-{}", job.cluster(), &derived[..8]),
-        token: Token(derived[..32].to_owned()),
-        tags: OwnerTags {
-            owner: Owner {
-                store: engine.store_id.clone(),
-                cluster: job.cluster().clone(),
-            },
-            machine: machine.clone(),
-            operation: job.operation.clone(),
-            attempt: number,
-            epoch: engine.ledger.epoch(),
-        },
-        spec: ResourceSpec::Machine(MachineRequest {
-            zone: candidate.zone.clone(),
-            offering: candidate.offering.clone(),
-            image: candidate.image.clone(),
-            identity: Secret(serde_json::to_vec(&identity).expect("text fields")),
-            open_ports: NODE_PORTS,
-        }),
-        site,
-    };
-    let provider = engine
-        .provider(&request.site)
-        .map_err(|error| StepError::Failed(error.message))?;
-    let now = engine.clock.now();
-    let json = serde_json::to_vec(&request).expect("text keys");
-    let attempt = AttemptRecord {
-        cluster: job.cluster().clone(),
-        operation: job.operation.clone(),
-        step: job.step,
-        attempt: number,
-        machine: machine.clone(),
-        site: candidate.site.clone(),
-        candidate: index,
-        epoch: engine.ledger.epoch(),
-        token: request.token.clone(),
-        sealed_request: engine.vault.seal(&*engine.entropy, &key, &json),
-        request_hash: hex::encode(Sha256::digest(&json)),
-        intended: now,
-        expires: now.plus_ms(provider.capabilities().token_validity_ms),
-        state: AttemptState::Intended,
-    };
-    let credential = CredentialRecord {
-        cluster: job.cluster().clone(),
-        machine: machine.clone(),
-        attempt: number,
-        token_hash: token_hash(&join_token),
-        key_hash: None,
-        revoked: false,
-    };
-    Ok((attempt, credential))
-}
-
 /// Sends an attempt's request, the same however often, and commits what became of it.
 async fn send(job: &StepJob<'_>, attempt: &AttemptRecord, sent: Sent) -> Result<Sent, StepError> {
     job.says(attempt.attempt, format!("asking {} for the machine", attempt.site));
@@ -368,6 +286,7 @@ async fn joined(
 mod tests {
     use isobar_engine_model::id::{ClusterName, Epoch, OperationId, SiteName, StepId};
     use isobar_engine_model::quantity::Timestamp;
+    use isobar_engine_provider::Token;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use isobar_engine_model::id::{MachineId, ResourceHandle};
 use isobar_engine_model::observed::{MachinePhase, ReplicaPhase};
 use isobar_engine_provider::error::Next;
-use isobar_engine_provider::{Provider, ProviderError, ResourceKind, Site};
+use isobar_engine_provider::{Provider, ProviderError, ResourceKind, Site, list_all};
 
 use super::{StepError, StepJob};
 use crate::live::Command;
@@ -279,22 +279,11 @@ async fn listed(
     site: &Site,
 ) -> Result<Option<ResourceHandle>, ProviderError> {
     let owner = job.engine.owner(job.cluster());
-    let mut page = None;
-    loop {
-        let listing = provider.list(site, ResourceKind::Machine, &owner, page).await?;
-        let ours = listing.items.into_iter().find(|item| {
-            item.tags.as_ref().is_some_and(|tags| {
-                tags.machine == attempt.machine
-                    && tags.attempt == attempt.attempt
-                    && tags.operation == attempt.operation
-            })
-        });
-        if let Some(item) = ours {
-            return Ok(Some(item.handle));
-        }
-        match listing.next {
-            Some(next) => page = Some(next),
-            None => return Ok(None),
-        }
-    }
+    let items = list_all(provider, site, ResourceKind::Machine, &owner).await?;
+    let ours = items.into_iter().find(|item| {
+        item.tags.as_ref().is_some_and(|tags| {
+            tags.machine == attempt.machine && tags.attempt == attempt.attempt && tags.operation == attempt.operation
+        })
+    });
+    Ok(ours.map(|item| item.handle))
 }

@@ -1,0 +1,34 @@
+//! Whose a call is: what the fleet needs to know of one before it is answered.
+
+use super::{
+    ApplyRequest, ExplainRequest, LeaksRequest, LogsRequest, OperationCancel, OperationGet, PlanRequest, QueryRequest,
+};
+use crate::fleet::Subject;
+
+/// Whose a call is.
+pub trait Asked {
+    /// That of the cluster it names, itself or by a plan or an operation.
+    fn subject(&self) -> Subject<'_>;
+}
+
+macro_rules! asked {
+    ($($request:ty: |$asked:ident| $subject:expr;)*) => {$(
+        impl Asked for $request {
+            fn subject(&self) -> Subject<'_> {
+                let $asked = self;
+                $subject
+            }
+        }
+    )*};
+}
+
+asked! {
+    QueryRequest: |asked| Subject::Cluster(&asked.cluster);
+    PlanRequest: |asked| Subject::Cluster(asked.intent.cluster());
+    ApplyRequest: |asked| Subject::Plan(&asked.plan);
+    OperationGet: |asked| Subject::Operation(&asked.operation);
+    OperationCancel: |asked| Subject::Operation(&asked.operation);
+    ExplainRequest: |asked| Subject::Cluster(&asked.cluster);
+    LeaksRequest: |asked| Subject::Cluster(&asked.cluster);
+    LogsRequest: |asked| Subject::Cluster(&asked.cluster);
+}
