@@ -9,7 +9,7 @@ use isobar_engine_model::id::{
     AttemptNo, ClusterName, Epoch, Generation, MachineId, OperationId, PlanId, PoolName, ReplicaId, ResourceHandle,
     SiteName, StepId, WorkloadName,
 };
-use isobar_engine_model::observed::{Machine, Replica};
+use isobar_engine_model::observed::{Machine, MachinePhase, Replica};
 use isobar_engine_model::operation::Operation;
 use isobar_engine_model::plan::Plan;
 use isobar_engine_model::quantity::{MicroUsdPerHour, Timestamp};
@@ -338,9 +338,13 @@ impl Record for EventRecord {
 impl MachineRecord {
     /// Whether only its tombstone is left.
     pub(crate) fn is_gone(&self) -> bool {
-        matches!(
-            self.machine.phase,
-            isobar_engine_model::observed::MachinePhase::Gone { .. }
-        )
+        matches!(self.machine.phase, MachinePhase::Gone { .. })
+    }
+
+    /// Notes that it must be replaced.
+    pub(crate) fn lose(&mut self, since: Timestamp, reason: String) {
+        let handle = self.machine.handle().cloned();
+        self.machine.phase = MachinePhase::Lost { since, handle, reason };
+        self.machine.version.0 += 1;
     }
 }

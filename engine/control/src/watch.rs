@@ -58,15 +58,14 @@ impl Engine {
 
     /// Compares what is known of a cluster's machines with what their providers and nodes say.
     async fn observe(&self, cluster: &ClusterName) -> Result<(), LedgerError> {
-        let (machines, sites, busy) = {
+        let (machines, sites) = {
             let state = self.ledger.read();
             let record = state.clusters.get(cluster.as_str());
             let sites: Vec<Site> = record
                 .and_then(|record| record.spec.as_ref())
                 .map(|spec| spec.sites.iter().map(|(name, site)| resolve(name, site)).collect())
                 .unwrap_or_default();
-            let busy = record.is_some_and(|record| record.running.is_some());
-            (self.observed(&state, cluster).machines, sites, busy)
+            (self.observed(&state, cluster).machines, sites)
         };
         for site in &sites {
             let here: Vec<&Machine> = machines.iter().filter(|machine| is_in(machine, site)).collect();
@@ -83,7 +82,7 @@ impl Engine {
             }
         }
         for machine in &machines {
-            if let Some(reason) = self.silent(cluster, machine).or_else(|| abandoned(machine, busy)) {
+            if let Some(reason) = self.silent(cluster, machine) {
                 self.lost(cluster, machine, &reason).await?;
             }
         }
@@ -184,13 +183,7 @@ impl Engine {
                     return false;
                 }
                 let mut record = record.clone();
-                let handle = record.machine.handle().cloned();
-                record.machine.phase = MachinePhase::Lost {
-                    since,
-                    handle,
-                    reason: why,
-                };
-                record.machine.version.0 += 1;
+                record.lose(since, why);
                 draft.put(record);
                 true
             })
@@ -241,20 +234,4 @@ fn bury(draft: &mut crate::ledger::Draft, machines: &[String]) {
 
 fn is_in(machine: &Machine, site: &Site) -> bool {
     machine.bought.as_ref().is_some_and(|bought| bought.site == site.name)
-}
-
-/// Why a machine that is not ready counts as lost: nothing brings it up any more.
-fn abandoned(machine: &Machine, busy: bool) -> Option<String> {
-    match machine.phase {
-        MachinePhase::Wanted { .. } | MachinePhase::Creating { .. } | MachinePhase::Booting { .. } if !busy => {
-            Some("the operation that bought it has ended".into())
-        }
-        MachinePhase::Wanted { .. }
-        | MachinePhase::Creating { .. }
-        | MachinePhase::Booting { .. }
-        | MachinePhase::Ready { .. }
-        | MachinePhase::Lost { .. }
-        | MachinePhase::Releasing { .. }
-        | MachinePhase::Gone { .. } => None,
-    }
 }

@@ -1,25 +1,22 @@
 //! One operation from its acceptance, or from where the last engine left it, to its end.
 
+mod ending;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use isobar_engine_model::id::{ClusterName, OperationId, StepId};
+use isobar_engine_model::id::{OperationId, StepId};
 use isobar_engine_model::observed::MachinePhase;
 use isobar_engine_model::operation::OperationState;
 use isobar_engine_model::plan::{Action, Origin, Plan, Step};
-use isobar_engine_model::quantity::Timestamp;
 use tokio::task::JoinSet;
 
+use self::ending::Ending;
 use super::{StepError, StepJob, buy, orphan, release, replica};
-use crate::api::AuditWho;
-use crate::audit;
 use crate::config::CrashPoint;
 use crate::engine::Engine;
-use crate::ledger::{Draft, LedgerError};
-use crate::record::{
-    ClusterRecord, MachineRecord, OperationRecord, PlanRecord, Record, ReplicaRecord, StepEnd, StepRecord, machine_key,
-    prefix, step_prefix,
-};
+use crate::ledger::LedgerError;
+use crate::record::{OperationRecord, PlanRecord, StepEnd, StepRecord, machine_key, step_prefix};
 
 /// What of an operation's plan is done, under way, and failed.
 struct Run {
@@ -185,9 +182,43 @@ impl Run {
 
     /// Commits how the operation ended, and frees its cluster for the next.
     async fn conclude(&self) -> Result<(), LedgerError> {
+        let ending = Ending {
+            operation: self.id.clone(),
+            cluster: self.plan.body.cluster.clone(),
+            state: self.end(),
+            at: self.engine.clock.now(),
+            sweeps: self.plan.body.origin == Origin::Sweep,
+            destroys: self.plan.body.spec.is_none(),
+            never_begun: self.never_begun(),
+        };
+        let lost = loop {
+            let kept = ending.clone();
+            match self.engine.ledger.write(move |draft| kept.commit(draft)).await {
+                Err(LedgerError::Store(reason)) => {
+                    tracing::warn!(operation = %self.id, reason, "the end of an operation is not kept yet");
+                    self.engine.clock.sleep(self.engine.config.bounds.poll()).await;
+                }
+                other => break other?,
+            }
+        };
+        if !ending.sweeps && ending.succeeded() {
+            // What was still to do is done; the next look says what has changed since.
+            self.engine.live.drift_is(&ending.cluster, Vec::new());
+        }
+        self.engine.live.progressed();
+        for machine in lost {
+            let what = format!("lost: {}", ending::UNFINISHED);
+            self.engine.event(&ending.cluster, machine.as_str(), &what).await?;
+        }
+        let what = ending.words();
+        tracing::info!(operation = %self.id, what, "operation ended");
+        self.engine.event(&ending.cluster, self.id.as_str(), &what).await
+    }
+
+    fn end(&self) -> OperationState {
         let at = self.engine.clock.now();
         let complete = self.done.len() == self.plan.body.steps.len();
-        let end = match &self.failed {
+        match &self.failed {
             Some((step, reason)) => OperationState::Failed {
                 at,
                 reason: format!("step {step}: {reason}"),
@@ -198,49 +229,7 @@ impl Run {
             },
             None if complete => OperationState::Succeeded { at },
             None => OperationState::Cancelled { at },
-        };
-        let what = match &end {
-            OperationState::Failed { reason, .. } => format!("failed: {reason}"),
-            OperationState::Cancelled { .. } => "cancelled; the cluster is held until the next accepted plan".into(),
-            OperationState::Succeeded { .. } | OperationState::Running | OperationState::Cancelling { .. } => {
-                "succeeded".into()
-            }
-        };
-        let never_begun: Vec<String> = self.never_begun();
-        let sweeps = self.plan.body.origin == Origin::Sweep;
-        let destroyed = !sweeps && self.plan.body.spec.is_none() && matches!(end, OperationState::Succeeded { .. });
-        loop {
-            let (id, cluster, end) = (self.id.clone(), self.plan.body.cluster.clone(), end.clone());
-            let never_begun = never_begun.clone();
-            let written = self.engine.ledger.write(move |draft| {
-                end_operation(draft, &id, end, at);
-                if !sweeps {
-                    free_cluster(draft, cluster.as_str());
-                }
-                for machine in &never_begun {
-                    draft.remove::<MachineRecord>(machine);
-                }
-                if destroyed {
-                    forget_replicas(draft, &cluster);
-                }
-            });
-            match written.await {
-                Err(LedgerError::Store(reason)) => {
-                    tracing::warn!(operation = %self.id, reason, "the end of an operation is not kept yet");
-                    self.engine.clock.sleep(self.engine.config.bounds.poll()).await;
-                }
-                other => break other?,
-            }
         }
-        if !sweeps && matches!(end, OperationState::Succeeded { .. }) {
-            // What was still to do is done; the next look says what has changed since.
-            self.engine.live.drift_is(&self.plan.body.cluster, Vec::new());
-        }
-        self.engine.live.progressed();
-        tracing::info!(operation = %self.id, what, "operation ended");
-        self.engine
-            .event(&self.plan.body.cluster, self.id.as_str(), &what)
-            .await
     }
 
     /// Keys of machines that were wanted and never asked for.
@@ -262,43 +251,6 @@ impl Run {
                 matches!(record.machine.phase, MachinePhase::Wanted { .. }).then_some(key)
             })
             .collect()
-    }
-}
-
-fn end_operation(draft: &mut Draft, id: &OperationId, end: OperationState, at: Timestamp) {
-    if let Some(record) = draft.get::<OperationRecord>(id.as_str()) {
-        let mut record = record.clone();
-        if let Some(what) = audit::ended(&end) {
-            audit::note(draft, &record, at, AuditWho::Engine, what);
-        }
-        record.operation.state = end;
-        draft.put(record);
-    }
-}
-
-/// What ended in a cluster that is no more: the next cluster of its name starts anew.
-fn forget_replicas(draft: &mut Draft, cluster: &ClusterName) {
-    let ended: Vec<String> = draft
-        .state()
-        .replicas
-        .under(&prefix(cluster))
-        .map(Record::key)
-        .collect();
-    for replica in ended {
-        draft.remove::<ReplicaRecord>(&replica);
-    }
-}
-
-fn free_cluster(draft: &mut Draft, cluster: &str) {
-    if let Some(record) = draft.get::<ClusterRecord>(cluster) {
-        let mut record = record.clone();
-        let cancelled = record
-            .running
-            .as_ref()
-            .and_then(|id| draft.get::<OperationRecord>(id.as_str()));
-        record.held = cancelled.is_some_and(|op| matches!(op.operation.state, OperationState::Cancelled { .. }));
-        record.running = None;
-        draft.put(record);
     }
 }
 
