@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use isobar_engine_model::id::ClusterName;
 use isobar_engine_model::intent::Limits;
+use isobar_engine_model::operation::OperationState;
 use isobar_engine_model::plan::Plan;
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_planner::{Wish, outline};
@@ -82,6 +83,11 @@ impl Engine {
         match judge(record, &plan, now) {
             Verdict::Run => {}
             Verdict::Later => {
+                let failed = self.last_failure(cluster);
+                drift.splice(
+                    0..0,
+                    failed.map(|reason| format!("the last operation failed: {reason}")),
+                );
                 self.live.drift_is(cluster, drift);
                 return Ok(());
             }
@@ -111,6 +117,22 @@ impl Engine {
             tracing::debug!(%cluster, %error, "a plan of the reconciler was not accepted");
         }
         Ok(())
+    }
+
+    /// Why a cluster's newest operation failed, if it did.
+    fn last_failure(&self, cluster: &ClusterName) -> Option<String> {
+        let state = self.ledger.read();
+        let newest = state
+            .operations_of(cluster)
+            .into_iter()
+            .find(|record| record.operation.state.is_final())?;
+        match &newest.operation.state {
+            OperationState::Failed { reason, .. } => Some(reason.clone()),
+            OperationState::Running
+            | OperationState::Cancelling { .. }
+            | OperationState::Succeeded { .. }
+            | OperationState::Cancelled { .. } => None,
+        }
     }
 
     /// Converged: after a while the pauses start anew.
