@@ -195,7 +195,7 @@ where
 {
     tool::<A, R>(about, move |place, request, arguments| {
         Box::pin(async move {
-            let begun = place.fleet.now();
+            let patience = place.fleet.patience();
             let answer = loop {
                 match place.fleet.route(request.subject()).await? {
                     Route::Here(engine) => {
@@ -210,7 +210,7 @@ where
                         return Err(error.hint("try again in a few seconds"));
                     }
                     Route::There(member) => match place.fleet.pass_on(&member, about.name, &arguments).await {
-                        Err(error) if error.code == ErrorCode::Moving && place.fleet.wait_for_rest(begun).await => {}
+                        Err(error) if error.code == ErrorCode::Moving && patience.lasts().await => {}
                         answer => break answer,
                     },
                 }
@@ -222,14 +222,14 @@ where
 
 /// Every process's answer, put together.
 async fn discover(place: Place) -> Result<Discovery, ApiError> {
-    let begun = place.fleet.now();
+    let patience = place.fleet.patience();
     loop {
         let mut discovery = place.fleet.discover().await;
         if place.passed {
             return Ok(discovery);
         }
         match discover_others(&place).await {
-            Err(error) if error.code == ErrorCode::Moving && place.fleet.wait_for_rest(begun).await => {}
+            Err(error) if error.code == ErrorCode::Moving && patience.lasts().await => {}
             others => {
                 discovery.clusters.extend(others?);
                 discovery.clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster));

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use isobar_engine_model::id::{ClusterName, MemberId, OperationId, PlanId, ShardId, shard_of};
-
 use isobar_engine_model::quantity::Timestamp;
+use isobar_engine_provider::Clock;
 use isobar_engine_store::{Member, StoreError, Table};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -69,6 +69,23 @@ pub enum Route {
     There(Member),
 }
 
+/// How long a call waits for a cluster that is changing hands to come to rest.
+pub struct Patience {
+    clock: Arc<dyn Clock>,
+    until: Timestamp,
+}
+
+impl Patience {
+    /// Lets a moment pass, and says true; at its end false, at once.
+    pub async fn lasts(&self) -> bool {
+        let lasts = self.clock.now() < self.until;
+        if lasts {
+            self.clock.sleep(ROUTE_PAUSE).await;
+        }
+        lasts
+    }
+}
+
 impl Fleet {
     /// Joins those that share the store and takes what falls to it. Returns when it has taken what is free.
     pub async fn start(config: Config, boundaries: Boundaries, me: Member) -> Result<Arc<Self>, StoreError> {
@@ -112,20 +129,18 @@ impl Fleet {
 
     /// Who answers a call. Waits for a while where a shard is changing hands.
     pub async fn route(&self, subject: Subject<'_>) -> Result<Route, ApiError> {
-        let clock = &self.boundaries.clock;
-        let until = clock.now().plus_ms(self.config.bounds.route_ms);
+        let patience = self.patience();
         let shard = self.shard(subject).await?;
         loop {
             if let Some(route) = self.who_holds(shard) {
                 return Ok(route);
             }
-            if clock.now() >= until {
+            if !patience.lasts().await {
                 return Err(
                     ApiError::new(ErrorCode::Moving, "no engine is responsible for the cluster now")
                         .hint("another engine takes it over within seconds: try again"),
                 );
             }
-            clock.sleep(ROUTE_PAUSE).await;
         }
     }
 
@@ -166,19 +181,11 @@ impl Fleet {
         others.filter(|member| holders.contains(&member.id)).cloned().collect()
     }
 
-    /// Returns after a moment, for as long as a call that began then may wait for its cluster to come to rest.
-    pub async fn wait_for_rest(&self, begun: Timestamp) -> bool {
-        let clock = &self.boundaries.clock;
-        let goes_on = clock.now().since_ms(begun) < self.config.bounds.route_ms;
-        if goes_on {
-            clock.sleep(ROUTE_PAUSE).await;
-        }
-        goes_on
-    }
-
-    /// The time, for [`Self::wait_for_rest`].
-    pub fn now(&self) -> Timestamp {
-        self.boundaries.clock.now()
+    /// For a call that begins now.
+    pub fn patience(&self) -> Patience {
+        let clock = self.boundaries.clock.clone();
+        let until = clock.now().plus_ms(self.config.bounds.route_ms);
+        Patience { clock, until }
     }
 
     /// Asks another process. `Moving` where it does not answer; the call may be repeated: every tool is idempotent.

@@ -82,7 +82,7 @@ async fn zones_without_capacity_are_asked_at_a_bounded_pace() {
     sleep(SHORT_FOR).await;
     let asked = world.cloud.counters().of(Fault::NoCapacity) - before;
     // Each healing asks once for every machine at every candidate, and comes again after a pause at most.
-    let healings = SHORT_FOR.as_millis() as u64 / Bounds::default().heal_pause_max_ms + 20;
+    let healings = SHORT_FOR.as_secs() * 1000 / Bounds::default().heal_pause_max_ms + 20;
     let at_once = 4 * u64::try_from(zones.len()).expect("six") * 3;
     assert!(
         asked > 0 && asked <= healings * at_once,
