@@ -1,15 +1,20 @@
 //! What the engine asks of a place that rents machines, and what every such place must answer.
 //!
 //! [`Provider`] is the contract; [`error::ProviderError`] says what the caller does next; [`decorate`] adds retries,
-//! rate limits and traces around any provider; [`conformance`] is the suite that every provider passes. Knows no
-//! cloud's words; never reads the store; nothing here blocks until a machine is ready: the engine polls.
+//! rate limits and traces around any provider; [`conformance`] is the suite that every provider passes. [`labels`],
+//! [`offering`], [`endpoint`] and [`snapshot`] are what clouds have in common. Knows no cloud's words; never reads the
+//! store; nothing here blocks until a machine is ready: the engine polls.
 
 pub mod clock;
 pub mod conformance;
 pub mod decorate;
+pub mod endpoint;
 pub mod error;
+pub mod labels;
 mod list;
+pub mod offering;
 pub mod resource;
+pub mod snapshot;
 
 use async_trait::async_trait;
 use isobar_engine_model::catalog::SiteCatalog;

@@ -47,7 +47,8 @@ const ALLOWED_IN_TESTS: &[(&str, &[&str])] = &[
     ("engine/store", &["tests/postgres"]),
     ("engine/control", &["providers/sim"]),
     ("mcp", &["providers/sim", "engine/*"]),
-    ("providers/*", &["node-image/protocol"]),
+    // Strict clouds, and what they are made of.
+    ("providers/*", &["node-image/protocol", "tests/clouds", "providers/sim"]),
 ];
 
 /// The edges that the house forbids.

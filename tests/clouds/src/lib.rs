@@ -1,0 +1,7 @@
+//! Strict clouds: the wire interfaces of real clouds over the simulated cloud, for the tests of the providers and of
+//! the engine. Each says no where the cloud's documentation does, and cites it; a fake that shares our assumptions proves
+//! little. Links no cloud's SDK. Never used by the product.
+//!
+//! [`front`] serves any of them on loopback and counts what it is asked.
+
+pub mod front;
