@@ -37,7 +37,7 @@ run_stage() {
         vm)
             build_programs
             build_image
-            tests --features "$REAL_PARTS" --test image --test machines --test interrupted --test kills --test workloads --test soak \
+            tests --features "$REAL_PARTS" --test image --test machines --test births --test interrupted --test kills --test workloads --test soak \
                 -- --test-threads=1
             ;;
     esac
@@ -46,7 +46,7 @@ run_stage() {
 # Always the whole workspace, and what needs a VM behind features of our own alone: so nothing is built twice.
 tests() { cargo test --locked --workspace "$@"; }
 build_programs() { cargo build --locked --workspace --bins --tests; }
-REAL_PARTS=isobar-node-image-image/debian,isobar-providers-local/vm,isobar-tests-e2e/vm
+REAL_PARTS=isobar-node-image-image/debian,isobar-providers-local/vm,isobar-tests-cloudbox/vm,isobar-tests-e2e/vm
 
 # Where the other programs are.
 INTEROP=$ISOBAR_CACHE/interop

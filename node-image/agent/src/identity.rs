@@ -1,6 +1,8 @@
 //! What this machine was given at birth: read from where the provider put it, checked once, then taken out of reach of
 //! containers. Never read from the kernel command line. Called once, before joining.
 
+pub mod metadata;
+
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -8,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 use isobar_node_image_protocol::identity::{FW_CFG_NAME, Identity};
+
+use self::metadata::{Cloud, MetadataError};
 
 /// An identity longer than this is not ours, in bytes.
 pub const IDENTITY_MAX_BYTES: u64 = 64 * 1024;
@@ -22,6 +26,8 @@ pub enum Source {
     FwCfg,
     /// A file that only its owner may read.
     File(PathBuf),
+    /// A cloud's metadata service. Needs a network.
+    Metadata(Cloud),
 }
 
 /// Where home is, whom to trust and what to show: an [`Identity`] that was checked.
@@ -57,6 +63,18 @@ pub enum IdentityError {
         /// Which file.
         place: PathBuf,
     },
+    /// Neither QEMU nor a cloud that is known gave this machine anything.
+    #[error("this machine is of no provider that is known: it was given no identity")]
+    Unborn,
+    /// A cloud's metadata service does not give it.
+    #[error("ask {cloud:?} for the identity")]
+    Metadata {
+        /// Whose service.
+        cloud: Cloud,
+        /// Why not.
+        #[source]
+        source: MetadataError,
+    },
     /// It is longer than [`IDENTITY_MAX_BYTES`].
     #[error("the identity is longer than {IDENTITY_MAX_BYTES} bytes")]
     TooLong,
@@ -74,42 +92,61 @@ pub enum IdentityError {
 }
 
 impl Source {
-    /// Reads and checks the identity.
-    pub fn read(&self) -> Result<Home, IdentityError> {
-        let place = self.place();
-        let unreadable = |source| IdentityError::Unreadable {
-            place: place.clone(),
-            source,
-        };
-        let file = File::open(&place).map_err(unreadable)?;
-        if file.metadata().map_err(unreadable)?.mode() & 0o077 != 0 {
-            return Err(IdentityError::Exposed { place });
+    /// Where this machine's identity is: QEMU's device before what the firmware says.
+    pub fn of_this_machine() -> Result<Self, IdentityError> {
+        Self::below(Path::new("/sys"))
+    }
+
+    fn below(sys: &Path) -> Result<Self, IdentityError> {
+        if fw_cfg(sys).exists() {
+            return Ok(Self::FwCfg);
         }
-        let mut bytes = Vec::new();
-        file.take(IDENTITY_MAX_BYTES + 1)
-            .read_to_end(&mut bytes)
-            .map_err(unreadable)?;
-        parse(&bytes)
+        Cloud::of_firmware(sys).map(Self::Metadata).ok_or(IdentityError::Unborn)
+    }
+
+    /// Whether it can be read only with a network.
+    pub fn needs_network(&self) -> bool {
+        matches!(self, Self::Metadata(_))
+    }
+
+    /// Reads and checks the identity.
+    pub async fn read(&self) -> Result<Home, IdentityError> {
+        match self {
+            Self::FwCfg => read_file(fw_cfg(Path::new("/sys"))),
+            Self::File(path) => read_file(path.clone()),
+            Self::Metadata(cloud) => parse(&cloud.identity(metadata::SERVICE).await?),
+        }
     }
 
     /// Takes the identity out of reach of everything that runs later. `Err` leaves it readable for root.
     pub fn seal(&self) -> nix::Result<()> {
         match self {
             // The device's files go with its driver. No container may load it again.
-            Source::FwCfg => nix::kmod::delete_module(c"qemu_fw_cfg", nix::kmod::DeleteModuleFlags::O_NONBLOCK),
-            // Outside every container's mount namespace already.
-            Source::File(_) => Ok(()),
+            Self::FwCfg => nix::kmod::delete_module(c"qemu_fw_cfg", nix::kmod::DeleteModuleFlags::O_NONBLOCK),
+            // Outside every container's mount namespace already; and no container reaches a metadata service.
+            Self::File(_) | Self::Metadata(_) => Ok(()),
         }
     }
+}
 
-    fn place(&self) -> PathBuf {
-        match self {
-            Source::FwCfg => Path::new("/sys/firmware/qemu_fw_cfg/by_name")
-                .join(FW_CFG_NAME)
-                .join("raw"),
-            Source::File(path) => path.clone(),
-        }
+fn fw_cfg(sys: &Path) -> PathBuf {
+    sys.join("firmware/qemu_fw_cfg/by_name").join(FW_CFG_NAME).join("raw")
+}
+
+fn read_file(place: PathBuf) -> Result<Home, IdentityError> {
+    let unreadable = |source| IdentityError::Unreadable {
+        place: place.clone(),
+        source,
+    };
+    let file = File::open(&place).map_err(unreadable)?;
+    if file.metadata().map_err(unreadable)?.mode() & 0o077 != 0 {
+        return Err(IdentityError::Exposed { place });
     }
+    let mut bytes = Vec::new();
+    file.take(IDENTITY_MAX_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    parse(&bytes)
 }
 
 /// An identity from its JSON.
@@ -208,17 +245,52 @@ mod tests {
         let path = folder.path().join("identity");
         std::fs::write(&path, json("h:1", "3082", TOKEN)).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(
-            Source::File(path.clone()).read(),
-            Err(IdentityError::Exposed { .. })
-        ));
+        assert!(matches!(read_file(path.clone()), Err(IdentityError::Exposed { .. })));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        assert!(Source::File(path).read().is_ok());
+        assert!(read_file(path).is_ok());
     }
 
     #[test]
     fn the_token_is_never_printed() {
         let home = parse(json("h:1", "3082", TOKEN).as_bytes()).unwrap();
         assert!(!format!("{home:?}").contains("0011"));
+    }
+
+    /// `/sys` of a machine whose firmware says this.
+    fn firmware(fields: &[(&str, &str)]) -> tempfile::TempDir {
+        let sys = tempfile::tempdir().unwrap();
+        let dmi = sys.path().join("class/dmi/id");
+        std::fs::create_dir_all(&dmi).unwrap();
+        for (field, text) in fields {
+            std::fs::write(dmi.join(field), format!("{text}\n")).unwrap();
+        }
+        sys
+    }
+
+    #[test]
+    fn a_machine_finds_out_by_itself_where_it_was_born() {
+        let born = |fields: &[(&str, &str)]| Source::below(firmware(fields).path()).ok();
+        assert_eq!(
+            born(&[("sys_vendor", "Amazon EC2")]),
+            Some(Source::Metadata(Cloud::Aws))
+        );
+        let google = [("sys_vendor", "Google"), ("product_name", "Google Compute Engine")];
+        assert_eq!(born(&google), Some(Source::Metadata(Cloud::Gcp)));
+        let azure = [
+            ("sys_vendor", "Microsoft Corporation"),
+            ("chassis_asset_tag", "7783-7084-3265-9085-8269-3286-77"),
+        ];
+        assert_eq!(born(&azure), Some(Source::Metadata(Cloud::Azure)));
+        assert_eq!(born(&azure[..1]), None, "any Hyper-V");
+        assert_eq!(born(&[("sys_vendor", "QEMU")]), None);
+    }
+
+    #[test]
+    fn what_qemu_gives_goes_before_what_the_firmware_says() {
+        let sys = firmware(&[("sys_vendor", "Amazon EC2")]);
+        let given = fw_cfg(sys.path());
+        std::fs::create_dir_all(given.parent().unwrap()).unwrap();
+        std::fs::write(given, "").unwrap();
+        assert_eq!(Source::below(sys.path()).ok(), Some(Source::FwCfg));
     }
 }

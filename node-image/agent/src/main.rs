@@ -86,19 +86,10 @@ fn run_init() -> ExitCode {
 async fn live_as_init() -> String {
     let clock: Arc<dyn Clock> = Arc::new(BootClock);
     tokio::spawn(reap::reap_orphans(clock.clone(), owned::is_owned));
-    let identity = Source::FwCfg;
-    let home = match identity.read() {
+    let home = match born().await {
         Ok(home) => home,
-        Err(error) => return chain(&error),
+        Err(error) => return chain(&*error),
     };
-    if let Err(error) = identity.seal() {
-        tracing::warn!(%error, "the identity stays readable for root on this machine");
-    }
-    let network = match Network::up().await {
-        Ok(network) => network,
-        Err(error) => return chain(&error),
-    };
-    tokio::spawn(network.keep());
     let config = RuntimeConfig {
         insecure_registries: home.insecure_registries.clone(),
         ..RuntimeConfig::node()
@@ -107,16 +98,28 @@ async fn live_as_init() -> String {
     chain(&live(home, clock, config, load_modules).await)
 }
 
+/// The network and what this machine was given at birth: read first where that needs no network.
+async fn born() -> Result<Home, Box<dyn std::error::Error>> {
+    let source = Source::of_this_machine()?;
+    if source.needs_network() {
+        tokio::spawn(Network::up().await?.keep());
+        return Ok(source.read().await?);
+    }
+    let home = source.read().await?;
+    if let Err(error) = source.seal() {
+        tracing::warn!(%error, "the identity stays readable for root on this machine");
+    }
+    tokio::spawn(Network::up().await?.keep());
+    Ok(home)
+}
+
 fn run_daemon(identity: PathBuf, state: &Path) -> ExitCode {
     start_log();
-    let home = match Source::File(identity).read() {
-        Ok(home) => home,
-        Err(error) => {
-            complain(&chain(&error));
-            return ExitCode::from(1);
-        }
-    };
     let life = async {
+        let home = match Source::File(identity).read().await {
+            Ok(home) => home,
+            Err(error) => return Err(chain(&error)),
+        };
         let clock: Arc<dyn Clock> = Arc::new(BootClock);
         tokio::spawn(reap::reap_orphans(clock.clone(), owned::is_owned));
         let config = RuntimeConfig {
@@ -125,16 +128,16 @@ fn run_daemon(identity: PathBuf, state: &Path) -> ExitCode {
             images_dir: state.join("images"),
             ..RuntimeConfig::node()
         };
-        live(home, clock, config, || {}).await
-    };
-    match block_on(life) {
-        Ok(Ended::Released) => ExitCode::SUCCESS,
-        Ok(ended) => {
-            complain(&chain(&ended));
-            ExitCode::from(1)
+        match live(home, clock, config, || {}).await {
+            Ended::Released => Ok(()),
+            ended @ (Ended::Abandoned | Ended::Refused(_) | Ended::Unusable(_) | Ended::NoKey(_)) => Err(chain(&ended)),
         }
-        Err(error) => {
-            complain(&error.to_string());
+    };
+    let ended = block_on(life).unwrap_or_else(|error| Err(error.to_string()));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            complain(&reason);
             ExitCode::from(1)
         }
     }

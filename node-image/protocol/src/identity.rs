@@ -32,3 +32,7 @@ impl fmt::Debug for Identity {
 
 /// Where QEMU shows the identity to the guest, under `/sys/firmware/qemu_fw_cfg/by_name/`.
 pub const FW_CFG_NAME: &str = "opt/isobar/identity";
+
+/// Under which name Google's metadata service serves the identity: an attribute of the instance. AWS and Azure have one
+/// place for it, the user data.
+pub const METADATA_ATTRIBUTE: &str = "isobar-identity";

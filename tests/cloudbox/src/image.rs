@@ -1,0 +1,39 @@
+//! The node image as a guest boots it: the folder that `./dev image` makes.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// A node image.
+#[derive(Debug, Clone)]
+pub struct Image {
+    pub(crate) kernel: PathBuf,
+    pub(crate) initramfs: PathBuf,
+    pub(crate) command_line: String,
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    command_line: String,
+    kernel: Part,
+    initramfs: Part,
+}
+
+#[derive(Deserialize)]
+struct Part {
+    file: String,
+}
+
+impl Image {
+    /// The image in a folder.
+    pub fn of(folder: &Path) -> io::Result<Self> {
+        let manifest = std::fs::read(folder.join("manifest.json"))?;
+        let manifest: Manifest = serde_json::from_slice(&manifest)?;
+        Ok(Self {
+            kernel: folder.join(manifest.kernel.file),
+            initramfs: folder.join(manifest.initramfs.file),
+            command_line: manifest.command_line,
+        })
+    }
+}
