@@ -1,24 +1,27 @@
-//! A bound on how many calls an account makes: a token bucket, and a queue of bounded length before it.
+//! A bound on how many calls an account makes: for each region and kind of call a gate that lets one through after
+//! another, at a rate that follows what the provider takes.
 //!
-//! The bucket is one number, the moment at which it is full again, so that it needs no task that fills it. A caller
-//! that goes away while it waits leaves its place unused. Shared by all calls through one decorator.
+//! A provider that says "too many calls" closes the gate for as long as it asked, for everybody, and slows it down; calls
+//! that go well speed it up again, to its bound and no further. So work that is far too much for an account comes to its
+//! end in about the time that the account's limit allows, with few calls in vain. A caller that goes away leaves no gap.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod pace;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use isobar_engine_model::quantity::Timestamp;
 
-use super::layer::{Call, Decorated, Layer, Sending};
+use self::pace::Pace;
+use super::layer::{Call, Decorated, Layer, Operation, Sending};
 use crate::{Clock, Provider, ProviderError, Result};
-
-/// Micro-seconds in a second.
-const SECOND_US: u64 = 1_000_000;
 
 /// How many calls an account makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateBounds {
-    /// In the long run, a second; 0 counts as 1.
+    /// Of each kind and in each region, in the long run, a second; 0 counts as 1.
     pub calls_per_second: u32,
     /// At once, after a rest; 0 counts as 1.
     pub burst_calls: u32,
@@ -40,39 +43,83 @@ impl Default for RateBounds {
 pub struct RateLimit {
     clock: Arc<dyn Clock>,
     bounds: RateBounds,
-    /// When the bucket is full again, in micro-seconds since 1970.
-    full_at_us: Mutex<u64>,
+    gates: Mutex<BTreeMap<(String, Operation), Arc<Gate>>>,
+}
+
+/// Where the calls of one kind to one region pass.
+struct Gate {
+    pace: Mutex<Pace>,
+    /// Whoever is at the head of the queue. Fair: in the order of their coming.
+    turn: tokio::sync::Mutex<()>,
+    waiting: AtomicU32,
+}
+
+/// A place in the queue, for as long as it lives.
+struct Waiting<'a>(&'a AtomicU32);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl RateLimit {
-    /// `provider` with a bucket of its own.
+    /// `provider` with gates of its own.
     pub fn around(provider: Arc<dyn Provider>, clock: Arc<dyn Clock>, bounds: RateBounds) -> Decorated<Self> {
         Decorated::new(
             provider,
             Self {
                 clock,
                 bounds,
-                full_at_us: Mutex::new(0),
+                gates: Mutex::default(),
             },
         )
     }
 
-    /// Takes the next place. Gives how long to wait for it, in ms, or for a free place in the queue.
-    fn take(&self, now: Timestamp) -> std::result::Result<u64, u64> {
-        let each_us = SECOND_US / u64::from(self.bounds.calls_per_second.max(1));
-        let burst_us = each_us * u64::from(self.bounds.burst_calls.max(1));
-        let queue_us = each_us * u64::from(self.bounds.queue_calls);
-        let now_us = now.0.saturating_mul(1000);
+    fn gate(&self, call: &Call<'_>) -> Arc<Gate> {
+        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = (call.site.region.clone(), call.operation);
+        let gate = gates.entry(place).or_insert_with(|| Arc::new(Gate::new(self.bounds)));
+        gate.clone()
+    }
 
-        let mut full_at_us = self.full_at_us.lock().unwrap_or_else(PoisonError::into_inner);
-        // A clock that jumped back must not make anyone wait for longer than the whole queue.
-        let longest_us = now_us.saturating_add(burst_us).saturating_add(queue_us);
-        let next_us = (*full_at_us).clamp(now_us, longest_us).saturating_add(each_us);
-        if next_us > longest_us {
-            return Err((next_us - longest_us).div_ceil(1000));
+    /// Returns when it is this call's turn.
+    async fn pass(&self, gate: &Gate) -> Result<()> {
+        // Whoever finds the gate open and nobody before it is not waiting.
+        if let Ok(_turn) = gate.turn.try_lock()
+            && gate.pace().pass(self.clock.now()).is_ok()
+        {
+            return Ok(());
         }
-        *full_at_us = next_us;
-        Ok(next_us.saturating_sub(now_us.saturating_add(burst_us)).div_ceil(1000))
+        let ahead = gate.waiting.fetch_add(1, Ordering::SeqCst);
+        let _waiting = Waiting(&gate.waiting);
+        if ahead >= self.bounds.queue_calls {
+            return Err(ProviderError::RateLimited {
+                after: Some(gate.pace().each()),
+            });
+        }
+        let _turn = gate.turn.lock().await;
+        loop {
+            let passed = gate.pace().pass(self.clock.now());
+            match passed {
+                Ok(()) => return Ok(()),
+                Err(wait) => self.clock.sleep(wait).await,
+            }
+        }
+    }
+}
+
+impl Gate {
+    fn new(bounds: RateBounds) -> Self {
+        Self {
+            pace: Mutex::new(Pace::new(bounds.calls_per_second, bounds.burst_calls)),
+            turn: tokio::sync::Mutex::new(()),
+            waiting: AtomicU32::new(0),
+        }
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -80,82 +127,18 @@ impl RateLimit {
 impl Layer for RateLimit {
     async fn around<'a, T: Send>(
         &self,
-        _call: Call<'a>,
+        call: Call<'a>,
         send: &(dyn Fn() -> Sending<'a, T> + Send + Sync),
     ) -> Result<T> {
-        match self.take(self.clock.now()) {
-            Ok(0) => {}
-            Ok(wait_ms) => self.clock.sleep(Duration::from_millis(wait_ms)).await,
-            Err(after_ms) => {
-                return Err(ProviderError::RateLimited {
-                    after: Some(Duration::from_millis(after_ms)),
-                });
+        let gate = self.gate(&call);
+        self.pass(&gate).await?;
+        let answer = send().await;
+        match &answer {
+            Err(ProviderError::RateLimited { after }) => {
+                gate.pace().slow_down(self.clock.now(), after.unwrap_or(Duration::ZERO));
             }
+            Ok(_) | Err(_) => gate.pace().speed_up(),
         }
-        send().await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use async_trait::async_trait;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    struct NoClock;
-
-    #[async_trait]
-    impl Clock for NoClock {
-        fn now(&self) -> Timestamp {
-            Timestamp(0)
-        }
-
-        async fn sleep(&self, _pause: Duration) {}
-    }
-
-    fn limit(bounds: RateBounds) -> RateLimit {
-        RateLimit {
-            clock: Arc::new(NoClock),
-            bounds,
-            full_at_us: Mutex::new(0),
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_second_sees_more_calls_than_the_burst_and_the_rate(
-            calls_per_second in 1u32..50,
-            burst_calls in 1u32..20,
-            gaps_ms in prop::collection::vec(0u64..200, 1..200),
-        ) {
-            let limit = limit(RateBounds { calls_per_second, burst_calls, queue_calls: 1_000 });
-            let mut now = Timestamp(1_000_000);
-            let mut sent_ms = Vec::new();
-            for gap_ms in gaps_ms {
-                now = now.plus_ms(gap_ms);
-                let wait_ms = limit.take(now).expect("the queue is longer than the test");
-                sent_ms.push(now.0 + wait_ms);
-            }
-            prop_assert!(sent_ms.is_sorted(), "in the order of their coming");
-            for (first, from_ms) in sent_ms.iter().enumerate() {
-                let within = sent_ms[first..].iter().take_while(|ms| **ms < from_ms + 1_000).count();
-                // One more, since waits are rounded up to whole milliseconds.
-                prop_assert!(within <= (burst_calls + calls_per_second) as usize + 1, "{within} calls in a second");
-            }
-        }
-
-        #[test]
-        fn no_jump_of_the_clock_makes_anyone_wait_for_longer_than_the_queue(
-            times_ms in prop::collection::vec(0u64..10_000_000, 1..100),
-        ) {
-            let limit = limit(RateBounds { calls_per_second: 10, burst_calls: 2, queue_calls: 5 });
-            for now_ms in times_ms {
-                match limit.take(Timestamp(now_ms)) {
-                    Ok(wait_ms) => prop_assert!(wait_ms <= 500),
-                    Err(after_ms) => prop_assert!(after_ms <= 100),
-                }
-            }
-        }
+        answer
     }
 }
