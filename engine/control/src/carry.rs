@@ -8,12 +8,14 @@ pub(crate) mod operation;
 pub(crate) mod orphan;
 pub(crate) mod release;
 pub(crate) mod replica;
+mod serving;
 
 use std::sync::Arc;
 
 use isobar_engine_model::id::{AttemptNo, ClusterName, OperationId, StepId};
 use isobar_engine_model::plan::Plan;
 
+use self::serving::Serving;
 use crate::engine::Engine;
 use crate::ledger::LedgerError;
 
@@ -34,6 +36,8 @@ pub(crate) struct StepJob<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) operation: &'a OperationId,
     pub(crate) step: StepId,
+    /// What served when this engine began with the operation.
+    pub(crate) served: &'a Serving,
 }
 
 impl StepJob<'_> {
@@ -49,8 +53,13 @@ impl StepJob<'_> {
             .step_does(self.engine.clock.now(), &step, attempt, what.into());
     }
 
-    /// Returns at the next commit, or after a while.
+    /// Returns at the next commit, or after a while: before another look at what the engine knows.
     pub(crate) async fn pause(&self) {
         self.engine.next_look().await;
+    }
+
+    /// Returns after a while, whatever happens: before a provider is asked the same again.
+    pub(crate) async fn rest(&self) {
+        self.engine.clock.sleep(self.engine.config.bounds.poll()).await;
     }
 }

@@ -67,10 +67,14 @@ pub struct Bounds {
     pub abandon_after_ms: u64,
     /// From the intent to the node's joining; longer, and the attempt is given up.
     pub boot_max_ms: u64,
+    /// A resource whose deletion the provider accepted and that is still there is deleted again after so long.
+    pub delete_again_ms: u64,
     /// From giving a replica to its node to its being healthy; longer, and the step fails.
     pub start_max_ms: u64,
     /// A replica that was started again so often before it was ever healthy fails its step.
     pub start_tries_max: u32,
+    /// A stop waits for so long until as many others serve as the spec wants.
+    pub stand_in_max_ms: u64,
     /// Beyond its grace, for a replica to stop; longer, and the step fails.
     pub stop_max_ms: u64,
     /// So many attempts at booting one candidate before the next.
@@ -121,8 +125,10 @@ impl Default for Bounds {
             lease_margin_ms: 5_000,
             abandon_after_ms: 24 * 60 * 60 * 1000,
             boot_max_ms: 5 * 60 * 1000,
+            delete_again_ms: 30_000,
             start_max_ms: 5 * 60 * 1000,
             start_tries_max: 4,
+            stand_in_max_ms: 30_000,
             stop_max_ms: 60 * 1000,
             boots_per_candidate_max: 2,
             steps_at_a_time: 256,

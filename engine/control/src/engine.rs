@@ -24,6 +24,7 @@ use crate::config::{Config, CrashPoint};
 use crate::fleet::Subject;
 use crate::ledger::{Ledger, LedgerError};
 use crate::live::Live;
+use crate::look::Looks;
 use crate::record::{
     AttemptRecord, AttemptState, EventRecord, MachineRecord, OperationRecord, attempt_key, machine_key, prefix,
 };
@@ -50,6 +51,7 @@ pub struct Boundaries {
 pub struct Engine {
     pub(crate) ledger: Ledger,
     pub(crate) live: Live,
+    pub(crate) looks: Looks,
     pub(crate) providers: BTreeMap<ProviderId, Arc<dyn Provider>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -88,6 +90,7 @@ impl Engine {
         let engine = Arc::new(Self {
             ledger,
             live: Live::new(),
+            looks: Looks::default(),
             providers: providers
                 .into_iter()
                 .map(|provider| (provider.id().clone(), provider))

@@ -8,6 +8,7 @@
 //! ask/       what callers ask: plan, apply, query, explain, logs, operations
 //! carry/     operations: buy, release, start, stop, each journaled before it is sent
 //! node/      joining and sessions; the gRPC endpoint
+//! look       what a site has, one list for everybody;
 //! watch      observes machines and leases;  reconcile  brings clusters back to their specs;  sweep  finds orphans;
 //!            forget  drops what is old
 //! audit      who asked for what: a chain of MACs a shard, written with what it records
@@ -26,6 +27,7 @@ pub mod fleet;
 mod forget;
 mod ledger;
 mod live;
+mod look;
 pub mod node;
 mod reconcile;
 mod record;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use isobar_engine_model::id::{ClusterName, MachineId};
 use isobar_engine_model::observed::{Machine, MachinePhase};
-use isobar_engine_provider::{ProviderError, ResourceKind, ResourceState, ResourceStatus, Site, list_all};
+use isobar_engine_provider::{ProviderError, ResourceState, ResourceStatus, Site};
 
 use crate::engine::{Engine, resolve};
 use crate::ledger::LedgerError;
@@ -90,19 +90,15 @@ impl Engine {
     }
 
     async fn seen(&self, cluster: &ClusterName, site: &Site) -> Result<Seen, ProviderError> {
-        let provider = self
-            .provider(site)
-            .map_err(|error| ProviderError::InvalidSpec { message: error.message })?;
-        let owner = self.owner(cluster);
-        let mut seen = Seen::new();
-        for item in list_all(&*provider, site, ResourceKind::Machine, &owner).await? {
-            if let Some(tags) = &item.tags
-                && self.is_current_attempt(cluster, tags)
-            {
-                seen.insert(tags.machine.clone(), item);
-            }
-        }
-        Ok(seen)
+        let look = self.glance(cluster, site).await?;
+        let current = look.machines.values().filter_map(|item| {
+            let tags = item
+                .tags
+                .as_ref()
+                .filter(|tags| self.is_current_attempt(cluster, tags))?;
+            Some((tags.machine.clone(), item.clone()))
+        });
+        Ok(current.collect())
     }
 
     fn is_current_attempt(&self, cluster: &ClusterName, tags: &isobar_engine_provider::OwnerTags) -> bool {

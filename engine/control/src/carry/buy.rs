@@ -9,8 +9,8 @@ use isobar_engine_model::id::{AttemptNo, MachineId, PoolName, ResourceHandle};
 use isobar_engine_model::observed::{Bought, MachinePhase};
 use isobar_engine_model::plan::Candidate;
 use isobar_engine_model::quantity::Timestamp;
+use isobar_engine_provider::ResourceStatus;
 use isobar_engine_provider::error::Next;
-use isobar_engine_provider::{ProviderError, ResourceStatus};
 
 use self::intent::intent;
 use super::{StepError, StepJob};
@@ -196,12 +196,12 @@ async fn send(job: &StepJob<'_>, attempt: &AttemptRecord, sent: Sent) -> Result<
         // Sent again by the caller's loop, until the token may be forgotten.
         (Next::Again, sent) if !may_be_forgotten => {
             job.says(attempt.attempt, format!("{}: {reason}; asking again", attempt.site));
-            job.pause().await;
+            job.rest().await;
             return Ok(sent);
         }
         (Next::FindOut, _) if !may_be_forgotten => {
             job.says(attempt.attempt, format!("{}: {reason}; asking again", attempt.site));
-            job.pause().await;
+            job.rest().await;
         }
         (Next::Fallback | Next::GiveUp, Sent::Never) => {
             job.engine.attempt_is(attempt, AttemptState::Refused { reason }).await?;
@@ -235,7 +235,7 @@ async fn joined(
     let provider = engine
         .provider(&sealed.site)
         .map_err(|error| StepError::Failed(error.message))?;
-    let mut looked = None;
+    let visible_from = accepted.plus_ms(provider.capabilities().visibility_delay_max_ms);
     loop {
         let phase = engine
             .ledger
@@ -263,20 +263,20 @@ async fn joined(
                 "its node did not join within {bound} s; see its console"
             )));
         }
-        if looked.is_none_or(|at| now.since_ms(at) >= bounds.poll_ms) {
-            looked = Some(now);
-            match provider.get(&sealed.site, handle).await {
-                Ok(state) => match state.status {
-                    ResourceStatus::Pending => job.says(attempt.attempt, "the provider prepares it"),
-                    ResourceStatus::Running => job.says(attempt.attempt, "booting"),
-                    ResourceStatus::Stopped { reason } => return Ok(Joined::Never(format!("it stopped: {reason}"))),
-                    ResourceStatus::Deleting => return Ok(Joined::Never("it is being deleted".into())),
-                },
-                Err(ProviderError::NotFound) if age > provider.capabilities().visibility_delay_max_ms => {
+        match engine.glance(job.cluster(), &sealed.site).await {
+            Ok(look) => match look.machines.get(handle).map(|machine| &machine.status) {
+                Some(ResourceStatus::Pending) => job.says(attempt.attempt, "the provider prepares it"),
+                Some(ResourceStatus::Running) => job.says(attempt.attempt, "booting"),
+                Some(ResourceStatus::Stopped { reason }) => {
+                    return Ok(Joined::Never(format!("it stopped: {reason}")));
+                }
+                Some(ResourceStatus::Deleting) => return Ok(Joined::Never("it is being deleted".into())),
+                None if look.asked > visible_from => {
                     return Ok(Joined::Never("the provider has lost it".into()));
                 }
-                Err(error) => tracing::debug!(machine = %attempt.machine, %error, "cannot look at a machine"),
-            }
+                None => {}
+            },
+            Err(error) => tracing::debug!(machine = %attempt.machine, %error, "cannot look at a machine"),
         }
         job.pause().await;
     }

@@ -12,6 +12,7 @@ use isobar_engine_model::plan::{Action, Origin, Plan, Step};
 use tokio::task::JoinSet;
 
 use self::ending::Ending;
+use super::serving::{self, Serving};
 use super::{StepError, StepJob, buy, orphan, release, replica};
 use crate::config::CrashPoint;
 use crate::engine::Engine;
@@ -23,6 +24,7 @@ struct Run {
     engine: Arc<Engine>,
     plan: Arc<Plan>,
     id: OperationId,
+    served: Arc<Serving>,
     done: BTreeSet<StepId>,
     begun: BTreeSet<StepId>,
     failed: Option<(StepId, String)>,
@@ -44,17 +46,19 @@ pub(crate) async fn run(engine: Arc<Engine>, id: OperationId) {
 
 impl Run {
     fn load(engine: Arc<Engine>, id: OperationId) -> Option<Self> {
-        let (plan, ends) = {
+        let (plan, ends, served) = {
             let state = engine.ledger.read();
             let record: &OperationRecord = state.operations.get(id.as_str())?;
             let plan: &PlanRecord = state.plans.get(record.operation.plan.as_str())?;
             let ends: Vec<StepRecord> = state.steps.under(&step_prefix(&id)).cloned().collect();
-            (Arc::new(plan.plan.clone()), ends)
+            let served = serving::serving(&state, &plan.plan.body.cluster);
+            (Arc::new(plan.plan.clone()), ends, Arc::new(served))
         };
         let mut run = Self {
             engine,
             plan,
             id,
+            served,
             done: BTreeSet::new(),
             begun: BTreeSet::new(),
             failed: None,
@@ -152,6 +156,7 @@ impl Run {
     fn begin(&mut self, tasks: &mut JoinSet<(StepId, Result<StepEnd, LedgerError>)>, step: StepId) {
         self.begun.insert(step);
         let (engine, plan, operation) = (self.engine.clone(), self.plan.clone(), self.id.clone());
+        let served = self.served.clone();
         let action = self.step(step).action.clone();
         tasks.spawn(async move {
             let job = StepJob {
@@ -159,6 +164,7 @@ impl Run {
                 plan: &plan,
                 operation: &operation,
                 step,
+                served: &served,
             };
             (step, carry_to_end(&job, &action).await)
         });

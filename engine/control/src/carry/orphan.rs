@@ -60,7 +60,7 @@ pub(crate) async fn delete(job: &StepJob<'_>, site: &SiteName, handle: &Resource
             }
             Some(error) => job.says(AttemptNo(1), format!("{site}: {error}; again")),
         }
-        job.pause().await;
+        job.rest().await;
     }
 }
 

@@ -2,11 +2,13 @@
 
 use isobar_engine_model::id::{MachineId, ResourceHandle};
 use isobar_engine_model::observed::{MachinePhase, ReplicaPhase};
+use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_provider::error::Next;
-use isobar_engine_provider::{Provider, ProviderError, ResourceKind, Site, list_all};
+use isobar_engine_provider::{Provider, ProviderError, Site};
 
 use super::{StepError, StepJob};
 use crate::live::Command;
+use crate::look::Look;
 use crate::record::{
     AttemptRecord, AttemptState, CredentialRecord, MachineRecord, Made, ReplicaRecord, attempt_key, machine_key,
     machine_prefix,
@@ -167,7 +169,7 @@ pub(crate) async fn finish(job: &StepJob<'_>, attempt: &AttemptRecord) -> Result
         .map_err(|error| StepError::Failed(error.message))?;
     let found = match made {
         Some(made) => Some(made.clone()),
-        None => find_out(job, attempt, &*provider, &sealed.site).await?,
+        None => find_out(job, attempt, &sealed.site).await?,
     };
     if let Some(made) = found {
         delete(job, attempt, &*provider, (&sealed.site, &made)).await?;
@@ -187,49 +189,75 @@ async fn delete(
     (site, made): (&Site, &Made),
 ) -> Result<(), StepError> {
     let visible_from = made.since.plus_ms(provider.capabilities().visibility_delay_max_ms);
+    let mut accepted: Option<Timestamp> = None;
     loop {
-        job.says(attempt.attempt, format!("{} deletes it", attempt.site));
-        let asked = job.engine.clock.now();
-        let deleted = match job.engine.may_act() {
-            Ok(()) => provider.delete(site, &made.handle, &attempt.token).await,
-            Err(error) => Err(error),
-        };
-        let gone = match deleted {
-            Ok(()) => provider.get(site, &made.handle).await.map(|_| ()),
-            Err(error) => Err(error),
-        };
-        match gone {
-            Ok(()) => {}
-            Err(ProviderError::NotFound) if asked > visible_from => return Ok(()),
-            Err(ProviderError::NotFound) => job.says(attempt.attempt, "waiting until it must be visible"),
-            Err(error) if error.next() == Next::GiveUp => {
-                return Err(StepError::Failed(format!(
-                    "delete {} in {}: {error}",
-                    attempt.machine, attempt.site
-                )));
+        let now = job.engine.clock.now();
+        let due = accepted.is_none_or(|at| now.since_ms(at) >= job.engine.config.bounds.delete_again_ms);
+        if due {
+            job.says(attempt.attempt, format!("{} deletes it", attempt.site));
+            let deleted = match job.engine.may_act() {
+                Ok(()) => provider.delete(site, &made.handle, &attempt.token).await,
+                Err(error) => Err(error),
+            };
+            match deleted {
+                Ok(()) => accepted = Some(now),
+                Err(ProviderError::NotFound) if now > visible_from => return Ok(()),
+                Err(ProviderError::NotFound) => job.says(attempt.attempt, "waiting until it must be visible"),
+                Err(error) if error.next() == Next::GiveUp => {
+                    return Err(StepError::Failed(format!(
+                        "delete {} in {}: {error}",
+                        attempt.machine, attempt.site
+                    )));
+                }
+                Err(error) => job.says(attempt.attempt, format!("{}: {error}; deleting again", attempt.site)),
             }
-            Err(error) => job.says(attempt.attempt, format!("{}: {error}; deleting again", attempt.site)),
         }
-        job.pause().await;
+        if let Some(accepted) = accepted
+            && is_gone(
+                job,
+                provider,
+                (site, &made.handle),
+                accepted.max(visible_from.plus_ms(1)),
+            )
+            .await
+        {
+            return Ok(());
+        }
+        job.rest().await;
     }
+}
+
+/// Whether a resource that is being deleted is gone. The list, which everybody shares, says when to ask for it by itself:
+/// it may have lost our tags.
+async fn is_gone(
+    job: &StepJob<'_>,
+    provider: &dyn Provider,
+    (site, handle): (&Site, &ResourceHandle),
+    since: Timestamp,
+) -> bool {
+    if job.engine.clock.now() < since {
+        return false;
+    }
+    let look = job.engine.look(job.cluster(), site, since).await;
+    if !look.is_ok_and(|look| !look.machines.contains_key(handle)) {
+        return false;
+    }
+    matches!(provider.get(site, handle).await, Err(ProviderError::NotFound))
 }
 
 /// Whether a closing attempt whose answer was lost made something. Inside the token's validity the same request answers
 /// that for certain, unless it is refused now: what is refused today may have been made yesterday. Then, and after the
 /// token's end, lists do.
-async fn find_out(
-    job: &StepJob<'_>,
-    attempt: &AttemptRecord,
-    provider: &dyn Provider,
-    site: &Site,
-) -> Result<Option<Made>, StepError> {
+async fn find_out(job: &StepJob<'_>, attempt: &AttemptRecord, site: &Site) -> Result<Option<Made>, StepError> {
     loop {
         let now = job.engine.clock.now();
         if now >= attempt.expires {
             return look_for(job, attempt).await;
         }
         job.says(attempt.attempt, format!("finding out whether {} made it", attempt.site));
-        if let Ok(Some(handle)) = listed(job, attempt, provider, site).await {
+        if let Ok(look) = job.engine.glance(job.cluster(), site).await
+            && let Some(handle) = of_attempt(&look, attempt)
+        {
             return Ok(Some(Made { handle, since: now }));
         }
         match job.engine.create(attempt).await {
@@ -238,7 +266,7 @@ async fn find_out(
                 return Ok(Some(Made { handle, since }));
             }
             Err(error) => match error.next() {
-                Next::Again | Next::FindOut => job.pause().await,
+                Next::Again | Next::FindOut => job.rest().await,
                 Next::Fallback | Next::GiveUp => return look_for(job, attempt).await,
             },
         }
@@ -255,35 +283,32 @@ pub(crate) async fn look_for(job: &StepJob<'_>, attempt: &AttemptRecord) -> Resu
         .map_err(|error| StepError::Failed(error.message))?;
     let visibility_delay_ms = provider.capabilities().visibility_delay_max_ms;
     let mut absent_since = None;
+    let begun = job.engine.clock.now();
     loop {
-        let now = job.engine.clock.now();
         job.says(attempt.attempt, format!("looking for it in {}", attempt.site));
-        match listed(job, attempt, &*provider, &site).await {
-            Ok(Some(handle)) => return Ok(Some(Made { handle, since: now })),
-            Ok(None) => {
-                let first = *absent_since.get_or_insert(now);
-                if now.since_ms(first) > visibility_delay_ms {
+        match job.engine.look(job.cluster(), &site, begun).await {
+            Ok(look) => {
+                if let Some(handle) = of_attempt(&look, attempt) {
+                    let since = look.asked;
+                    return Ok(Some(Made { handle, since }));
+                }
+                let first = *absent_since.get_or_insert(look.asked);
+                if look.asked.since_ms(first) > visibility_delay_ms {
                     return Ok(None);
                 }
             }
             Err(error) => job.says(attempt.attempt, format!("{}: {error}; looking again", attempt.site)),
         }
-        job.pause().await;
+        job.rest().await;
     }
 }
 
-async fn listed(
-    job: &StepJob<'_>,
-    attempt: &AttemptRecord,
-    provider: &dyn Provider,
-    site: &Site,
-) -> Result<Option<ResourceHandle>, ProviderError> {
-    let owner = job.engine.owner(job.cluster());
-    let items = list_all(provider, site, ResourceKind::Machine, &owner).await?;
-    let ours = items.into_iter().find(|item| {
+/// What of a look an attempt made, by its tags.
+fn of_attempt(look: &Look, attempt: &AttemptRecord) -> Option<ResourceHandle> {
+    let ours = look.machines.values().find(|item| {
         item.tags.as_ref().is_some_and(|tags| {
             tags.machine == attempt.machine && tags.attempt == attempt.attempt && tags.operation == attempt.operation
         })
     });
-    Ok(ours.map(|item| item.handle))
+    ours.map(|item| item.handle.clone())
 }

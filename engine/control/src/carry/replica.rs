@@ -7,6 +7,7 @@ use isobar_engine_model::observed::{MachinePhase, PortBinding, Replica, ReplicaP
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_model::spec::WorkloadKind;
 
+use super::serving::{self, TooFew};
 use super::{StepError, StepJob};
 use crate::live::Command;
 use crate::node::message;
@@ -153,24 +154,7 @@ fn is_lost(record: &MachineRecord) -> bool {
 /// Stops a replica and returns when its node says so, or its machine is lost.
 pub(crate) async fn stop(job: &StepJob<'_>, replica: &ReplicaId, machine: &MachineId) -> Result<(), StepError> {
     let key = replica_key(job.cluster(), machine, replica);
-    let now = job.engine.clock.now();
-    let kept = key.clone();
-    let stopping = job.engine.ledger.write(move |draft| {
-        let Some(record) = draft.get::<ReplicaRecord>(&kept) else {
-            return;
-        };
-        if matches!(
-            record.replica.phase,
-            ReplicaPhase::Stopping { .. } | ReplicaPhase::Stopped { .. }
-        ) {
-            return;
-        }
-        let mut record = record.clone();
-        record.replica.phase = ReplicaPhase::Stopping { since: now };
-        record.replica.version.0 += 1;
-        draft.put(record);
-    });
-    stopping.await?;
+    take_out(job, replica, &key).await?;
     tell(job, machine);
     stopped(job, replica, (machine, &key)).await?;
     job.engine
@@ -179,6 +163,52 @@ pub(crate) async fn stop(job: &StepJob<'_>, replica: &ReplicaId, machine: &Machi
         .await?;
     tell(job, machine);
     Ok(())
+}
+
+/// Commits that a replica stops, as soon as enough others serve. Waits for a while for as many as the spec wants; then
+/// what was there when the operation began must do, since room for more may be what the stop makes.
+async fn take_out(job: &StepJob<'_>, replica: &ReplicaId, key: &str) -> Result<(), StepError> {
+    let begun = job.engine.clock.now();
+    loop {
+        let now = job.engine.clock.now();
+        let is_patient = now.since_ms(begun) < job.engine.config.bounds.stand_in_max_ms;
+        let record = job.engine.ledger.read().replicas.get(key).cloned();
+        let Some(record) = record else { return Ok(()) };
+        let workload = &record.replica.workload;
+        let wanted = serving::minimum(&job.plan.body, workload);
+        let served = job.served.get(workload).copied().unwrap_or(0);
+        let needed = if is_patient { wanted } else { wanted.min(served) };
+        let kept = key.to_owned();
+        let stopping = job.engine.ledger.change(move |draft| {
+            let Some(record) = draft.get::<ReplicaRecord>(&kept) else {
+                return Ok(());
+            };
+            if matches!(
+                record.replica.phase,
+                ReplicaPhase::Stopping { .. } | ReplicaPhase::Stopped { .. }
+            ) {
+                return Ok(());
+            }
+            serving::may_stop(draft.state(), record, needed)?;
+            let mut record = record.clone();
+            record.replica.phase = ReplicaPhase::Stopping { since: now };
+            record.replica.version.0 += 1;
+            draft.put(record);
+            Ok(())
+        });
+        match stopping.await? {
+            Ok(()) => return Ok(()),
+            Err(TooFew { others, needed }) if is_patient => {
+                job.says(FIRST, format!("{others} others serve: waiting for {needed}"));
+                job.pause().await;
+            }
+            Err(TooFew { others, needed }) => {
+                return Err(StepError::Failed(format!(
+                    "{replica} is not stopped: {others} others serve, and {needed} must"
+                )));
+            }
+        }
+    }
 }
 
 /// Whether nothing that is fenced can run on a lost machine: it is gone, or its node's lease has run out on any clock.
