@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use isobar_engine_control::authority::Authority;
 use isobar_engine_control::vault::KEY_BYTES;
-use isobar_engine_control::{Boundaries, Bounds, Config, Fleet};
+use isobar_engine_control::{Boundaries, Bounds, Config, Fleet, Pacing};
 use isobar_engine_model::id::{MemberId, ProviderId};
 use isobar_engine_provider::{Clock, Entropy, Provider, decorate};
 use isobar_engine_store::sql::SqlStore;
@@ -54,6 +54,7 @@ pub(crate) async fn fleet(
         key,
         authority: Arc::new(authority),
         bounds: Bounds::default(),
+        pacing: Pacing::Interval,
         at_crash_point: crate::crash::from_environment()?,
     };
     let mut id = [0; MEMBER_ID_BYTES];

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::authority::Authority;
+use crate::periodic::Pacing;
 use crate::vault::KEY_BYTES;
 
 /// What an Engine is given besides its boundaries.
@@ -18,6 +19,8 @@ pub struct Config {
     pub authority: Arc<Authority>,
     /// Every bound.
     pub bounds: Bounds,
+    /// What says that a round of periodic work is due.
+    pub pacing: Pacing,
     /// Called at each [`CrashPoint`], for tests that kill the engine there.
     pub at_crash_point: Option<Arc<dyn Fn(CrashPoint) + Send + Sync>>,
 }

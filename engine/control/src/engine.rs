@@ -25,6 +25,7 @@ use crate::fleet::Subject;
 use crate::ledger::{Ledger, LedgerError};
 use crate::live::Live;
 use crate::look::Looks;
+use crate::periodic::{Pacing, Rounds, Work, rounds};
 use crate::record::{
     AttemptRecord, AttemptState, EventRecord, MachineRecord, OperationRecord, attempt_key, machine_key, prefix,
 };
@@ -61,6 +62,7 @@ pub struct Engine {
     pub(crate) config: Settings,
     pub(crate) store_id: String,
     pub(crate) started: Timestamp,
+    rounds: [Rounds; Work::ALL.len()],
     pub(crate) catalogs: Mutex<BTreeMap<Site, SiteCatalog>>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
@@ -71,6 +73,7 @@ pub struct Engine {
 pub(crate) struct Settings {
     pub(crate) insecure_registries: Vec<String>,
     pub(crate) bounds: crate::config::Bounds,
+    pub(crate) pacing: Pacing,
     at_crash_point: Option<Arc<dyn Fn(CrashPoint) + Send + Sync>>,
 }
 
@@ -96,6 +99,7 @@ impl Engine {
                 .map(|provider| (provider.id().clone(), provider))
                 .collect(),
             started: clock.now(),
+            rounds: rounds(&config.bounds, clock.now().0),
             clock,
             entropy,
             vault: Vault::new(&config.key),
@@ -104,6 +108,7 @@ impl Engine {
             config: Settings {
                 insecure_registries: config.insecure_registries,
                 bounds: config.bounds,
+                pacing: config.pacing,
                 at_crash_point: config.at_crash_point,
             },
             store_id,
@@ -181,6 +186,15 @@ impl Engine {
             Subject::Cluster(cluster) => state.clusters.get(cluster.as_str()).is_some(),
             Subject::Plan(plan) => state.plans.get(plan.as_str()).is_some(),
             Subject::Operation(operation) => state.operations.get(operation.as_str()).is_some(),
+        }
+    }
+
+    /// The rounds of a kind of periodic work.
+    pub(crate) fn rounds(&self, work: Work) -> &Rounds {
+        let [look, sweep] = &self.rounds;
+        match work {
+            Work::Look => look,
+            Work::Sweep => sweep,
         }
     }
 

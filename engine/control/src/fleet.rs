@@ -188,6 +188,16 @@ impl Fleet {
         Patience { clock, until }
     }
 
+    /// The name of this process among those that share the store.
+    pub fn id(&self) -> &MemberId {
+        &self.me.id
+    }
+
+    /// The name of the store.
+    pub fn store_id(&self) -> &str {
+        self.boundaries.store.id()
+    }
+
     /// Asks another process. `Moving` where it does not answer; the call may be repeated: every tool is idempotent.
     pub async fn pass_on(
         &self,
@@ -219,7 +229,7 @@ impl Fleet {
         }
     }
 
-    fn who_holds(&self, shard: ShardId) -> Option<Route> {
+    pub(crate) fn who_holds(&self, shard: ShardId) -> Option<Route> {
         if let Some(engine) = self.engines().get(&shard) {
             return Some(Route::Here(engine.clone()));
         }

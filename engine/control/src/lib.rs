@@ -10,7 +10,7 @@
 //! node/      joining and sessions; the gRPC endpoint
 //! look       what a site has, one list for everybody;
 //! watch      observes machines and leases;  reconcile  brings clusters back to their specs;  sweep  finds orphans;
-//!            forget  drops what is old
+//!            forget  drops what is old;  periodic  when a round of these is due
 //! audit      who asked for what: a chain of MACs a shard, written with what it records
 //! ledger     the one place that writes the store;  record, state  what it holds;  live  what it does not
 //! tenure     the shard that an engine writes
@@ -29,6 +29,7 @@ mod ledger;
 mod live;
 mod look;
 pub mod node;
+pub mod periodic;
 mod reconcile;
 mod record;
 mod state;
@@ -40,4 +41,5 @@ mod watch;
 pub use config::{Bounds, Config, CrashPoint};
 pub use engine::{Boundaries, Engine};
 pub use fleet::Fleet;
+pub use periodic::Pacing;
 pub use tenure::Tenure;

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use isobar_engine_model::id::{AttemptNo, ClusterName, Epoch, MachineId, OperationId, SiteName};
 use isobar_engine_model::observed::{Machine, MachinePhase};
@@ -20,6 +19,7 @@ use crate::ask::apply::Wanted;
 use crate::config::Bounds;
 use crate::engine::{Engine, resolve};
 use crate::ledger::{Draft, LedgerError};
+use crate::periodic::Work;
 use crate::record::{
     AttemptState, OperationRecord, OrphanRecord, OrphanState, Record, attempt_key, orphan_key, prefix,
 };
@@ -39,13 +39,8 @@ type Found = Vec<(ResourceKind, ResourceState, OwnerTags)>;
 impl Engine {
     /// Sweeps every cluster, again and again, until the engine stops.
     pub(crate) async fn sweep_over(self: Arc<Self>) {
-        let pause = Duration::from_millis(self.config.bounds.sweep_ms);
-        loop {
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return,
-                () = self.clock.sleep(pause) => {}
-            }
+        let mut turn = self.turn(Work::Sweep);
+        while self.next_round(&mut turn).await {
             let clusters: Vec<ClusterName> = {
                 let state = self.ledger.read();
                 state.clusters.all().map(|record| record.cluster.clone()).collect()
@@ -99,6 +94,8 @@ impl Engine {
     }
 
     async fn under_our_tags(&self, cluster: &ClusterName, site: &Site) -> Result<Found, ProviderError> {
+        // A sweep that was frozen ends here: its shard may be another's, which sweeps as well.
+        self.may_act()?;
         let provider = self
             .provider(site)
             .map_err(|error| ProviderError::InvalidSpec { message: error.message })?;

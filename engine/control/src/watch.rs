@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use isobar_engine_model::id::{ClusterName, MachineId};
 use isobar_engine_model::observed::{Machine, MachinePhase};
@@ -11,6 +10,7 @@ use isobar_engine_provider::{ProviderError, ResourceState, ResourceStatus, Site}
 
 use crate::engine::{Engine, resolve};
 use crate::ledger::LedgerError;
+use crate::periodic::Work;
 use crate::record::{AttemptState, MachineRecord, attempt_key, machine_key};
 
 /// What a site's provider says of a cluster's machines, by machine.
@@ -19,13 +19,8 @@ type Seen = BTreeMap<MachineId, ResourceState>;
 impl Engine {
     /// Looks and reconciles until the engine stops.
     pub(crate) async fn watch_over(self: Arc<Self>) {
-        let tick = Duration::from_millis(self.config.bounds.tick_ms);
-        loop {
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return,
-                () = self.clock.sleep(tick) => {}
-            }
+        let mut turn = self.turn(Work::Look);
+        while self.next_round(&mut turn).await {
             let looking = async {
                 let clusters: Vec<ClusterName> = self
                     .ledger

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use isobar_engine_control::authority::Authority;
-use isobar_engine_control::{Boundaries, Bounds, Config, Fleet};
+use isobar_engine_control::{Boundaries, Bounds, Config, Fleet, Pacing};
 use isobar_engine_model::id::{MemberId, ProviderId};
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_model::spec::{Spec, text};
@@ -64,6 +64,7 @@ impl Running {
             key: [7; 32],
             authority: Arc::new(Authority::generate("test", Timestamp(1_800_000_000_000)).unwrap()),
             bounds: Bounds::default(),
+            pacing: Pacing::Interval,
             at_crash_point: None,
         };
         let store_clock = clock.clone();

@@ -10,7 +10,7 @@ use isobar_engine_control::api::{
     QueryWhat,
 };
 use isobar_engine_control::authority::Authority;
-use isobar_engine_control::{Boundaries, Bounds, Config, Engine, Tenure};
+use isobar_engine_control::{Boundaries, Bounds, Config, Engine, Pacing, Tenure};
 use isobar_engine_model::id::{ClusterName, MachineId, OperationId, ProviderId};
 use isobar_engine_model::intent::{Intent, Limits};
 use isobar_engine_model::observed::MachinePhase;
@@ -193,6 +193,7 @@ impl World {
             key: KEY,
             authority: Arc::new(Authority::open(&KEY, &self.authority).expect("our own")),
             bounds: self.bounds,
+            pacing: Pacing::Interval,
             at_crash_point: None,
         };
         let store = Watched {

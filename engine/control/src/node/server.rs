@@ -25,6 +25,7 @@ use crate::authority::AuthorityError;
 use crate::engine::Engine;
 use crate::fleet::members::Answers;
 use crate::fleet::{Fleet, Route};
+use crate::periodic::ROUND_IS_DUE;
 
 /// At most so many calls of one connection at a time: a node needs two.
 const CALLS_PER_CONNECTION_MAX: usize = 4;
@@ -60,7 +61,11 @@ impl Fleet {
             Ok::<_, std::io::Error>(connection)
         });
         let nodes = NodeServer::new(ForNodes { fleet: self.clone() }).max_decoding_message_size(NODE_MESSAGE_MAX_BYTES);
-        let members = MembersServer::new(ForMembers { answers }).max_decoding_message_size(CALL_MAX_BYTES);
+        let members = MembersServer::new(ForMembers {
+            fleet: self.clone(),
+            answers,
+        })
+        .max_decoding_message_size(CALL_MAX_BYTES);
         Server::builder()
             .tls_config(tls)?
             .concurrency_limit_per_connection(CALLS_PER_CONNECTION_MAX)
@@ -136,6 +141,7 @@ impl Node for ForNodes {
 }
 
 struct ForMembers {
+    fleet: Arc<Fleet>,
     answers: Arc<dyn Answers>,
 }
 
@@ -148,7 +154,10 @@ impl Members for ForMembers {
         let MemberCall { tool, arguments_json } = request.into_inner();
         let arguments = serde_json::from_slice(&arguments_json)
             .map_err(|error| Status::invalid_argument(format!("the arguments are no JSON: {error}")))?;
-        let answer = self.answers.answer(&tool, arguments).await;
+        let answer = match tool.as_str() {
+            ROUND_IS_DUE => self.fleet.told(arguments),
+            tool => self.answers.answer(tool, arguments).await,
+        };
         let refused = answer.is_err();
         let json = match answer {
             Ok(answer) => serde_json::to_vec(&answer),

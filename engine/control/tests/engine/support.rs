@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use isobar_engine_control::api::{ApplyRequest, OperationView, PlanAnswer, PlanRequest};
 use isobar_engine_control::authority::Authority;
 use isobar_engine_control::fleet::{Route, Subject};
-use isobar_engine_control::{Boundaries, Bounds, Config, Engine, Fleet};
+use isobar_engine_control::{Boundaries, Bounds, Config, Engine, Fleet, Pacing};
 use isobar_engine_model::id::{ClusterName, MemberId, ProviderId};
 use isobar_engine_model::intent::{Intent, Limits};
 use isobar_engine_model::quantity::Timestamp;
@@ -46,6 +46,7 @@ impl Running {
             key: [7; 32],
             authority: Arc::new(authority),
             bounds,
+            pacing: Pacing::Interval,
             at_crash_point: None,
         };
         let provider = SimProvider::new(ProviderId::new("sim").unwrap(), cloud.clone());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use isobar_engine_control::api::{ApplyRequest, OperationGet, PlanRequest, WAIT_MAX_MS};
 use isobar_engine_control::authority::Authority;
-use isobar_engine_control::{Boundaries, Bounds, Config, Engine, Tenure};
+use isobar_engine_control::{Boundaries, Bounds, Config, Engine, Pacing, Tenure};
 use isobar_engine_model::id::{OperationId, ProviderId};
 use isobar_engine_model::intent::{Intent, Limits};
 use isobar_engine_model::operation::OperationState;
@@ -119,6 +119,7 @@ async fn start(store: SqlStore, cloud: &SimCloud, clock: Arc<dyn Clock>) -> anyh
             steps_at_a_time: STEPS_AT_A_TIME,
             ..Bounds::default()
         },
+        pacing: Pacing::Interval,
         at_crash_point: None,
     };
     let tenure = Tenure::sole(&store, "engine:7421").await?;
