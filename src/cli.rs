@@ -135,6 +135,10 @@ pub(crate) struct Serve {
     /// A PostgreSQL database that several engines share: postgres://USER@HOST/DATABASE [default: SQLite in the data folder]
     #[arg(long, value_name = "URL", env = "ISOBAR_STORE", hide_env_values = true)]
     pub(crate) store: Option<String>,
+    /// A Redis server, redis://HOST, over which engines of one store spread their periodic work; only in an isobar with the
+    /// feature `distributed-scheduler` [default: they spread it by themselves]
+    #[arg(long, value_name = "URL", env = "ISOBAR_SPREAD", hide_env_values = true)]
+    pub(crate) spread: Option<String>,
     /// The file with the key that seals the store's secrets, the same for every engine of a store; made if there is none.
     /// ISOBAR_KEY, the key itself in hex, goes before it [default: key in the data folder]
     #[arg(long, value_name = "FILE")]

@@ -11,6 +11,7 @@ mod output;
 mod serve;
 mod session;
 mod show;
+mod spread;
 mod system;
 mod wire;
 

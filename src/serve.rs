@@ -17,7 +17,7 @@ use tracing_subscriber::EnvFilter;
 use crate::cli;
 use crate::exit::{Complaint, Exit};
 use crate::output::{HEAD, Output};
-use crate::wire;
+use crate::{spread, wire};
 
 /// What others say at every request, unless it is asked for by name.
 const QUIET: &str = "rmcp=warn,sea_orm_migration=warn,sqlx=warn";
@@ -33,6 +33,7 @@ pub(crate) async fn serve(folder: DataFolder, args: cli::Serve, output: &Output)
         .hint("MCP goes over plain HTTP: listen on 127.0.0.1 and reach it from elsewhere through SSH")
         .into());
     }
+    let ring = args.spread.as_deref().map(spread::server).transpose()?;
     folder.make()?;
     // The folder's lock comes first: a second engine hears of it, not of a port in use.
     let store = wire::store(&folder, args.store.as_deref()).await?;
@@ -41,6 +42,7 @@ pub(crate) async fn serve(folder: DataFolder, args: cli::Serve, output: &Output)
     let (mcp_url, node_address) = (http::url(&mcp)?, nodes.local_addr()?);
     let token = folder.token_or_new()?;
     let fleet = wire::fleet(&folder, &args, store, node_address).await?;
+    let spreading = ring.map(|ring| spread::start(ring, fleet.clone()));
 
     folder.publish_endpoint(&mcp_url)?;
     let listening = json!({ "mcp": mcp_url, "nodes": node_address, "data": folder.path() });
@@ -67,6 +69,9 @@ pub(crate) async fn serve(folder: DataFolder, args: cli::Serve, output: &Output)
     };
     folder.withdraw_endpoint(&mcp_url)?;
     stop.cancel();
+    if let Some(spreading) = spreading {
+        spreading.stop().await;
+    }
     shut_down(&fleet).await;
     if !mcp_endpoint.is_finished() {
         // Who asked for something gets an answer, within the server's own grace.

@@ -54,7 +54,10 @@ pub(crate) async fn fleet(
         key,
         authority: Arc::new(authority),
         bounds: Bounds::default(),
-        pacing: Pacing::Interval,
+        pacing: match args.spread {
+            Some(_) => Pacing::Told,
+            None => Pacing::Interval,
+        },
         at_crash_point: crate::crash::from_environment()?,
     };
     let mut id = [0; MEMBER_ID_BYTES];

@@ -22,7 +22,7 @@ packages_for() {
         build) say cc:gcc make:make pkg-config:pkg-config libc6-dev libseccomp-dev libelf-dev zlib1g-dev ca-certificates ;;
         run) say qemu-system-x86_64:qemu-system-x86 ;;
         demo) say curl:curl umoci:umoci skopeo:skopeo busybox-static ;;
-        test) say cpio:cpio ps:procps ip:iproute2 postgresql ;;
+        test) say cpio:cpio ps:procps ip:iproute2 postgresql redis-server:redis-server ;;
         interop) say python3:python3 python3-venv ;;
         bench) say runc:runc crun:crun busybox-static ;;
         *) die "no packages are known for \`$1\`" ;;

@@ -91,6 +91,21 @@ fn a_token_that_others_can_read_is_refused_by_both_sides() {
     );
 }
 
+#[test]
+fn a_ring_is_joined_only_by_a_binary_that_has_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = isobar(dir.path(), &["serve", "--spread", "no url"]);
+    let told = text(&output.stderr);
+    let expected = if cfg!(feature = "distributed-scheduler") {
+        "error: --spread is no URL of a Redis server"
+    } else {
+        "error: --spread needs an `isobar` that was built with the feature `distributed-scheduler`"
+    };
+    assert!(told.contains(expected), "{told}");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!dir.path().join("endpoint").exists());
+}
+
 /// A running engine; killed if the test fails.
 struct Engine(Child);
 

@@ -192,7 +192,7 @@ impl Fleet {
 
     /// The period of now, of a kind of work: there is at most one round a shard in each.
     pub fn period(&self, work: Work) -> u64 {
-        self.now().0 / work.period_ms(&self.config.bounds)
+        self.boundaries.clock.now().0 / work.period_ms(&self.config.bounds)
     }
 
     fn held_engine(&self, shard: ShardId) -> Option<Arc<Engine>> {

@@ -107,6 +107,24 @@ fn everything_linked_has_a_licence_that_deny_toml_allows() {
     assert!(refused.is_empty(), "not allowed by deny.toml: {refused:#?}");
 }
 
+#[test]
+fn what_is_under_the_agpl_is_linked_only_by_the_feature_that_says_so() {
+    let metadata = metadata();
+    for package in metadata.workspace_packages() {
+        let from = folder(&metadata, &package.manifest_path);
+        for dependency in &package.dependencies {
+            match dependency.name.as_str() {
+                "distributed-scheduler" => assert_eq!(from, "spread"),
+                "isobar-spread" => assert!(from == "." && dependency.optional, "{from} always links it"),
+                _other => {}
+            }
+        }
+        if from == "." {
+            assert_eq!(package.features.get("default"), None, "no feature is on by default");
+        }
+    }
+}
+
 fn pages(folder: &Path) -> Vec<PathBuf> {
     let mut pages = Vec::new();
     for entry in std::fs::read_dir(folder).expect("a folder of pages can be read") {
