@@ -1,5 +1,7 @@
 //! What the command line takes, with its help. Parses and nothing else.
 
+mod store;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -7,6 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use isobar_engine_control::api::{QueryWhat, TAIL_MAX_LINES};
 use isobar_engine_model::id::{ClusterName, MachineId, OperationId, PlanId, ReplicaId, SiteName, WorkloadName};
+
+pub(crate) use self::store::{Backup, Recover, RecoverChoice, RecoverDecision, RecoverRelease, Restore, StoreArg};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -98,6 +102,19 @@ pub(crate) enum Command {
     /// List who changed what, newest first; `verify` finds tampering
     #[command(after_help = "Examples:\n  isobar audit --limit 20\n  isobar audit verify --output json")]
     Audit(Audit),
+    /// Write everything in the store to a file, also while engines run
+    #[command(
+        after_help = "Examples:\n  isobar backup isobar.backup\n  isobar backup - | ssh vault 'cat > isobar.backup'\n\nThe key is in no backup: keep the data folder's file `key` apart from it."
+    )]
+    Backup(Backup),
+    /// Fill an empty store from a backup; `isobar recover` goes on from there
+    #[command(after_help = "Example:\n  isobar restore isobar.backup --data /var/lib/isobar-new")]
+    Restore(Restore),
+    /// After a restore: list what the backup does not know, adopt or release it, go on
+    #[command(
+        after_help = "Examples:\n  isobar recover\n  isobar recover adopt general-4 general-5\n  isobar recover release --all --yes\n  isobar recover end"
+    )]
+    Recover(Recover),
     /// Stop everything of a cluster and release every machine
     #[command(after_help = "Example:\n  isobar destroy shop")]
     Destroy(Destroy),

@@ -1,11 +1,13 @@
 //! The commands. Each asks the engine through the typed client and prints what it says; decides nothing itself.
 
 mod audit;
+mod backup;
 mod change;
 mod logs;
 mod look;
 mod offline;
 mod operation;
+mod recover;
 
 use anyhow::Result;
 
@@ -38,6 +40,9 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<Exit> {
         Command::Explain(args) => look::explain(&context, args).await,
         Command::Leaks(args) => look::leaks(&context, args).await,
         Command::Audit(args) => audit::audit(&context, args).await,
+        Command::Backup(args) => backup::backup(&context, args).await,
+        Command::Restore(args) => backup::restore(&context, args).await,
+        Command::Recover(args) => recover::recover(&context, args).await,
         Command::Logs(args) => logs::logs(&context, args).await,
         Command::Operation(args) => operation::operation(&context, args).await,
         Command::Schema => offline::schema(output),

@@ -259,6 +259,7 @@ fn refusal(error: &ApiError) -> (Exit, &'static str) {
         ErrorCode::Refused => (Exit::Refused, "refused"),
         ErrorCode::Forbidden => (Exit::Refused, "forbidden"),
         ErrorCode::Unavailable => (Exit::Unreachable, "unavailable"),
+        ErrorCode::Recovering => (Exit::Refused, "recovering"),
         ErrorCode::Moving => (Exit::Unreachable, "moving"),
         ErrorCode::Internal => (Exit::Internal, "internal"),
     }

@@ -5,6 +5,7 @@ pub(crate) mod cluster;
 pub(crate) mod leaks;
 pub(crate) mod plan;
 pub(crate) mod progress;
+pub(crate) mod recover;
 pub(crate) mod table;
 
 use isobar_engine_model::quantity::Timestamp;

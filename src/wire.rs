@@ -29,14 +29,18 @@ const HOST_SEEN_BY_GUESTS: &str = "10.0.2.2";
 
 /// Opens the store: the data folder's own, which it holds from here on, or a PostgreSQL database that engines share.
 pub(crate) async fn store(folder: &DataFolder, shared: Option<&str>) -> Result<Arc<dyn Store>> {
+    Ok(Arc::new(sql_store(folder, shared).await?))
+}
+
+/// As [`store`], for whoever fills it.
+pub(crate) async fn sql_store(folder: &DataFolder, shared: Option<&str>) -> Result<SqlStore> {
     let mut id = [0; STORE_ID_BYTES];
     SystemEntropy::new().fill(&mut id);
     let id = hex::encode(id);
-    let store = match shared {
+    Ok(match shared {
         None => SqlStore::open(folder.path(), &id).await?,
         Some(url) => SqlStore::connect(url, &id).await?,
-    };
-    Ok(Arc::new(store))
+    })
 }
 
 /// Starts the engines of this process.

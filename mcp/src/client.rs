@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use isobar_engine_control::api::{
-    ApiError, ApplyRequest, AuditAnswer, AuditRequest, Discovery, ExplainRequest, Explanation, LeaksAnswer,
+    Adopted, ApiError, ApplyRequest, AuditAnswer, AuditRequest, Discovery, ExplainRequest, Explanation, LeaksAnswer,
     LeaksRequest, LogsAnswer, LogsRequest, OperationCancel, OperationGet, OperationView, PlanAnswer, PlanRequest,
-    QueryAnswer, QueryRequest,
+    QueryAnswer, QueryRequest, RecoverAnswer, RecoverMachines, RecoverRequest, Recovered,
 };
 use isobar_engine_model::id::OperationId;
 use isobar_engine_model::operation::Operation;
@@ -169,6 +169,26 @@ impl Client {
     /// What sweeps found and did.
     pub async fn leaks(&self, request: &LeaksRequest) -> Result<LeaksAnswer, ClientError> {
         self.call("leaks", request).await
+    }
+
+    /// What a restored backup does not know.
+    pub async fn recover(&self, request: &RecoverRequest) -> Result<RecoverAnswer, ClientError> {
+        self.call("recover", request).await
+    }
+
+    /// Keeps machines that a backup does not know.
+    pub async fn recover_adopt(&self, request: &RecoverMachines) -> Result<Adopted, ClientError> {
+        self.call("recover_adopt", request).await
+    }
+
+    /// Deletes machines that a backup does not know.
+    pub async fn recover_release(&self, request: &RecoverMachines) -> Result<OperationView, ClientError> {
+        self.call("recover_release", request).await
+    }
+
+    /// Goes on after a restore.
+    pub async fn recover_end(&self) -> Result<Recovered, ClientError> {
+        self.call("recover_end", &serde_json::json!({})).await
     }
 
     /// Who changed what; whether the log is intact.

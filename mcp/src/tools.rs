@@ -3,14 +3,16 @@
 //!
 //! Knows nothing of transports or of MCP's revisions; `server` lists the table and looks tools up in it.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use isobar_engine_control::api::{
-    ApiError, ApplyRequest, Asked, AuditAnswer, AuditRequest, ClusterSummary, Discovery, ErrorCode, ExplainRequest,
-    Explanation, LeaksAnswer, LeaksRequest, LogsAnswer, LogsRequest, OperationCancel, OperationGet, OperationView,
-    PlanAnswer, PlanRequest, QueryAnswer, QueryRequest,
+    Adopted, ApiError, ApplyRequest, Asked, AuditAnswer, AuditRequest, ClusterSummary, Discovery, ErrorCode,
+    ExplainRequest, Explanation, LeaksAnswer, LeaksRequest, LogsAnswer, LogsRequest, OperationCancel, OperationGet,
+    OperationView, PlanAnswer, PlanRequest, QueryAnswer, QueryRequest, RecoverAnswer, RecoverMachines, RecoverRequest,
+    Recovered,
 };
 use isobar_engine_control::fleet::{Route, Subject};
 use isobar_engine_control::{Engine, Fleet};
@@ -43,6 +45,15 @@ pub(crate) fn table() -> Vec<Entry> {
             |engine, request| async move { engine.explain(request).await },
         ),
         entry::<LeaksRequest, LeaksAnswer, _>(LEAKS, |engine, request| async move { engine.leaks(request).await }),
+        entry::<RecoverRequest, RecoverAnswer, _>(RECOVER, compare),
+        entry::<RecoverMachines, Adopted, _>(
+            ADOPT,
+            |engine, request| async move { engine.recover_adopt(request).await },
+        ),
+        entry::<RecoverMachines, OperationView, _>(RELEASE, |engine, request| async move {
+            engine.recover_release(request).await
+        }),
+        tool::<NoArguments, Recovered>(RECOVER_END, |place, _, _| Box::pin(recover_end(place))),
         entry::<LogsRequest, LogsAnswer, _>(LOGS, |engine, request| async move { engine.logs(request).await }),
         // The store has the log: whichever process is asked reads it.
         tool::<AuditRequest, AuditAnswer>(AUDIT, |place, request, _| {
@@ -116,6 +127,40 @@ const LEAKS: About = About {
            why, and whether it is in quarantine, being deleted, gone, or waits until somebody applies a plan. Also when \
            each site was swept last.",
     effect: Effect::Reads,
+};
+
+const RECOVER: About = About {
+    name: "recover",
+    title: "What a restored backup does not know",
+    text: "After a restore: compares a cluster's backup with its clouds. Lists what clouds have under our tags and the \
+           backup does not know (each is to be adopted or released), and machines of the backup that are gone. Until \
+           `recover_end` nothing is bought or deleted unasked and `apply` is refused.",
+    effect: Effect::Reads,
+};
+
+const ADOPT: About = About {
+    name: "recover_adopt",
+    title: "Keep machines that a backup does not know",
+    text: "After a restore: takes machines that `recover` lists as unknown into the journal, as if it had bought them. \
+           Their cluster is then held as it is until a plan of it is applied. Replicas on them that the backup does not \
+           know are stopped once the recovery has ended.",
+    effect: Effect::Changes { destructive: false },
+};
+
+const RELEASE: About = About {
+    name: "recover_release",
+    title: "Delete machines that a backup does not know",
+    text: "After a restore: deletes machines that `recover` lists as unknown, with what belongs to them, by a plan of its \
+           own. Answers at once with an operation to follow by `operation_get`.",
+    effect: Effect::Changes { destructive: true },
+};
+
+const RECOVER_END: About = About {
+    name: "recover_end",
+    title: "Go on after a restore",
+    text: "Ends the recovery of a restored store: from here on clusters are brought back to their specs again. Refused \
+           while `recover` still lists something unknown in any cluster, or a site cannot be listed.",
+    effect: Effect::Changes { destructive: false },
 };
 
 const LOGS: About = About {
@@ -194,30 +239,85 @@ where
     F: Future<Output = Result<R, ApiError>> + Send + 'static,
 {
     tool::<A, R>(about, move |place, request, arguments| {
-        Box::pin(async move {
-            let patience = place.fleet.patience();
-            let answer = loop {
-                match place.fleet.route(request.subject()).await? {
-                    Route::Here(engine) => {
-                        let asked = cluster_of(&request);
-                        return match run(engine, request).await {
-                            Err(error) => Err(with_every_name(&place, asked, error).await),
-                            answer => answer,
-                        };
-                    }
-                    Route::There(_) if place.passed => {
-                        let error = ApiError::new(ErrorCode::Moving, "the cluster is changing hands");
-                        return Err(error.hint("try again in a few seconds"));
-                    }
-                    Route::There(member) => match place.fleet.pass_on(&member, about.name, &arguments).await {
-                        Err(error) if error.code == ErrorCode::Moving && patience.lasts().await => {}
-                        answer => break answer,
-                    },
-                }
-            };
-            read(answer?)
-        })
+        Box::pin(async move { routed(&place, about, (request, arguments), run).await })
     })
+}
+
+/// The answer of the engine that is responsible, wherever it is.
+async fn routed<A, R, F>(
+    place: &Place,
+    about: About,
+    (request, arguments): (A, Value),
+    run: fn(Arc<Engine>, A) -> F,
+) -> Result<R, ApiError>
+where
+    A: Asked,
+    R: DeserializeOwned,
+    F: Future<Output = Result<R, ApiError>>,
+{
+    let patience = place.fleet.patience();
+    let answer = loop {
+        match place.fleet.route(request.subject()).await? {
+            Route::Here(engine) => {
+                let asked = cluster_of(&request);
+                return match run(engine, request).await {
+                    Err(error) => Err(with_every_name(place, asked, error).await),
+                    answer => answer,
+                };
+            }
+            Route::There(_) if place.passed => {
+                let error = ApiError::new(ErrorCode::Moving, "the cluster is changing hands");
+                return Err(error.hint("try again in a few seconds"));
+            }
+            Route::There(member) => match place.fleet.pass_on(&member, about.name, &arguments).await {
+                Err(error) if error.code == ErrorCode::Moving && patience.lasts().await => {}
+                answer => break answer,
+            },
+        }
+    };
+    read(answer?)
+}
+
+async fn compare(engine: Arc<Engine>, request: RecoverRequest) -> Result<RecoverAnswer, ApiError> {
+    engine.recover(request).await
+}
+
+/// Ends the recovery, if nothing of any cluster is undecided.
+async fn recover_end(place: Place) -> Result<Recovered, ApiError> {
+    if !place.fleet.is_recovering().await? {
+        return Ok(Recovered { ended: false });
+    }
+    for summary in discover(place.clone()).await?.clusters {
+        let request = RecoverRequest {
+            cluster: summary.cluster,
+            sites: BTreeMap::new(),
+        };
+        let arguments = serde_json::to_value(&request).expect("text keys");
+        let cluster = request.cluster.clone();
+        let answer = match routed(&place, RECOVER, (request, arguments), compare).await {
+            // It is over, and the backup knows no place where anything of it could be.
+            Err(error) if error.code == ErrorCode::NotFound => continue,
+            answer => answer?,
+        };
+        let unlisted = answer
+            .unlisted
+            .iter()
+            .map(|site| format!("{} cannot be listed: {}", site.site, site.error));
+        let unknown = answer
+            .unknown
+            .iter()
+            .map(|one| format!("{} {} is undecided", one.kind, one.name));
+        if let Some(first) = unlisted.chain(unknown).next() {
+            let count = answer.unlisted.len() + answer.unknown.len();
+            return Err(ApiError::new(
+                ErrorCode::Refused,
+                format!("cluster {cluster}: {first} ({count} in all)"),
+            )
+            .hint("`isobar recover` lists what is undecided: adopt or release each"));
+        }
+    }
+    place.fleet.end_recovery().await?;
+    Ok(Recovered { ended: true })
 }
 
 /// Every process's answer, put together.

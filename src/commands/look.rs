@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::cli;
 use crate::exit::{Complaint, Exit};
-use crate::output::HEAD;
+use crate::output::{HEAD, SOME};
 use crate::session::{self, Context};
 use crate::show;
 
@@ -29,6 +29,7 @@ const PAGES_MAX: usize = 100;
 #[derive(Debug, Serialize)]
 struct Status {
     version: String,
+    recovering: bool,
     engines: Vec<EngineView>,
     clusters: Vec<ClusterSummary>,
     /// By cluster.
@@ -85,6 +86,7 @@ async fn look(client: &Client, only: Option<&ClusterName>) -> Result<Status> {
     }
     let mut status = Status {
         version: discovery.version,
+        recovering: discovery.recovering,
         engines: discovery.engines,
         clusters,
         machines: BTreeMap::new(),
@@ -138,7 +140,12 @@ async fn for_each_page(
 impl Status {
     fn in_words(&self) -> String {
         let now = session::now();
-        let mut text = show::cluster::clusters(&self.clusters, now);
+        let mut text = String::new();
+        if self.recovering {
+            text +=
+                &format!("{SOME}restored from a backup{SOME:#}: nothing is changed unasked; see `isobar recover`\n\n");
+        }
+        text += &show::cluster::clusters(&self.clusters, now);
         for cluster in self.clusters.iter().map(|summary| &summary.cluster) {
             if self.clusters.len() > 1 {
                 text += &format!("\n{HEAD}{cluster}{HEAD:#}");

@@ -58,5 +58,6 @@ fn what(what: &AuditWhat) -> String {
         AuditWhat::Succeeded => "succeeded".to_owned(),
         AuditWhat::Failed { reason } => format!("failed: {reason}"),
         AuditWhat::Cancelled => "cancelled".to_owned(),
+        AuditWhat::Adopted { machine, handle } => format!("adopted {machine}, {handle}"),
     }
 }

@@ -70,6 +70,9 @@ fn help_names_every_command_and_every_exit_code() {
               explain      Say why something is as it is
               leaks        List what clouds still have that the journal does not know, and what is done about it
               audit        List who changed what, newest first; `verify` finds tampering
+              backup       Write everything in the store to a file, also while engines run
+              restore      Fill an empty store from a backup; `isobar recover` goes on from there
+              recover      After a restore: list what the backup does not know, adopt or release it, go on
               destroy      Stop everything of a cluster and release every machine
               operation    Look at an operation, stop it, or wait for its end
               schema       Print the JSON Schema of specs

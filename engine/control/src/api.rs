@@ -8,6 +8,7 @@ mod explain;
 mod leaks;
 mod logs;
 mod query;
+mod recover;
 
 pub use asked::Asked;
 pub use audit::{AuditAnswer, AuditBad, AuditEntry, AuditRequest, AuditVerdict, AuditWhat, AuditWho};
@@ -20,6 +21,7 @@ pub use query::{
     AttemptView, ClusterSummary, Condition, Discovery, EngineView, Event, OfferingView, QueryAnswer, QueryRequest,
     QueryWhat, ReplicaView,
 };
+pub use recover::{Adopted, Missing, RecoverAnswer, RecoverMachines, RecoverRequest, Recovered, Unknown, Unlisted};
 
 /// At most so many items come in one answer.
 pub const PAGE_MAX_ITEMS: u32 = 500;

@@ -1,5 +1,6 @@
 //! What callers ask: one module a verb. Everything that changes something goes through [`apply`].
 
+mod adopt;
 pub(crate) mod apply;
 mod explain;
 mod leaks;
@@ -7,6 +8,7 @@ mod list;
 mod logs;
 mod operation;
 mod preview;
+mod recover;
 mod summary;
 
 use isobar_engine_model::id::ClusterName;

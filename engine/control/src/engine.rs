@@ -29,6 +29,7 @@ use crate::periodic::{Pacing, Rounds, Work, rounds};
 use crate::record::{
     AttemptRecord, AttemptState, EventRecord, MachineRecord, OperationRecord, attempt_key, machine_key, prefix,
 };
+use crate::recovery::Recovery;
 use crate::tenure::Tenure;
 use crate::vault::Vault;
 
@@ -58,6 +59,7 @@ pub struct Engine {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) vault: Vault,
     pub(crate) authority: Arc<Authority>,
+    pub(crate) recovery: Recovery,
     tenure: Tenure,
     pub(crate) config: Settings,
     pub(crate) store_id: String,
@@ -88,6 +90,7 @@ impl Engine {
         } = boundaries;
         let stop_writing = CancellationToken::new();
         let store_id = store.id().to_owned();
+        let recovery = Recovery::of(store.clone()).await?;
         let (ledger, writer) =
             Ledger::open(store, tenure.clone(), Seals::new(&config.key), stop_writing.clone()).await?;
         let engine = Arc::new(Self {
@@ -104,6 +107,7 @@ impl Engine {
             entropy,
             vault: Vault::new(&config.key),
             authority: config.authority,
+            recovery,
             tenure,
             config: Settings {
                 insecure_registries: config.insecure_registries,
@@ -124,7 +128,12 @@ impl Engine {
             writer.await;
             stop.cancel();
         });
-        engine.resume();
+        if engine.is_recovering() {
+            let holding = engine.clone();
+            engine.tasks.spawn(async move { holding.hold_still().await });
+        } else {
+            engine.resume();
+        }
         let watching = engine.clone();
         engine.tasks.spawn(async move { watching.watch_over().await });
         let sweeping = engine.clone();
@@ -132,7 +141,7 @@ impl Engine {
         Ok(engine)
     }
 
-    fn resume(self: &Arc<Self>) {
+    pub(crate) fn resume(self: &Arc<Self>) {
         let running: Vec<OperationId> = {
             let state = self.ledger.read();
             let open = state

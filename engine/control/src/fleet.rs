@@ -157,6 +157,7 @@ impl Fleet {
         let known = self.known.read().expect("nothing panics with the lock");
         let holds = |member: &MemberId| known.holders.values().filter(|holder| *holder == member).count();
         Discovery {
+            recovering: engines.iter().any(|engine| engine.is_recovering()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             store: self.boundaries.store.id().to_owned(),
             providers: self.boundaries.providers.iter().map(|p| p.id().clone()).collect(),
@@ -196,6 +197,21 @@ impl Fleet {
     /// The name of the store.
     pub fn store_id(&self) -> &str {
         self.boundaries.store.id()
+    }
+
+    /// Whether the store comes from a backup and is not recovered yet.
+    pub async fn is_recovering(&self) -> Result<bool, ApiError> {
+        let asked = self.boundaries.store.is_recovering().await;
+        asked.map_err(|error| ApiError::new(ErrorCode::Unavailable, error.to_string()))
+    }
+
+    /// Ends the store's recovery, for every engine: each goes on within a moment. Whoever calls it has looked that nothing
+    /// is undecided.
+    pub async fn end_recovery(&self) -> Result<(), ApiError> {
+        let ended = self.boundaries.store.end_recovery().await;
+        ended.map_err(|error| {
+            ApiError::new(ErrorCode::Unavailable, error.to_string()).hint("try again: it may have ended")
+        })
     }
 
     /// Asks another process. `Moving` where it does not answer; the call may be repeated: every tool is idempotent.

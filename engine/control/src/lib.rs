@@ -11,6 +11,7 @@
 //! look       what a site has, one list for everybody;
 //! watch      observes machines and leases;  reconcile  brings clusters back to their specs;  sweep  finds orphans;
 //!            forget  drops what is old;  periodic  when a round of these is due
+//! recovery   holding still on a store that comes from a backup
 //! audit      who asked for what: a chain of MACs a shard, written with what it records
 //! ledger     the one place that writes the store;  record, state  what it holds;  live  what it does not
 //! tenure     the shard that an engine writes
@@ -32,6 +33,7 @@ pub mod node;
 pub mod periodic;
 mod reconcile;
 mod record;
+mod recovery;
 mod state;
 mod sweep;
 pub mod tenure;

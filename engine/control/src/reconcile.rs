@@ -40,6 +40,10 @@ impl Engine {
         if record.running.is_some() || record.held {
             return Ok(());
         }
+        if let Err(error) = self.is_recovered() {
+            self.live.drift_is(cluster, vec![error.message]);
+            return Ok(());
+        }
         let is_over = record.spec.is_none() && self.observed(&self.ledger.read(), cluster).machines.is_empty();
         if is_over {
             self.live.drift_is(cluster, Vec::new());

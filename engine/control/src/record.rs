@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use isobar_engine_model::id::{
-    AttemptNo, ClusterName, Epoch, Generation, MachineId, OperationId, PlanId, PoolName, ReplicaId, ResourceHandle,
-    SiteName, StepId, WorkloadName,
+    AttemptNo, ClusterName, Epoch, Generation, MachineId, OfferingId, OperationId, PlanId, PoolName, ReplicaId,
+    ResourceHandle, SiteName, StepId, WorkloadName,
 };
 use isobar_engine_model::observed::{Machine, MachinePhase, Replica};
 use isobar_engine_model::operation::Operation;
@@ -200,6 +200,9 @@ pub(crate) struct OrphanRecord {
     pub(crate) name: String,
     /// Exactly as they were found: only what still carries them is deleted.
     pub(crate) tags: OwnerTags,
+    /// As what a machine was bought, where its provider says so.
+    #[serde(default)]
+    pub(crate) offering: Option<OfferingId>,
     pub(crate) found: Timestamp,
     /// Why it is one, in words.
     pub(crate) because: String,

@@ -34,7 +34,7 @@ pub(crate) struct Swept {
 }
 
 /// What a site has under a cluster's tags, by kind.
-type Found = Vec<(ResourceKind, ResourceState, OwnerTags)>;
+pub(crate) type Found = Vec<(ResourceKind, ResourceState, OwnerTags)>;
 
 impl Engine {
     /// Sweeps every cluster, again and again, until the engine stops.
@@ -72,7 +72,7 @@ impl Engine {
     }
 
     /// Every site where a cluster may have something: those of its spec, and those of attempts that are still remembered.
-    fn sites_of(&self, cluster: &ClusterName) -> Vec<Site> {
+    pub(crate) fn sites_of(&self, cluster: &ClusterName) -> Vec<Site> {
         let state = self.ledger.read();
         let spec = state
             .clusters
@@ -93,7 +93,7 @@ impl Engine {
         sites.into_values().collect()
     }
 
-    async fn under_our_tags(&self, cluster: &ClusterName, site: &Site) -> Result<Found, ProviderError> {
+    pub(crate) async fn under_our_tags(&self, cluster: &ClusterName, site: &Site) -> Result<Found, ProviderError> {
         // A sweep that was frozen ends here: its shard may be another's, which sweeps as well.
         self.may_act()?;
         let provider = self
@@ -113,7 +113,7 @@ impl Engine {
     }
 
     /// Commits what is unknown, and what has gone or become known since.
-    async fn quarantine(&self, cluster: &ClusterName, site: &Site, found: Found) -> Result<(), LedgerError> {
+    pub(crate) async fn quarantine(&self, cluster: &ClusterName, site: &Site, found: Found) -> Result<(), LedgerError> {
         let now = self.clock.now();
         let changes: Vec<Change> = {
             let state = self.ledger.read();
@@ -150,6 +150,9 @@ impl Engine {
 
     /// Plans the end of what has been an orphan for longer than the grace period.
     async fn condemn(self: &Arc<Self>, cluster: &ClusterName) -> Result<(), LedgerError> {
+        if self.is_recovering() {
+            return Ok(());
+        }
         let now = self.clock.now();
         let (due, machines) = {
             let state = self.ledger.read();
@@ -267,6 +270,7 @@ fn compare(context: &Context<'_>, site: &Site, found: Found) -> Vec<Change> {
                     handle: item.handle,
                     name: item.name,
                     tags,
+                    offering: item.offering,
                     found: context.now,
                     because,
                     state: OrphanState::Quarantined,
@@ -359,7 +363,7 @@ fn has_ended(state: &State, operation: &OperationId) -> bool {
     record.is_none_or(|record| record.operation.state.is_final())
 }
 
-fn orphan(record: &OrphanRecord) -> Orphan {
+pub(crate) fn orphan(record: &OrphanRecord) -> Orphan {
     Orphan {
         site: record.site.name.clone(),
         handle: record.handle.clone(),

@@ -32,6 +32,9 @@ impl Engine {
                 for cluster in clusters {
                     self.look_after(&cluster).await?;
                 }
+                if self.is_recovering() {
+                    return Ok(());
+                }
                 self.bury().await?;
                 self.forget().await
             };

@@ -88,6 +88,7 @@ mod tests {
                 name: String::new(),
                 tags: None,
                 status: ResourceStatus::Running,
+                offering: None,
                 endpoints: BTreeMap::new(),
                 created: Timestamp(0),
             };

@@ -182,6 +182,8 @@ pub struct ResourceState {
     pub tags: Option<OwnerTags>,
     /// Where it stands.
     pub status: ResourceStatus,
+    /// As what a machine was rented; absent for other kinds, and where the provider cannot tell.
+    pub offering: Option<OfferingId>,
     /// Addresses at which others reach its open ports, by port.
     pub endpoints: BTreeMap<u16, String>,
     /// When it was made.

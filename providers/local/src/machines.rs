@@ -310,8 +310,10 @@ impl Machines {
         } else {
             ResourceStatus::Pending
         };
+        let ResourceSpec::Machine(machine) = &record.request.spec;
         Ok(ResourceState {
             handle: ResourceHandle::new(&place.name),
+            offering: Some(machine.offering.clone()),
             name: record.request.name,
             tags: Some(record.request.tags),
             status,

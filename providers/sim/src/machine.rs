@@ -127,6 +127,7 @@ impl Machine {
             name: self.name().to_owned(),
             tags: self.tags().cloned(),
             status: phase.status()?,
+            offering: Some(self.offering.id.clone()),
             endpoints: self.endpoints(),
             created: self.created,
         })

@@ -76,6 +76,7 @@ impl Part {
             name: format!("{}-{}", self.maker.name, self.word()),
             tags: Some(self.maker.tags.clone()),
             status,
+            offering: None,
             endpoints: BTreeMap::new(),
             created: self.created,
         })

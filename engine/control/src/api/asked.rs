@@ -2,6 +2,7 @@
 
 use super::{
     ApplyRequest, ExplainRequest, LeaksRequest, LogsRequest, OperationCancel, OperationGet, PlanRequest, QueryRequest,
+    RecoverMachines, RecoverRequest,
 };
 use crate::fleet::Subject;
 
@@ -31,4 +32,6 @@ asked! {
     ExplainRequest: |asked| Subject::Cluster(&asked.cluster);
     LeaksRequest: |asked| Subject::Cluster(&asked.cluster);
     LogsRequest: |asked| Subject::Cluster(&asked.cluster);
+    RecoverRequest: |asked| Subject::Cluster(&asked.cluster);
+    RecoverMachines: |asked| Subject::Cluster(&asked.cluster);
 }

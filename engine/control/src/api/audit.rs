@@ -1,6 +1,6 @@
 //! What the audit log says, and what asking for it takes.
 
-use isobar_engine_model::id::{ClusterName, OperationId, PlanId, ShardId};
+use isobar_engine_model::id::{ClusterName, MachineId, OperationId, PlanId, ShardId};
 use isobar_engine_model::quantity::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -64,6 +64,14 @@ pub enum AuditWhat {
     },
     /// An operation was stopped.
     Cancelled,
+    /// After a restore: a machine that the backup did not know was taken into the journal. It has no plan; the operation is
+    /// the one that bought it.
+    Adopted {
+        /// Which machine.
+        machine: MachineId,
+        /// What the provider calls it.
+        handle: String,
+    },
 }
 
 /// Which entries to list.

@@ -48,6 +48,8 @@ pub enum ErrorCode {
     Busy,
     /// It would break a limit or leave part of the spec unmet: change the spec or the limits.
     Refused,
+    /// The store comes from a backup: first say what becomes of what it does not know.
+    Recovering,
     /// The caller may not do it.
     Forbidden,
     /// The cluster is changing hands between engines: try again in a few seconds.

@@ -20,6 +20,8 @@ pub struct Discovery {
     pub store: String,
     /// Providers that sites may name.
     pub providers: Vec<ProviderId>,
+    /// Whether the store was restored from a backup and nothing is changed unasked: see `recover`.
+    pub recovering: bool,
     /// The engines that share the store, by id.
     pub engines: Vec<EngineView>,
     /// Every cluster, in name order.

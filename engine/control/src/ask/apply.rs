@@ -37,6 +37,8 @@ struct Acceptance {
     operation: OperationId,
     wanted: Wanted,
     now: Timestamp,
+    /// That the store is not being recovered.
+    recovered: Result<(), ApiError>,
 }
 
 impl Engine {
@@ -62,6 +64,7 @@ impl Engine {
             operation,
             wanted,
             now: self.clock.now(),
+            recovered: self.is_recovered(),
         };
         let engine = self.clone();
         let accepting = self.tasks.spawn(async move {
@@ -100,6 +103,7 @@ fn accept(draft: &mut Draft, acceptance: &Acceptance) -> Result<Accepted, ApiErr
         is_current(&plan, acceptance.now)?;
         crate::sweep::begin(draft, &plan, &acceptance.operation);
     } else {
+        acceptance.recovered.clone()?;
         may_apply(draft, &plan, acceptance.now)?;
         let cluster = next_cluster(draft, &plan, acceptance);
         draft.put(cluster);

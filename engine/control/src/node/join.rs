@@ -48,7 +48,13 @@ impl Engine {
             .change(move |draft| bind(draft, &shown, key_hash))
             .await
             .map_err(|error| JoinError::Unavailable(error.to_string()))?;
-        let (cluster, machine, attempt) = bound?;
+        let (cluster, machine, attempt) = match bound {
+            // It may be of a machine that was bought after the backup.
+            Err(JoinError::UnknownToken | JoinError::Revoked) if self.is_recovering() => {
+                return Err(JoinError::Unavailable("the store is being recovered".to_owned()));
+            }
+            bound => bound?,
+        };
         let name = machine_dns_name(cluster.as_str(), machine.as_str(), attempt.0);
         let certificate_der = self
             .authority

@@ -279,8 +279,11 @@ impl Session<'_> {
         }
     }
 
-    /// Everything that the node is to run.
+    /// Everything that the node is to run. Nothing on a store that is being recovered: the node runs on what it runs.
     async fn send_desired(&mut self) -> Result<(), SessionEnd> {
+        if self.engine.is_recovering() {
+            return Ok(());
+        }
         // Grows within an engine's life by the count, and from one engine to the next by the epoch.
         let revision = (self.engine.ledger.epoch().0 << 40) + self.engine.live.next_desired();
         let replicas = {
