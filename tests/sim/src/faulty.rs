@@ -2,28 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use async_trait::async_trait;
-use isobar_engine_model::id::{Epoch, Incarnation, MemberId, ShardId};
-use isobar_engine_store::{Member, Row, Shard, Store, StoreError, Table, Write};
+use isobar_engine_store::memory::Request;
+use isobar_engine_store::{Store, StoreError};
 
+use crate::around::{Answer, StoreLayer};
 use crate::dice::Dice;
-use crate::mortal::FENCED_ENGINES_STOP;
-
-/// What a store answers.
-type Answer<T> = std::result::Result<T, StoreError>;
 
 /// How often a store fails, in thousandths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StoreRates {
     /// Calls that are not answered and do nothing.
     pub away: u64,
-    /// Commits for which there is no room.
+    /// Writes for which there is no room.
     pub full: u64,
-    /// Commits of unknown outcome that wrote nothing.
+    /// Writes of unknown outcome that wrote nothing.
     pub unknown_lost: u64,
-    /// Commits of unknown outcome that wrote everything.
+    /// Writes of unknown outcome that wrote everything.
     pub unknown_written: u64,
 }
 
@@ -95,7 +90,7 @@ impl StoreFaults {
         away.then(|| shared.count(StoreFault::Away))
     }
 
-    fn of_commit(&self) -> Option<StoreFault> {
+    fn of_write(&self) -> Option<StoreFault> {
         let mut shared = self.lock();
         let rates = shared.rates;
         let drawn = shared.dice.within(0, 999);
@@ -134,82 +129,35 @@ pub struct Faulty<T> {
     pub faults: StoreFaults,
 }
 
-#[async_trait]
-impl<T: Store> Store for Faulty<T> {
-    fn id(&self) -> &str {
-        self.inner.id()
+impl<T: Store> StoreLayer for Faulty<T> {
+    type Inner = T;
+
+    fn inner(&self) -> &T {
+        &self.inner
     }
 
-    fn incarnation(&self) -> Incarnation {
-        self.inner.incarnation()
-    }
-
-    async fn is_recovering(&self) -> Answer<bool> {
-        self.inner.is_recovering().await
-    }
-
-    async fn end_recovery(&self) -> Answer<()> {
-        self.inner.end_recovery().await
-    }
-
-    async fn claim(&self, shard: ShardId, member: &MemberId) -> Answer<Option<Epoch>> {
-        match self.faults.of_read() {
-            Some(fault) => Err(StoreError::Unavailable(Simulated(fault).into())),
-            None => self.inner.claim(shard, member).await,
-        }
-    }
-
-    async fn commit(&self, shard: ShardId, epoch: Epoch, batch: &[Write]) -> Answer<()> {
-        let Some(fault) = self.faults.of_commit() else {
-            return self.inner.commit(shard, epoch, batch).await;
+    async fn call<A: Send>(&self, request: Request<'_>, doing: impl Future<Output = Answer<A>> + Send) -> Answer<A> {
+        let fault = match request {
+            Request::Commit(..)
+            | Request::Beat(_)
+            | Request::Leave(_)
+            | Request::Claim(_)
+            | Request::Release(_)
+            | Request::Once(_)
+            | Request::EndRecovery => self.faults.of_write(),
+            Request::Scan(_) | Request::Get(_) | Request::Members | Request::Shards | Request::IsRecovering => {
+                self.faults.of_read()
+            }
         };
+        let Some(fault) = fault else { return doing.await };
         match fault {
             StoreFault::Away => Err(StoreError::Unavailable(Simulated(fault).into())),
             StoreFault::Full => Err(StoreError::Full(Simulated(fault).into())),
             StoreFault::UnknownLost => Err(StoreError::OutcomeUnknown(Simulated(fault).into())),
             StoreFault::UnknownWritten => {
-                self.inner.commit(shard, epoch, batch).await?;
+                doing.await?;
                 Err(StoreError::OutcomeUnknown(Simulated(fault).into()))
             }
         }
-    }
-
-    async fn scan(&self, shard: Option<ShardId>, table: Table, after: Option<&str>, limit: u32) -> Answer<Vec<Row>> {
-        match self.faults.of_read() {
-            Some(fault) => Err(StoreError::Unavailable(Simulated(fault).into())),
-            None => self.inner.scan(shard, table, after, limit).await,
-        }
-    }
-
-    async fn get(&self, table: Table, key: &str) -> Answer<Option<Row>> {
-        // An engine that cannot read a commit back counts itself as fenced.
-        match self.faults.of_read().filter(|_| FENCED_ENGINES_STOP) {
-            Some(fault) => Err(StoreError::Unavailable(Simulated(fault).into())),
-            None => self.inner.get(table, key).await,
-        }
-    }
-
-    async fn beat(&self, member: &Member, lease: Duration) -> Answer<()> {
-        self.inner.beat(member, lease).await
-    }
-
-    async fn leave(&self, member: &MemberId) -> Answer<()> {
-        self.inner.leave(member).await
-    }
-
-    async fn members(&self) -> Answer<Vec<Member>> {
-        self.inner.members().await
-    }
-
-    async fn shards(&self) -> Answer<Vec<Shard>> {
-        self.inner.shards().await
-    }
-
-    async fn release(&self, shard: ShardId, epoch: Epoch) -> Answer<()> {
-        self.inner.release(shard, epoch).await
-    }
-
-    async fn once(&self, key: &str, value: &str) -> Answer<String> {
-        self.inner.once(key, value).await
     }
 }

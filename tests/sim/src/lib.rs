@@ -4,6 +4,7 @@
 //! seed, [`run`] carries it out, [`witness`] checks it all along and [`ending`] at its end. Links no cloud's SDK; opens
 //! no socket.
 
+pub mod around;
 pub mod dice;
 pub mod ending;
 pub mod faulty;

@@ -23,6 +23,7 @@ use isobar_engine_store::memory::MemoryStore;
 use isobar_node_image_protocol::watch;
 use isobar_providers_sim::{SeededEntropy, SimCloud, SimConfig, SimProvider, TokioClock};
 
+use crate::around::Around;
 use crate::faulty::{Faulty, StoreFaults, StoreRates};
 use crate::life::Life;
 use crate::mortal::Mortal;
@@ -177,15 +178,15 @@ impl World {
             life: life.clone(),
         });
         let id = ProviderId::new("sim").expect("a name");
-        let sim = Watched {
+        let sim = Around(Watched {
             inner: SimProvider::new(id, self.cloud.clone()),
             engine: number,
             witness: self.witness.clone(),
-        };
-        let sim = Mortal {
-            inner: FlawedProvider::new(sim, self.mutation, self.cloud.clone()),
+        });
+        let sim = Around(Mortal {
+            inner: Around(FlawedProvider::new(sim, self.mutation, self.cloud.clone())),
             life: life.clone(),
-        };
+        });
         let sim: Arc<dyn Provider> = Arc::new(sim);
         let provider = isobar_engine_provider::decorate::standard(sim, clock.clone(), entropy.clone());
         let config = Config {
@@ -196,19 +197,19 @@ impl World {
             pacing: Pacing::Interval,
             at_crash_point: None,
         };
-        let store = Watched {
+        let store = Around(Watched {
             inner: self.store.clone(),
             engine: number,
             witness: self.witness.clone(),
-        };
-        let store = Faulty {
-            inner: FlawedStore::new(store, self.mutation),
+        });
+        let store = Around(Faulty {
+            inner: Around(FlawedStore::new(store, self.mutation)),
             faults: self.store_faults.clone(),
-        };
-        let store = Arc::new(Mortal {
+        });
+        let store = Arc::new(Around(Mortal {
             inner: store,
             life: life.clone(),
-        });
+        }));
         let starting = async {
             let tenure = Tenure::sole(&*store, "engine:7421").await?;
             let boundaries = Boundaries {

@@ -111,14 +111,9 @@ pub(super) struct Journal {
     last_spec: Option<Spec>,
     replicas: BTreeMap<String, ReplicaRow>,
     machines: BTreeMap<String, MachinePhase>,
-    /// Why each machine was last counted as lost.
-    lost_because: BTreeMap<MachineId, String>,
     /// Rows of replicas as they last were, by id: also those that are removed since.
     ever: BTreeMap<ReplicaId, ReplicaRow>,
 }
-
-/// How the engine begins to say that a lease has run out.
-const SILENT: &str = "its node is silent";
 
 fn read<T: DeserializeOwned>(body: &str) -> T {
     serde_json::from_str(body).expect("the engine writes what this test knows")
@@ -165,7 +160,6 @@ impl Journal {
             (Table::Machine, Some(body)) => {
                 let MachineRow { machine } = read(body);
                 if let MachinePhase::Lost { reason, .. } = &machine.phase {
-                    self.lost_because.insert(machine.id.clone(), reason.clone());
                     let news = News::Lost(machine.id.clone(), reason.clone());
                     self.machines.insert(key.clone(), machine.phase);
                     return Some(news);
@@ -274,13 +268,6 @@ impl Journal {
             | MachinePhase::Booting { .. }
             | MachinePhase::Ready { .. } => false,
         })
-    }
-
-    /// Whether the engine gave a machine up for another reason than its node's silence: the node may live, leased.
-    pub(super) fn was_lost_leased(&self, machine: &MachineId) -> bool {
-        self.lost_because
-            .get(machine)
-            .is_some_and(|why| !why.starts_with(SILENT))
     }
 
     pub(super) fn replica(&self, id: &str) -> Option<&ReplicaRow> {

@@ -15,10 +15,6 @@ use crate::invariant::Invariant;
 /// machine. What is stopped meanwhile was decided before.
 const LOSS_KNOWN_WITHIN: Duration = Duration::from_secs(300);
 
-/// Whether the engine waits for the end of a lease before it starts elsewhere what may run once. While it does not, a
-/// machine that it counts as lost for another reason than its node's silence can still run such a replica.
-const WAITS_FOR_LEASES: bool = true;
-
 impl State {
     pub(super) fn joined(&mut self, handle: &ResourceHandle, peer: &Peer) {
         let (machine, attempt) = (&peer.machine, peer.attempt);
@@ -53,10 +49,10 @@ impl State {
             );
         };
         let workload = row.replica.workload.to_string();
-        let beside = self.running.iter().find(|((at, known), running)| {
-            let excused = !WAITS_FOR_LEASES && self.journal.was_lost_leased(&running.machine);
-            running.workload == workload && (at, known.as_str()) != (handle, id) && !excused
-        });
+        let beside = self
+            .running
+            .iter()
+            .find(|((at, known), running)| running.workload == workload && (at, known.as_str()) != (handle, id));
         if let Some(((at, other), _)) = beside.filter(|_| row.is_fenced()) {
             let what = format!("{id} runs on {handle} beside {other} on {at}");
             self.violated(Invariant::Once, what);
