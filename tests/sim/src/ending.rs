@@ -13,7 +13,8 @@ use isobar_providers_sim::{PART_PRICE_MICRO_USD_HOUR, SimMachine};
 use tokio::time::{Instant, sleep};
 
 use crate::invariant::Invariant;
-use crate::world::{STORE, World, shop};
+use crate::shop::shop;
+use crate::world::{STORE, World};
 
 /// Within so long after the last fault all is well.
 pub const BOUND: Duration = Duration::from_secs(40 * 60);

@@ -17,6 +17,7 @@ pub mod net;
 pub mod nodes;
 pub mod run;
 pub mod scenario;
+pub mod shop;
 pub mod tally;
 pub mod watched;
 pub mod witness;

@@ -22,8 +22,9 @@ use crate::ending;
 use crate::invariant::Invariant;
 use crate::life::{Crossing, Life, Moment, Point, Turn};
 use crate::scenario::{Part, Scenario, Where, Wish};
+use crate::shop::shop;
 use crate::tally::{Outcome, Stops};
-use crate::world::{World, shop};
+use crate::world::World;
 
 /// A wish that the engine does not take is tried so often.
 const TRIES_MAX: u32 = 15;

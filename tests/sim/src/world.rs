@@ -1,22 +1,15 @@
 //! What outlives an engine: the cloud, the store, the network, the nodes, and the means to start engines in it.
 
-use std::collections::BTreeMap;
+mod ask;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use isobar_engine_control::api::{
-    ApiError, ApplyRequest, Condition, OperationGet, OperationView, PlanAnswer, PlanRequest, QueryAnswer, QueryRequest,
-    QueryWhat,
-};
 use isobar_engine_control::authority::Authority;
 use isobar_engine_control::{Boundaries, Bounds, Config, Engine, Pacing, Tenure};
-use isobar_engine_model::id::{ClusterName, MachineId, OperationId, ProviderId};
-use isobar_engine_model::intent::{Intent, Limits};
-use isobar_engine_model::observed::MachinePhase;
-use isobar_engine_model::operation::OperationState;
+use isobar_engine_model::id::ProviderId;
 use isobar_engine_model::quantity::Timestamp;
-use isobar_engine_model::spec::{Spec, text};
 use isobar_engine_provider::{Clock, Provider};
 use isobar_engine_store::StoreError;
 use isobar_engine_store::memory::MemoryStore;
@@ -237,133 +230,6 @@ impl World {
             }
         }
     }
-
-    /// Plans and applies; gives the operation.
-    pub async fn apply(&self, engine: &Arc<Engine>, intent: Intent) -> Result<OperationView, ApiError> {
-        let answer = self.plan(engine, intent).await?;
-        let plan = answer.plan.id;
-        self.witness.accepts(&plan);
-        engine
-            .apply(ApplyRequest {
-                idempotency_key: plan.to_string(),
-                plan,
-                why: None,
-            })
-            .await
-    }
-
-    /// Plans.
-    pub async fn plan(&self, engine: &Engine, intent: Intent) -> Result<PlanAnswer, ApiError> {
-        engine
-            .plan(PlanRequest {
-                intent,
-                limits: Limits::default(),
-            })
-            .await
-    }
-
-    /// Waits for an operation's end.
-    pub async fn wait(&self, engine: &Engine, operation: &OperationId) -> OperationState {
-        let waiting = async {
-            let mut seen = None;
-            loop {
-                let get = OperationGet {
-                    operation: operation.clone(),
-                    seen,
-                    wait_ms: Some(20_000),
-                };
-                let view = engine.operation_get(get).await.expect("it was accepted");
-                if view.operation.state.is_final() {
-                    return view.operation.state;
-                }
-                seen = Some(view.revision);
-            }
-        };
-        tokio::time::timeout(PATIENCE, waiting)
-            .await
-            .expect("every operation ends")
-    }
-
-    /// Lists.
-    pub async fn query(&self, engine: &Engine, cluster: &ClusterName, what: QueryWhat) -> QueryAnswer {
-        self.try_query(engine, cluster, what)
-            .await
-            .expect("the cluster is known")
-    }
-
-    /// Lists, where there may be no such cluster.
-    pub async fn try_query(
-        &self,
-        engine: &Engine,
-        cluster: &ClusterName,
-        what: QueryWhat,
-    ) -> Result<QueryAnswer, ApiError> {
-        let request = QueryRequest {
-            what,
-            cluster: cluster.clone(),
-            after: None,
-            limit: Some(500),
-        };
-        engine.query(request).await
-    }
-
-    /// Waits until a cluster is as its spec says.
-    pub async fn converge(&self, engine: &Engine, cluster: &ClusterName) {
-        let converging = async {
-            loop {
-                if self.is_converged(engine, cluster).await {
-                    tokio::time::sleep(Duration::from_millis(self.bounds.tick_ms * 2 + 100)).await;
-                    if self.is_converged(engine, cluster).await {
-                        return;
-                    }
-                }
-                tokio::time::sleep(Duration::from_millis(500)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, converging)
-            .await
-            .expect("every cluster converges");
-    }
-
-    async fn is_converged(&self, engine: &Engine, cluster: &ClusterName) -> bool {
-        let answer = self.query(engine, cluster, QueryWhat::Cluster).await;
-        let summary = answer.cluster.expect("asked for");
-        summary.condition == Condition::Converged && summary.machines_ready == summary.machines
-    }
-
-    /// Panics unless what the cloud has is what the journal and the machines' records say, each machine once.
-    pub async fn check(&self, engine: &Engine, cluster: &ClusterName) {
-        let machines = self
-            .query(engine, cluster, QueryWhat::Machines)
-            .await
-            .machines
-            .expect("asked for");
-        let mut kept: BTreeMap<MachineId, String> = BTreeMap::new();
-        for machine in &machines {
-            let MachinePhase::Ready { handle, .. } = &machine.phase else {
-                panic!("{} is {:?} in a converged cluster", machine.id, machine.phase);
-            };
-            kept.insert(machine.id.clone(), handle.to_string());
-        }
-        let mut living: BTreeMap<MachineId, String> = BTreeMap::new();
-        for machine in self.cloud.machines() {
-            let Some(tags) = machine.tags() else { continue };
-            let twin = living.insert(tags.machine.clone(), machine.handle.to_string());
-            assert_eq!(twin, None, "two resources of {}", tags.machine);
-        }
-        assert_eq!(living, kept, "the cloud has what the engine knows");
-        let attempts = self
-            .query(engine, cluster, QueryWhat::Attempts)
-            .await
-            .attempts
-            .expect("asked for");
-        let journaled: BTreeMap<MachineId, String> = attempts
-            .into_iter()
-            .filter(|attempt| attempt.state == "accepted")
-            .map(|attempt| (attempt.machine, attempt.handle.unwrap_or_default()))
-            .collect();
-        assert_eq!(journaled, kept, "the journal has what the engine knows");
-    }
 }
 
 /// One authority for all worlds: making its key takes longer than many a run, and nothing depends on which it is.
@@ -375,37 +241,3 @@ fn sealed_authority() -> String {
     };
     SEALED.get_or_init(make).clone()
 }
-
-/// The demo's cluster on the simulated provider, with a service that may run only once.
-pub fn shop() -> Spec {
-    static SHOP: std::sync::OnceLock<Spec> = std::sync::OnceLock::new();
-    SHOP.get_or_init(|| text::read("shop.yaml", SHOP_YAML).expect("a good spec"))
-        .clone()
-}
-
-const SHOP_YAML: &str = r#"
-cluster: shop
-sites:
-  north: { provider: sim, region: north }
-  south: { provider: sim, region: south }
-pools:
-  general:
-    machines: { min: 3, max: 6 }
-workloads:
-  web:
-    kind: { service: { replicas: 4, min_available: 3 } }
-    image: registry:5000/shop/web:1
-    resources: { cpu: 200m, memory: 64MiB }
-    ports: { http: { container: 8080, publish: auto } }
-    placement: { sites: [north], spread: [machine] }
-  ledger:
-    kind: { service: { replicas: 1 } }
-    singleton: true
-    image: registry:5000/shop/ledger:1
-    resources: { cpu: 100m, memory: 64MiB }
-  migrate:
-    kind: { job: { attempts: 2 } }
-    image: registry:5000/shop/web:1
-    command: [migrate]
-    resources: { cpu: 100m, memory: 64MiB }
-"#;

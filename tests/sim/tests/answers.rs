@@ -1,11 +1,8 @@
 //! Answers of a cloud that mislead: what they leave behind is found, nothing is doubled.
 
-use isobar_engine_model::intent::Intent;
-use isobar_engine_model::operation::OperationState;
 use isobar_providers_sim::{Fault, Operation, SimConfig};
 use isobar_tests_sim::World;
 use isobar_tests_sim::mortal::Life;
-use isobar_tests_sim::world::shop;
 
 /// Deploys the shop on a cloud whose creates first go wrong so, then waits until it is well and checks every machine.
 async fn deployed_after(wrong: &[Fault], adjust: impl FnOnce(&mut SimConfig)) {
@@ -16,12 +13,7 @@ async fn deployed_after(wrong: &[Fault], adjust: impl FnOnce(&mut SimConfig)) {
         world.cloud.fail_next(Operation::Create, *fault);
     }
     let engine = world.start(Life::long()).await.expect("it lives long");
-    let deploy = Intent::Deploy { spec: Box::new(shop()) };
-    let applied = world.apply(&engine, deploy).await.expect("a good spec");
-    let end = world.wait(&engine, &applied.operation.id).await;
-    assert!(matches!(end, OperationState::Succeeded { .. }), "{end:?}");
-    world.converge(&engine, &shop().cluster).await;
-    world.check(&engine, &shop().cluster).await;
+    world.deploy_shop(&engine).await;
     for fault in wrong {
         assert!(world.cloud.counters().of(*fault) > 0, "{fault:?} never happened");
     }
@@ -60,11 +52,6 @@ async fn a_list_that_fails_says_nothing_of_what_is_absent() {
         world.cloud.fail_next(Operation::List, Fault::Unauthorized);
     }
     let engine = world.start(Life::long()).await.expect("it lives long");
-    let deploy = Intent::Deploy { spec: Box::new(shop()) };
-    let applied = world.apply(&engine, deploy).await.expect("a good spec");
-    let end = world.wait(&engine, &applied.operation.id).await;
-    assert!(matches!(end, OperationState::Succeeded { .. }), "{end:?}");
-    world.converge(&engine, &shop().cluster).await;
-    world.check(&engine, &shop().cluster).await;
+    world.deploy_shop(&engine).await;
     assert!(world.cloud.counters().of(Fault::Unauthorized) > 3);
 }

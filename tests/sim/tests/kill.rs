@@ -11,7 +11,7 @@ use isobar_engine_model::operation::OperationState;
 use isobar_providers_sim::{FaultRates, SimConfig};
 use isobar_tests_sim::World;
 use isobar_tests_sim::mortal::Life;
-use isobar_tests_sim::world::shop;
+use isobar_tests_sim::shop::shop;
 
 /// How far a cluster is on its way.
 enum Way {

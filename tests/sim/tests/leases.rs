@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isobar_engine_control::{Bounds, Engine};
-use isobar_engine_model::intent::Intent;
-use isobar_engine_model::operation::OperationState;
 use isobar_engine_provider::ResourceStatus;
 use isobar_providers_sim::SimConfig;
 use isobar_tests_sim::World;
 use isobar_tests_sim::life::Life;
 use isobar_tests_sim::nodes::NodeRates;
-use isobar_tests_sim::world::{Setup, shop};
+use isobar_tests_sim::shop::shop;
+use isobar_tests_sim::world::Setup;
 use tokio::time::{Instant, sleep};
 
 /// Nodes' clocks are as wrong as this.
@@ -28,12 +27,7 @@ async fn running_shop(seed: u64) -> (World, Arc<Engine>, Life) {
     });
     let life = Life::long();
     let engine = world.start(life.clone()).await.expect("it lives long");
-    let deploy = Intent::Deploy { spec: Box::new(shop()) };
-    let applied = world.apply(&engine, deploy).await.expect("a good spec");
-    let end = world.wait(&engine, &applied.operation.id).await;
-    assert!(matches!(end, OperationState::Succeeded { .. }), "{end:?}");
-    world.converge(&engine, &shop().cluster).await;
-    world.check(&engine, &shop().cluster).await;
+    world.deploy_shop(&engine).await;
     (world, engine, life)
 }
 

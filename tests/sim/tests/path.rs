@@ -7,7 +7,7 @@ use isobar_engine_model::observed::ReplicaPhase;
 use isobar_engine_model::operation::OperationState;
 use isobar_tests_sim::World;
 use isobar_tests_sim::mortal::Life;
-use isobar_tests_sim::world::shop;
+use isobar_tests_sim::shop::shop;
 
 fn shop_name() -> ClusterName {
     shop().cluster

@@ -12,17 +12,13 @@ use isobar_engine_provider::OwnerTags;
 use isobar_providers_sim::{Fault, FaultRates, Operation, SimConfig};
 use isobar_tests_sim::World;
 use isobar_tests_sim::mortal::Life;
-use isobar_tests_sim::world::shop;
+use isobar_tests_sim::shop::shop;
 
 /// A cluster that is as its spec says.
 async fn converged() -> (World, Arc<Engine>) {
     let world = World::new(1);
     let engine = world.start(Life::long()).await.expect("it lives long");
-    let deploy = Intent::Deploy { spec: Box::new(shop()) };
-    let applied = world.apply(&engine, deploy).await.expect("a good spec");
-    let end = world.wait(&engine, &applied.operation.id).await;
-    assert!(matches!(end, OperationState::Succeeded { .. }), "{end:?}");
-    world.converge(&engine, &shop().cluster).await;
+    world.deploy_shop(&engine).await;
     (world, engine)
 }
 
