@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use isobar_engine_model::id::{MemberId, ShardId};
+use isobar_engine_model::id::{Epoch, MemberId, ShardId};
 use isobar_engine_store::{Member, Shard, StoreError};
 use sha2::{Digest, Sha256};
 
@@ -30,6 +30,9 @@ enum Change {
     Give(Arc<Engine>),
     /// Its engine cannot write it any more: stop at once. Where it is still ours to have, it is taken anew.
     Drop(Arc<Engine>),
+    /// Ours in the store since this claim and another's to have, without an engine: its start or its release failed, and
+    /// for as long as this process lives nobody else could claim it.
+    Return(Epoch),
 }
 
 impl Fleet {
@@ -118,7 +121,8 @@ impl Fleet {
             Some(engine) if engine.has_stopped() || engine.epoch() != shard.epoch => Some(Change::Drop(engine)),
             Some(engine) if !mine => Some(Change::Give(engine)),
             Some(_) => None,
-            None => mine.then_some(Change::Take),
+            None if mine => Some(Change::Take),
+            None => (shard.holder.as_ref() == Some(&self.me.id)).then_some(Change::Return(shard.epoch)),
         }
     }
 
@@ -139,6 +143,7 @@ impl Fleet {
                 engine.cut_off();
                 tracing::warn!(%shard, "this engine lost a shard");
             }
+            Change::Return(epoch) => self.release(shard, epoch).await,
         }
     }
 
@@ -171,10 +176,14 @@ impl Fleet {
             () = engine.shutdown() => {}
             () = self.boundaries.clock.sleep(GIVE_MAX) => engine.cut_off(),
         }
-        match self.boundaries.store.release(shard, engine.epoch()).await {
+        self.release(shard, engine.epoch()).await;
+    }
+
+    async fn release(&self, shard: ShardId, epoch: Epoch) {
+        match self.boundaries.store.release(shard, epoch).await {
             // It is another's already.
             Ok(()) | Err(StoreError::Fenced { .. }) => {}
-            Err(error) => tracing::warn!(%shard, %error, "a shard is free when this engine's lease ends"),
+            Err(error) => tracing::warn!(%shard, %error, "a shard was not given back yet"),
         }
     }
 }
