@@ -223,6 +223,34 @@ impl Engine {
         })
     }
 
+    /// Sends something to a cloud while this engine may act. A call is sent again for as long as its decorators are told to,
+    /// which is longer than a lease: what was not answered when the lease runs out is not sent again, and its outcome is
+    /// unknown.
+    pub(crate) async fn while_leased<T>(
+        &self,
+        sending: impl Future<Output = Result<T, ProviderError>>,
+    ) -> Result<T, ProviderError> {
+        self.may_act()?;
+        tokio::select! {
+            // First: who wakes after its lease's end sends nothing.
+            biased;
+            () = self.lease_end() => Err(ProviderError::OutcomeUnknown {
+                message: "this engine's lease on the store ran out meanwhile".into(),
+            }),
+            answer = sending => answer,
+        }
+    }
+
+    async fn lease_end(&self) {
+        loop {
+            let left = self.tenure.lease.left(self.clock.now());
+            if left.is_zero() {
+                return;
+            }
+            self.clock.sleep(left).await;
+        }
+    }
+
     pub(crate) fn crash_point(&self, point: CrashPoint) {
         if let Some(at) = &self.config.at_crash_point {
             at(point);
@@ -285,8 +313,7 @@ impl Engine {
         let provider = self
             .provider(&request.site)
             .map_err(|error| ProviderError::InvalidSpec { message: error.message })?;
-        self.may_act()?;
-        let mut sent = std::pin::pin!(provider.create(&request));
+        let mut sent = std::pin::pin!(self.while_leased(provider.create(&request)));
         if self.config.at_crash_point.is_some() {
             tokio::select! {
                 biased;

@@ -47,10 +47,8 @@ pub(crate) async fn delete(job: &StepJob<'_>, site: &SiteName, handle: &Resource
             Look::Unclear(error) => Some(error),
             Look::Orphan => {
                 job.says(AttemptNo(1), format!("{site} deletes {}", record.name));
-                match job.engine.may_act() {
-                    Ok(()) => provider.delete(&record.site, handle, &token).await.err(),
-                    Err(error) => Some(error),
-                }
+                let deleting = provider.delete(&record.site, handle, &token);
+                job.engine.while_leased(deleting).await.err()
             }
         };
         match error {

@@ -195,11 +195,8 @@ async fn delete(
         let due = accepted.is_none_or(|at| now.since_ms(at) >= job.engine.config.bounds.delete_again_ms);
         if due {
             job.says(attempt.attempt, format!("{} deletes it", attempt.site));
-            let deleted = match job.engine.may_act() {
-                Ok(()) => provider.delete(site, &made.handle, &attempt.token).await,
-                Err(error) => Err(error),
-            };
-            match deleted {
+            let deleting = provider.delete(site, &made.handle, &attempt.token);
+            match job.engine.while_leased(deleting).await {
                 Ok(()) => accepted = Some(now),
                 Err(ProviderError::NotFound) if now > visible_from => return Ok(()),
                 Err(ProviderError::NotFound) => job.says(attempt.attempt, "waiting until it must be visible"),
