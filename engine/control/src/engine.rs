@@ -183,6 +183,11 @@ impl Engine {
         self.stop.is_cancelled()
     }
 
+    /// It was still its shard's last claimer when its process asked for a lease until then.
+    pub(crate) fn confirmed(&self, until: Timestamp) {
+        self.tenure.lease.renewed(until);
+    }
+
     /// The epoch of its claim.
     pub fn epoch(&self) -> Epoch {
         self.ledger.epoch()

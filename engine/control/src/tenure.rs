@@ -55,7 +55,7 @@ impl Tenure {
     }
 }
 
-/// Until when a process may act for its shards, by its own clock, counted from before it asked.
+/// Until when a process, or its engine for one shard, may act, by its own clock, counted from before it asked.
 #[derive(Debug, Clone)]
 pub struct Lease(Arc<AtomicU64>);
 
@@ -63,6 +63,11 @@ impl Lease {
     /// One that has run out.
     pub fn ended() -> Self {
         Self(Arc::new(AtomicU64::new(0)))
+    }
+
+    /// One that holds as long now, and is renewed by itself.
+    pub fn copied(&self) -> Self {
+        Self(Arc::new(AtomicU64::new(self.0.load(Ordering::SeqCst))))
     }
 
     /// It holds until then.

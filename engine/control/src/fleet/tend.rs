@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isobar_engine_model::id::{Epoch, MemberId, ShardId};
+use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_store::{Member, Shard, StoreError};
 use sha2::{Digest, Sha256};
 
@@ -57,8 +58,10 @@ impl Fleet {
         let lease = self.config.bounds.member_lease();
         let asked = self.boundaries.clock.now();
         store.beat(&self.me, lease).await?;
-        self.lease.renewed(asked.plus_ms(self.config.bounds.member_lease_ms));
+        let until = asked.plus_ms(self.config.bounds.member_lease_ms);
+        self.lease.renewed(until);
         let (members, shards) = (store.members().await?, store.shards().await?);
+        self.confirm(&shards, until);
         self.keep(&members, &shards);
         for shard in &shards {
             let Some(change) = self.change(shard, &members) else {
@@ -88,6 +91,17 @@ impl Fleet {
     pub(super) async fn settled(&self) {
         while !self.changing.lock().expect("nothing panics with the lock").is_empty() {
             self.boundaries.clock.sleep(SETTLE_PAUSE).await;
+        }
+    }
+
+    /// Engines that still have their shards may act for as long as the process lives; who was replaced while this process
+    /// stood still must not, however well it lives now.
+    fn confirm(&self, shards: &[Shard], until: Timestamp) {
+        let engines = self.engines();
+        for shard in shards {
+            if let Some(engine) = engines.get(&shard.id).filter(|engine| engine.epoch() == shard.epoch) {
+                engine.confirmed(until);
+            }
         }
     }
 
@@ -154,7 +168,7 @@ impl Fleet {
         let tenure = Tenure {
             shard,
             epoch,
-            lease: self.lease.clone(),
+            lease: self.lease.copied(),
             homes: self.homes.subscribe(),
         };
         let engine = Engine::start(self.config.clone(), self.boundaries.clone(), tenure).await?;
