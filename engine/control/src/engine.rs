@@ -1,7 +1,10 @@
 //! The Engine: what its parts share, how it starts and stops. What callers ask of it is in `ask`.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use isobar_engine_model::catalog::SiteCatalog;
@@ -229,31 +232,21 @@ impl Engine {
     }
 
     /// Sends something to a cloud while this engine may act. A call is sent again for as long as its decorators are told to,
-    /// which is longer than a lease: what was not answered when the lease runs out is not sent again, and its outcome is
-    /// unknown.
+    /// which is longer than a lease: so the lease is looked at each time that the call goes on, and what was not answered
+    /// when it ran out has an unknown outcome.
     pub(crate) async fn while_leased<T>(
         &self,
         sending: impl Future<Output = Result<T, ProviderError>>,
     ) -> Result<T, ProviderError> {
         self.may_act()?;
-        tokio::select! {
-            // First: who wakes after its lease's end sends nothing.
-            biased;
-            () = self.lease_end() => Err(ProviderError::OutcomeUnknown {
+        let mut sending = pin!(sending);
+        poll_fn(|context| match self.may_act() {
+            Ok(()) => sending.as_mut().poll(context),
+            Err(_) => Poll::Ready(Err(ProviderError::OutcomeUnknown {
                 message: "this engine's lease on the store ran out meanwhile".into(),
-            }),
-            answer = sending => answer,
-        }
-    }
-
-    async fn lease_end(&self) {
-        loop {
-            let left = self.tenure.lease.left(self.clock.now());
-            if left.is_zero() {
-                return;
-            }
-            self.clock.sleep(left).await;
-        }
+            })),
+        })
+        .await
     }
 
     pub(crate) fn crash_point(&self, point: CrashPoint) {
@@ -318,7 +311,7 @@ impl Engine {
         let provider = self
             .provider(&request.site)
             .map_err(|error| ProviderError::InvalidSpec { message: error.message })?;
-        let mut sent = std::pin::pin!(self.while_leased(provider.create(&request)));
+        let mut sent = pin!(self.while_leased(provider.create(&request)));
         if self.config.at_crash_point.is_some() {
             tokio::select! {
                 biased;

@@ -75,13 +75,8 @@ impl Lease {
         self.0.fetch_max(until.0, Ordering::SeqCst);
     }
 
-    /// For how long it holds.
-    pub fn left(&self, now: Timestamp) -> Duration {
-        Duration::from_millis(self.0.load(Ordering::SeqCst).saturating_sub(now.0))
-    }
-
     /// Whether it holds.
     pub fn holds(&self, now: Timestamp) -> bool {
-        !self.left(now).is_zero()
+        now.0 < self.0.load(Ordering::SeqCst)
     }
 }
