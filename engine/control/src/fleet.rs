@@ -145,7 +145,7 @@ impl Fleet {
     }
 
     /// Who is responsible for a cluster now. None: its shard is changing hands.
-    pub(crate) fn responsible(&self, cluster: &ClusterName) -> Option<Route> {
+    pub fn responsible(&self, cluster: &ClusterName) -> Option<Route> {
         self.who_holds(shard_of(cluster))
     }
 

@@ -50,6 +50,21 @@ pub trait StoreLayer: Send + Sync {
         async move { self.inner().scan(shard, table, after, limit).await }
     }
 
+    /// A longer lease.
+    fn beat(&self, member: &Member, lease: Duration) -> impl Future<Output = Answer<()>> + Send {
+        async move { self.inner().beat(member, lease).await }
+    }
+
+    /// The end of a lease.
+    fn leave(&self, member: &MemberId) -> impl Future<Output = Answer<()>> + Send {
+        async move { self.inner().leave(member).await }
+    }
+
+    /// A shard that is given back.
+    fn release(&self, shard: ShardId, epoch: Epoch) -> impl Future<Output = Answer<()>> + Send {
+        async move { self.inner().release(shard, epoch).await }
+    }
+
     /// A claim.
     fn claim(&self, shard: ShardId, member: &MemberId) -> impl Future<Output = Answer<Option<Epoch>>> + Send {
         async move { self.inner().claim(shard, member).await }
@@ -139,12 +154,12 @@ impl<L: StoreLayer> Store for Around<L> {
     }
 
     async fn beat(&self, member: &Member, lease: Duration) -> Answer<()> {
-        let doing = self.0.inner().beat(member, lease);
+        let doing = self.0.beat(member, lease);
         self.0.call(Request::Beat(&member.id), doing).await
     }
 
     async fn leave(&self, member: &MemberId) -> Answer<()> {
-        let doing = self.0.inner().leave(member);
+        let doing = self.0.leave(member);
         self.0.call(Request::Leave(member), doing).await
     }
 
@@ -164,7 +179,7 @@ impl<L: StoreLayer> Store for Around<L> {
     }
 
     async fn release(&self, shard: ShardId, epoch: Epoch) -> Answer<()> {
-        let doing = self.0.inner().release(shard, epoch);
+        let doing = self.0.release(shard, epoch);
         self.0.call(Request::Release(shard), doing).await
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isobar_engine_control::Engine;
-use isobar_engine_control::api::{ApplyRequest, Condition, Fate, LeaksRequest, QueryWhat};
+use isobar_engine_control::api::{ApplyRequest, Condition, Fate, LeaksRequest, QueryAnswer, QueryWhat};
 use isobar_engine_model::id::{MachineId, ResourceHandle};
 use isobar_engine_model::observed::{Machine, MachinePhase};
 use isobar_engine_model::quantity::MicroUsdPerHour;
@@ -13,7 +13,7 @@ use isobar_providers_sim::{PART_PRICE_MICRO_USD_HOUR, SimMachine};
 use tokio::time::{Instant, sleep};
 
 use crate::invariant::Invariant;
-use crate::shop::shop;
+use crate::shop::Stall;
 use crate::world::{STORE, World};
 
 /// Within so long after the last fault all is well.
@@ -21,7 +21,7 @@ pub const BOUND: Duration = Duration::from_secs(40 * 60);
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// The bill is compared over so long.
-const BILLED_FOR: Duration = Duration::from_secs(60);
+const BILLED_FOR: Duration = Duration::from_secs(20);
 
 /// How the engine says that its cluster stands.
 enum Standing {
@@ -32,10 +32,10 @@ enum Standing {
 }
 
 /// Waits until all is well, at most [`BOUND`], then checks that it is.
-pub async fn check(world: &World, engine: &Arc<Engine>, foreign: &[ResourceHandle]) {
+pub async fn check(world: &World, stalls: &[Stall], foreign: &[ResourceHandle]) {
     let began = Instant::now();
     let standing = loop {
-        let standing = look(world, engine).await;
+        let standing = look(world, stalls).await;
         let done = match &standing {
             Standing::Met => true,
             Standing::NotMet(_) => began.elapsed() > BOUND,
@@ -55,17 +55,17 @@ pub async fn check(world: &World, engine: &Arc<Engine>, foreign: &[ResourceHandl
         }
     }
     let left = loop {
-        let left = left_over(world, engine).await;
+        let left = left_over(world, stalls).await;
         if left.is_empty() || began.elapsed() > BOUND {
             break left;
         }
-        allow_sweeps(world, engine).await;
+        allow_sweeps(world, stalls).await;
         sleep(LOOK_EVERY).await;
     };
     for what in left {
         world.witness.violated(Invariant::NothingLeft, what);
     }
-    billed(world, engine).await;
+    billed(world, stalls).await;
     let there: Vec<ResourceHandle> = world
         .cloud
         .machines()
@@ -79,19 +79,32 @@ pub async fn check(world: &World, engine: &Arc<Engine>, foreign: &[ResourceHandl
 }
 
 /// Twice as it should be, some ticks apart: what is true for a moment does not count.
-async fn look(world: &World, engine: &Arc<Engine>) -> Standing {
+async fn look(world: &World, stalls: &[Stall]) -> Standing {
     for _ in 0..2 {
-        if let standing @ Standing::NotMet(_) = stands(world, engine).await {
+        if let standing @ Standing::NotMet(_) = all_stand(world, stalls).await {
             return standing;
         }
         sleep(LOOK_EVERY).await;
     }
-    stands(world, engine).await
+    all_stand(world, stalls).await
 }
 
-async fn stands(world: &World, engine: &Arc<Engine>) -> Standing {
-    let cluster = shop().cluster;
-    let Ok(answer) = world.try_query(engine, &cluster, QueryWhat::Cluster).await else {
+async fn all_stand(world: &World, stalls: &[Stall]) -> Standing {
+    for stall in stalls {
+        if let Standing::NotMet(why) = stands(world, *stall).await {
+            return Standing::NotMet(format!("{}: {why}", stall.cluster()));
+        }
+    }
+    Standing::Met
+}
+
+async fn stands(world: &World, stall: Stall) -> Standing {
+    let cluster = stall.cluster();
+    let engine = match world.engine_of(&cluster).await {
+        Ok(engine) => engine,
+        Err(why) => return Standing::NotMet(why),
+    };
+    let Ok(answer) = world.try_query(&engine, &cluster, QueryWhat::Cluster).await else {
         // It never came to a cluster, or it is no more.
         return Standing::Met;
     };
@@ -100,7 +113,7 @@ async fn stands(world: &World, engine: &Arc<Engine>) -> Standing {
     };
     match summary.condition {
         Condition::Converged if summary.machines_ready == summary.machines => {
-            match running(world, answer.spec.is_some()) {
+            match running(world, stall, answer.spec.is_some()) {
                 None => Standing::Met,
                 Some(why) => Standing::NotMet(why),
             }
@@ -116,15 +129,12 @@ async fn stands(world: &World, engine: &Arc<Engine>) -> Standing {
 }
 
 /// What does not truly run of what the engine says is well.
-fn running(world: &World, has_spec: bool) -> Option<String> {
-    let wanted = if has_spec { 1 } else { 0 };
-    let ledgers = world
-        .witness
-        .running()
-        .iter()
-        .filter(|(_, id)| id.starts_with("ledger"))
-        .count();
-    (ledgers != wanted).then(|| format!("{ledgers} ledgers run, and {wanted} should"))
+fn running(world: &World, stall: Stall, has_spec: bool) -> Option<String> {
+    let (ledger, wanted) = (stall.ledger(), usize::from(has_spec));
+    let running = world.witness.running();
+    let is_one = |(_, id): &&(_, String)| id.starts_with(ledger.as_str());
+    let ledgers = running.iter().filter(is_one).count();
+    (ledgers != wanted).then(|| format!("{ledgers} of {ledger} run, and {wanted} should"))
 }
 
 fn ours(world: &World) -> Vec<SimMachine> {
@@ -132,10 +142,25 @@ fn ours(world: &World) -> Vec<SimMachine> {
     world.cloud.machines().into_iter().filter(is_ours).collect()
 }
 
+/// What the engines of all clusters say, of those that there are.
+async fn answers(world: &World, stalls: &[Stall], what: QueryWhat) -> Vec<QueryAnswer> {
+    let mut answers = Vec::new();
+    for cluster in stalls.iter().map(|stall| stall.cluster()) {
+        if let Ok(engine) = world.engine_of(&cluster).await {
+            answers.extend(world.try_query(&engine, &cluster, what).await);
+        }
+    }
+    answers
+}
+
 /// What is there and in no machine's record, and the other way round.
-async fn left_over(world: &World, engine: &Arc<Engine>) -> Vec<String> {
-    let machines = world.try_query(engine, &shop().cluster, QueryWhat::Machines).await;
-    let known: Vec<Machine> = machines.ok().and_then(|answer| answer.machines).unwrap_or_default();
+async fn left_over(world: &World, stalls: &[Stall]) -> Vec<String> {
+    let answers = answers(world, stalls, QueryWhat::Machines).await;
+    let known: Vec<Machine> = answers
+        .into_iter()
+        .filter_map(|answer| answer.machines)
+        .flatten()
+        .collect();
     let handle = |machine: &Machine| match &machine.phase {
         MachinePhase::Booting { handle, .. } | MachinePhase::Ready { handle, .. } => Some(handle.clone()),
         MachinePhase::Lost { handle, .. } | MachinePhase::Releasing { handle, .. } => handle.clone(),
@@ -162,9 +187,17 @@ async fn left_over(world: &World, engine: &Arc<Engine>) -> Vec<String> {
 }
 
 /// Somebody accepts the plans of sweeps that ask.
-async fn allow_sweeps(world: &World, engine: &Arc<Engine>) {
+async fn allow_sweeps(world: &World, stalls: &[Stall]) {
+    for stall in stalls {
+        if let Ok(engine) = world.engine_of(&stall.cluster()).await {
+            allow_sweep(world, &engine, *stall).await;
+        }
+    }
+}
+
+async fn allow_sweep(world: &World, engine: &Arc<Engine>, stall: Stall) {
     let request = LeaksRequest {
-        cluster: shop().cluster,
+        cluster: stall.cluster(),
         after: None,
         limit: None,
     };
@@ -190,13 +223,14 @@ async fn allow_sweeps(world: &World, engine: &Arc<Engine>) {
 }
 
 /// What the cloud bills is what the engine says that its machines cost, and what others' machines do.
-async fn billed(world: &World, engine: &Arc<Engine>) {
+async fn billed(world: &World, stalls: &[Stall]) {
     let price = |machines: &[SimMachine]| -> MicroUsdPerHour { machines.iter().map(|machine| machine.price).sum() };
-    let answer = world.try_query(engine, &shop().cluster, QueryWhat::Cluster).await;
-    let said = answer
-        .ok()
-        .and_then(|answer| answer.cluster)
-        .map_or(MicroUsdPerHour(0), |summary| summary.cost);
+    let answers = answers(world, stalls, QueryWhat::Cluster).await;
+    let said: MicroUsdPerHour = answers
+        .into_iter()
+        .filter_map(|answer| answer.cluster)
+        .map(|summary| summary.cost)
+        .sum();
     let priced = price(&ours(world));
     if said != priced {
         let what = format!("our machines are billed {priced} an hour, and the journal's sum is {said}");

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use isobar_engine_store::memory::Request;
 use isobar_engine_store::{Store, StoreError};
+use tokio::time::Instant;
 
 use crate::around::{Answer, StoreLayer};
 use crate::dice::Dice;
@@ -33,11 +35,19 @@ pub enum StoreFault {
     UnknownLost,
     /// It did not say that it wrote.
     UnknownWritten,
+    /// One process was cut off from it.
+    CutOff,
 }
 
 impl StoreFault {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Away, Self::Full, Self::UnknownLost, Self::UnknownWritten];
+    pub const ALL: [Self; 5] = [
+        Self::Away,
+        Self::Full,
+        Self::UnknownLost,
+        Self::UnknownWritten,
+        Self::CutOff,
+    ];
 
     /// Its name in the coverage.
     pub fn name(self) -> &'static str {
@@ -46,6 +56,7 @@ impl StoreFault {
             Self::Full => "store_full",
             Self::UnknownLost => "store_unknown_lost",
             Self::UnknownWritten => "store_unknown_written",
+            Self::CutOff => "store_cut_off",
         }
     }
 }
@@ -58,6 +69,16 @@ struct Shared {
     rates: StoreRates,
     dice: Dice,
     counts: BTreeMap<StoreFault, u64>,
+    healed: bool,
+}
+
+/// When a process is cut off from its store, since its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CutOff {
+    /// From then on.
+    pub from: Duration,
+    /// Until then.
+    pub until: Duration,
 }
 
 impl StoreFaults {
@@ -67,12 +88,15 @@ impl StoreFaults {
             rates,
             dice: Dice::new(seed, "store"),
             counts: BTreeMap::new(),
+            healed: false,
         })))
     }
 
     /// From now on nothing goes wrong any more.
     pub fn stop(&self) {
-        self.lock().rates = StoreRates::default();
+        let mut shared = self.lock();
+        shared.rates = StoreRates::default();
+        shared.healed = true;
     }
 
     /// How often each happened.
@@ -127,6 +151,37 @@ pub struct Faulty<T> {
     pub inner: T,
     /// When it does not.
     pub faults: StoreFaults,
+    /// Whether this process reaches it.
+    pub reach: Reach,
+}
+
+/// Whether a process reaches its store. A clone is the same process's.
+#[derive(Clone)]
+pub struct Reach {
+    faults: StoreFaults,
+    cut: Option<CutOff>,
+    began: Instant,
+}
+
+impl Reach {
+    /// From now on, but for this cut.
+    pub fn new(faults: StoreFaults, cut: Option<CutOff>) -> Self {
+        Self {
+            faults,
+            cut,
+            began: Instant::now(),
+        }
+    }
+
+    /// Whether it does not now.
+    pub fn is_cut(&self) -> bool {
+        let within = |cut: CutOff| (cut.from..cut.until).contains(&self.began.elapsed());
+        self.cut.is_some_and(within) && !self.faults.lock().healed
+    }
+
+    fn fault(&self) -> Option<StoreFault> {
+        self.is_cut().then(|| self.faults.lock().count(StoreFault::CutOff))
+    }
 }
 
 impl<T: Store> StoreLayer for Faulty<T> {
@@ -137,7 +192,7 @@ impl<T: Store> StoreLayer for Faulty<T> {
     }
 
     async fn call<A: Send>(&self, request: Request<'_>, doing: impl Future<Output = Answer<A>> + Send) -> Answer<A> {
-        let fault = match request {
+        let fault = self.reach.fault().or_else(|| match request {
             Request::Commit(..)
             | Request::Beat(_)
             | Request::Leave(_)
@@ -148,10 +203,10 @@ impl<T: Store> StoreLayer for Faulty<T> {
             Request::Scan(_) | Request::Get(_) | Request::Members | Request::Shards | Request::IsRecovering => {
                 self.faults.of_read()
             }
-        };
+        });
         let Some(fault) = fault else { return doing.await };
         match fault {
-            StoreFault::Away => Err(StoreError::Unavailable(Simulated(fault).into())),
+            StoreFault::Away | StoreFault::CutOff => Err(StoreError::Unavailable(Simulated(fault).into())),
             StoreFault::Full => Err(StoreError::Full(Simulated(fault).into())),
             StoreFault::UnknownLost => Err(StoreError::OutcomeUnknown(Simulated(fault).into())),
             StoreFault::UnknownWritten => {

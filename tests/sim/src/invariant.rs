@@ -22,6 +22,13 @@ pub enum Invariant {
     Once,
     /// An engine that was replaced writes nothing.
     Fenced,
+    /// A shard comes to another process only when it was given back or its holder's lease has run out.
+    Owned,
+    /// Who has no lease, or not the cluster's shard, sends nothing to a cloud and renews no node's lease; what was under way
+    /// when its process was frozen is all that may still be sent, at once when it wakes.
+    Leased,
+    /// Every shard has an engine within the bound, whatever became of the one before.
+    Held,
     /// Within the bound nothing is there that the journal does not have.
     NothingLeft,
     /// Within the bound every operation ends, and the spec is met or a plan says why not.
@@ -32,7 +39,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::OneJoins,
         Self::Journaled,
         Self::Single,
@@ -41,6 +48,9 @@ impl Invariant {
         Self::Available,
         Self::Once,
         Self::Fenced,
+        Self::Owned,
+        Self::Leased,
+        Self::Held,
         Self::NothingLeft,
         Self::Met,
         Self::Billed,
@@ -57,6 +67,9 @@ impl Invariant {
             Self::Available => "available",
             Self::Once => "once",
             Self::Fenced => "fenced",
+            Self::Owned => "owned",
+            Self::Leased => "leased",
+            Self::Held => "held",
             Self::NothingLeft => "nothing_left",
             Self::Met => "met",
             Self::Billed => "billed",

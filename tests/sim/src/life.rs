@@ -12,8 +12,12 @@ use isobar_node_image_protocol::watch;
 /// What crosses a boundary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Crossing {
-    /// `Store::take_over`
-    TakeOver,
+    /// `Store::beat`, and its end, `Store::leave`
+    Beat,
+    /// `Store::members`, `Store::shards`, and what else is asked about the store as a whole
+    Look,
+    /// `Store::claim`, and its end, `Store::release`
+    Claim,
     /// `Store::commit`
     Commit,
     /// `Store::scan`
@@ -40,8 +44,10 @@ pub enum Crossing {
 
 impl Crossing {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
-        Self::TakeOver,
+    pub const ALL: [Self; 14] = [
+        Self::Beat,
+        Self::Look,
+        Self::Claim,
         Self::Commit,
         Self::Scan,
         Self::ReadBack,
@@ -58,7 +64,9 @@ impl Crossing {
     /// Its name in histories and in the coverage.
     pub fn name(self) -> &'static str {
         match self {
-            Self::TakeOver => "take_over",
+            Self::Beat => "beat",
+            Self::Look => "look",
+            Self::Claim => "claim",
             Self::Commit => "commit",
             Self::Scan => "scan",
             Self::ReadBack => "read_back",
@@ -123,15 +131,27 @@ enum Pulse {
     Over,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Counts {
     all: u64,
     by_kind: BTreeMap<Crossing, u64>,
     turned_at: Option<(Crossing, Moment)>,
+    spared: bool,
+}
+
+impl Counts {
+    /// Whether the turn is taken here, where it is due: once, unless the life is spared.
+    fn takes_turn(&mut self, at: (Crossing, Moment)) -> bool {
+        let takes = self.turned_at.is_none() && !self.spared;
+        if takes {
+            self.turned_at = Some(at);
+        }
+        takes
+    }
 }
 
 /// See the module. A clone is the same life.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Life {
     counts: Arc<Mutex<Counts>>,
     pulse: Arc<watch::Sender<Pulse>>,
@@ -158,6 +178,11 @@ impl Life {
     /// Never ends by itself.
     pub fn long() -> Self {
         Self::with(Point::Never, Turn::End)
+    }
+
+    /// From now on it takes no turn by itself any more.
+    pub fn spare(&self) {
+        self.lock().spared = true;
     }
 
     /// Ends it now.
@@ -195,6 +220,11 @@ impl Life {
         self.reach(|pulse| pulse != Pulse::Beats).await;
     }
 
+    /// Returns when it does not stand still.
+    pub async fn awake(&self) {
+        self.reach(|pulse| pulse != Pulse::Stands).await;
+    }
+
     async fn reach(&self, wanted: impl Fn(Pulse) -> bool) {
         let mut pulse = self.pulse.subscribe();
         // The sender is in `self`.
@@ -218,9 +248,12 @@ impl Life {
         self.lock().all
     }
 
-    /// Where it took its turn, once it has.
-    pub fn turned_at(&self) -> Option<(Crossing, Moment)> {
-        self.lock().turned_at
+    /// Where it ended by its turn, once it has.
+    pub fn killed_at(&self) -> Option<(Crossing, Moment)> {
+        match self.turn {
+            Turn::End => self.lock().turned_at,
+            Turn::Freeze => None,
+        }
     }
 
     /// A call, from its begin to its end. Never returns once the life is over.
@@ -240,15 +273,13 @@ impl Life {
     }
 
     async fn pass(&self, at: (Crossing, Moment), (all, of_kind): (u64, u64)) {
-        let (crossing, moment) = at;
-        let half = all.saturating_mul(2) + u64::from(moment == Moment::After);
+        let half = all.saturating_mul(2) + u64::from(at.1 == Moment::After);
         let is_turn = match self.point {
             Point::Never => false,
             Point::Half(last) => half >= last,
             Point::Nth(kind, nth, side) => (kind, side) == at && of_kind >= nth,
         };
-        if is_turn && self.lock().turned_at.is_none() {
-            self.lock().turned_at = Some((crossing, moment));
+        if is_turn && self.lock().takes_turn(at) {
             match self.turn {
                 Turn::End => self.end(),
                 Turn::Freeze => self.freeze(),

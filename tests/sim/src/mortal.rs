@@ -4,20 +4,20 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use isobar_engine_control::node::Peer;
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_provider::{Clock, Provider, Result};
 use isobar_engine_store::Store;
 use isobar_engine_store::memory::Request;
 use isobar_node_image_protocol::channel::{Channel, Closed};
+use isobar_node_image_protocol::v1::engine_message::Kind;
+use isobar_node_image_protocol::v1::{EngineMessage, NodeMessage};
 use isobar_providers_sim::Operation;
 
 use crate::around::{Answer, ProviderLayer, StoreLayer};
 use crate::life::Crossing;
 pub use crate::life::Life;
-
-/// Whether an engine that was replaced notices though it has nothing to write. While it does not, it goes on renewing
-/// leases of nodes that its successor counts as silent; so nodes leave it when another starts.
-pub const REPLACED_ENGINES_NOTICE: bool = false;
+use crate::witness::Witness;
 
 /// Something that answers only while a life lasts.
 pub struct Mortal<T> {
@@ -39,15 +39,11 @@ impl<T: Store> StoreLayer for Mortal<T> {
             Request::Commit(..) => Crossing::Commit,
             Request::Scan(_) => Crossing::Scan,
             Request::Get(_) => Crossing::ReadBack,
-            Request::Beat(_)
-            | Request::Leave(_)
-            | Request::Members
-            | Request::Shards
-            | Request::Claim(_)
-            | Request::Release(_)
-            | Request::Once(_)
-            | Request::IsRecovering
-            | Request::EndRecovery => Crossing::TakeOver,
+            Request::Beat(_) | Request::Leave(_) => Crossing::Beat,
+            Request::Claim(_) | Request::Release(_) => Crossing::Claim,
+            Request::Members | Request::Shards | Request::Once(_) | Request::IsRecovering | Request::EndRecovery => {
+                Crossing::Look
+            }
         };
         self.life.live(crossing, doing).await
     }
@@ -84,36 +80,42 @@ impl<T: Clock> Clock for Mortal<T> {
 }
 
 /// A session's channel on the engine's side.
-pub struct MortalChannel<T, In> {
+pub struct MortalChannel<T> {
     inner: T,
     life: Life,
+    peer: Peer,
+    watched: (u64, Witness),
     /// Received, and not yet handed over: whoever waited may have stopped waiting meanwhile.
-    held: Option<std::result::Result<In, Closed>>,
+    held: Option<std::result::Result<NodeMessage, Closed>>,
 }
 
-impl<T, In> MortalChannel<T, In> {
-    /// A channel that lives so long.
-    pub fn new(inner: T, life: Life) -> Self {
+impl<T> MortalChannel<T> {
+    /// A channel to this node that lives so long, of the engine of this number, seen by the witness.
+    pub fn new((inner, peer): (T, Peer), life: Life, watched: (u64, Witness)) -> Self {
         Self {
             inner,
             life,
+            peer,
+            watched,
             held: None,
         }
     }
 }
 
 #[async_trait]
-impl<T, Out, In> Channel<Out, In> for MortalChannel<T, In>
-where
-    T: Channel<Out, In>,
-    Out: Send + 'static,
-    In: Send + 'static,
-{
-    async fn send(&mut self, message: Out) -> std::result::Result<(), Closed> {
-        self.life.live(Crossing::Send, self.inner.send(message)).await
+impl<T: Channel<EngineMessage, NodeMessage>> Channel<EngineMessage, NodeMessage> for MortalChannel<T> {
+    async fn send(&mut self, message: EngineMessage) -> std::result::Result<(), Closed> {
+        let (inner, peer, (engine, witness)) = (&mut self.inner, &self.peer, &self.watched);
+        let sending = async {
+            if matches!(message.kind, Some(Kind::Lease(_))) {
+                witness.renews(*engine, peer);
+            }
+            inner.send(message).await
+        };
+        self.life.live(Crossing::Send, sending).await
     }
 
-    async fn recv(&mut self) -> std::result::Result<In, Closed> {
+    async fn recv(&mut self) -> std::result::Result<NodeMessage, Closed> {
         let (inner, held) = (&mut self.inner, &mut self.held);
         let receiving = async {
             if held.is_none() {

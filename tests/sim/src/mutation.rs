@@ -38,11 +38,19 @@ pub enum Mutation {
     StoppedClock,
     /// A node says that a replica is healthy long before it is.
     EarlyWord,
+    /// Shards are claimed in the name of whoever has them, whether it lives or not.
+    LeaseIgnored,
+    /// A process counts its lease by a clock that is half as fast as the store's.
+    SlowHost,
+    /// A process that stops gives nothing back.
+    NothingGiven,
+    /// What another had is never taken.
+    NothingTaken,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::NoToken,
         Self::JournalAfterCall,
         Self::NoTagCheck,
@@ -54,6 +62,10 @@ impl Mutation {
         Self::StolenToken,
         Self::StoppedClock,
         Self::EarlyWord,
+        Self::LeaseIgnored,
+        Self::SlowHost,
+        Self::NothingGiven,
+        Self::NothingTaken,
     ];
 
     /// Its name on the command line.
@@ -70,6 +82,10 @@ impl Mutation {
             Self::StolenToken => "stolen-token",
             Self::StoppedClock => "stopped-clock",
             Self::EarlyWord => "early-word",
+            Self::LeaseIgnored => "lease-ignored",
+            Self::SlowHost => "slow-host",
+            Self::NothingGiven => "nothing-given",
+            Self::NothingTaken => "nothing-taken",
         }
     }
 
@@ -87,6 +103,9 @@ impl Mutation {
             Self::StolenToken => &[Invariant::OneJoins],
             Self::StoppedClock => &[Invariant::Once],
             Self::EarlyWord => &[Invariant::Available],
+            Self::LeaseIgnored => &[Invariant::Owned],
+            Self::SlowHost => &[Invariant::Leased],
+            Self::NothingGiven | Self::NothingTaken => &[Invariant::Held],
         }
     }
 
@@ -103,7 +122,11 @@ impl Mutation {
             | Self::ForgedPlan
             | Self::GoneUnseen
             | Self::EmptyList
-            | Self::WrongPrice => None,
+            | Self::WrongPrice
+            | Self::LeaseIgnored
+            | Self::SlowHost
+            | Self::NothingGiven
+            | Self::NothingTaken => None,
         }
     }
 }

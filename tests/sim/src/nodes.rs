@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use isobar_engine_control::Engine;
 use isobar_engine_control::node::Peer;
 use isobar_engine_model::id::{AttemptNo, ClusterName, MachineId, ResourceHandle};
 use isobar_node_image_agent::clock::Clock;
@@ -16,13 +15,12 @@ use isobar_node_image_agent::identity::Home;
 use isobar_node_image_agent::metrics::MachineUsage;
 use isobar_node_image_agent::node::{Ended, Node};
 use isobar_node_image_protocol::identity::Identity;
-use isobar_node_image_protocol::watch;
 use isobar_providers_sim::{MachineChange, SimCloud, SimMachine};
 use tokio::time::Instant;
 
 use crate::dice::Dice;
-use crate::life::Life;
 use crate::net::Net;
+use crate::process::Living;
 use crate::witness::Witness;
 use containers::Containers;
 use road::Road;
@@ -62,9 +60,6 @@ impl Pace {
         }
     }
 }
-
-/// The engine that nodes reach now, with its life.
-pub type Living = watch::Receiver<Option<(Arc<Engine>, Life)>>;
 
 /// What goes wrong on nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

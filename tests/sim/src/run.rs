@@ -8,22 +8,26 @@ use isobar_engine_control::Engine;
 use isobar_engine_control::api::{OperationCancel, QueryWhat};
 use isobar_engine_model::id::{
     AttemptNo, ClusterName, Epoch, ImageId, MachineId, OfferingId, OperationId, ProviderId, ResourceHandle, SiteName,
-    WorkloadName, Zone,
+    Zone,
 };
 use isobar_engine_model::intent::Intent;
 use isobar_engine_model::observed::MachinePhase;
-use isobar_engine_model::spec::{Spec, WorkloadKind};
 use isobar_engine_provider::{CreateResource, MachineRequest, Owner, OwnerTags, ResourceSpec, Secret, Site, Token};
 use isobar_providers_sim::{FaultRates, SIM_IMAGE};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::dice::Dice;
 use crate::ending;
+use crate::faulty::StoreRates;
+use crate::held::Held;
+use crate::hosts::Hosts;
 use crate::invariant::Invariant;
-use crate::life::{Crossing, Life, Moment, Point, Turn};
-use crate::scenario::{Part, Scenario, Where, Wish};
-use crate::shop::shop;
-use crate::tally::{Outcome, Stops};
+use crate::life::{Crossing, Moment};
+use crate::process::Process;
+use crate::scenario::{Scenario, Where, Wish};
+use crate::shop::Stall;
+use crate::tally::Outcome;
 use crate::world::World;
 
 /// A wish that the engine does not take is tried so often.
@@ -34,8 +38,6 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_secs(3);
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// How the engine begins to say that a cluster is not there.
 const NO_CLUSTER: &str = "there is no cluster";
-/// Before an engine that could not start is started again.
-const START_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Carries a scenario out.
 pub fn run(scenario: &Scenario) -> Outcome {
@@ -51,37 +53,43 @@ pub fn run(scenario: &Scenario) -> Outcome {
 }
 
 async fn play(scenario: &Scenario) -> Outcome {
+    let world = Arc::new(World::open(scenario.setup.clone()));
+    let held = Held::new(scenario.setup.store == StoreRates::default());
+    tokio::spawn(held.clone().watch(world.living(), world.witness.clone()));
+    let hosts = Hosts::new(world.clone(), held);
     let stage = Stage {
-        world: World::open(scenario.setup.clone()),
+        world,
         dice: Dice::new(scenario.seed, "stage"),
     };
     let foreign = stage.add_foreign(scenario.foreign);
-    let mut stops = Stops::default();
-    tokio::select! {
-        biased;
-        never = stage.operate(&scenario.parts, &mut stops) => match never {},
-        () = stage.wish(&scenario.wishes) => {}
+    let mut operators = JoinSet::new();
+    for host in &scenario.hosts {
+        operators.spawn(hosts.clone().operate(host.clone()));
     }
-    stage
-        .world
-        .witness
-        .note("weather", format_args!("nothing goes wrong any more"));
-    stage.world.cloud.set_faults(FaultRates::none());
-    stage.world.net.heal();
-    stage.world.store_faults.stop();
-    for life in &stops.frozen {
-        life.thaw();
+    stage.wish(&scenario.wishes).await;
+    drop(operators);
+    stage.clear_up();
+    hosts.calm();
+    if let Some((_, process)) = stage.world.living().borrow().first_key_value()
+        && stage.dice.happens(500)
+    {
+        // What it believed cannot help.
+        process.life.end();
     }
-    if let Some(engine) = stage.fresh(&mut stops).await {
-        stage.last_wish(&engine, scenario.last).await;
-        ending::check(&stage.world, &engine, &foreign).await;
+    for host in &scenario.hosts {
+        hosts.keep(host).await;
     }
-    Outcome::of(scenario.seed, &stage.world, &stops)
+    for (stall, wish) in &scenario.last {
+        stage.last_wish(*stall, *wish).await;
+    }
+    let stalls: Vec<Stall> = scenario.last.iter().map(|(stall, _)| *stall).collect();
+    ending::check(&stage.world, &stalls, &foreign).await;
+    Outcome::of(scenario.seed, &stage.world, &hosts.ends())
 }
 
 /// Where a run plays.
 struct Stage {
-    world: World,
+    world: Arc<World>,
     dice: Dice,
 }
 
@@ -101,72 +109,21 @@ impl Stage {
         handles
     }
 
-    /// Keeps an engine running, and another, as the scenario has it. Never returns.
-    async fn operate(&self, parts: &[Part], stops: &mut Stops) -> std::convert::Infallible {
-        for part in parts {
-            let life = Life::with(part.point, part.turn);
-            match self.world.try_start(life.clone()).await {
-                Some(Ok(_)) => {
-                    // Its turn, or somebody starts another beside it.
-                    let turned = timeout(Duration::from_millis(part.replaced_after_ms), life.stopped()).await;
-                    let what = match (turned, life.is_frozen()) {
-                        (Ok(()), true) => "stands still",
-                        (Ok(()), false) => "is killed",
-                        (Err(_), _) => "is replaced while it lives",
-                    };
-                    self.world.witness.note("operator", format_args!("the engine {what}"));
-                }
-                Some(Err(_)) => sleep(START_AGAIN_AFTER).await,
-                None => self
-                    .world
-                    .witness
-                    .note("operator", format_args!("the engine stops while it starts")),
-            }
-            stops.note(&life);
-            sleep(Duration::from_millis(part.pause_ms)).await;
-            if life.is_frozen() {
-                let wake_after = Duration::from_millis(part.thaw_after_ms);
-                tokio::spawn(async move {
-                    sleep(wake_after).await;
-                    life.thaw();
-                });
-            }
-        }
-        loop {
-            let life = Life::long();
-            match self.world.try_start(life).await {
-                Some(Ok(_)) => return std::future::pending().await,
-                Some(Err(_)) | None => sleep(START_AGAIN_AFTER).await,
-            }
-        }
+    /// From now on nothing goes wrong any more.
+    fn clear_up(&self) {
+        self.world
+            .witness
+            .note("weather", format_args!("nothing goes wrong any more"));
+        self.world.cloud.set_faults(FaultRates::none());
+        self.world.net.heal();
+        self.world.store_faults.stop();
     }
 
-    /// An engine for the end: whichever lives is stopped first, so that what it believed cannot help.
-    async fn fresh(&self, stops: &mut Stops) -> Option<Arc<Engine>> {
-        let living = self.world.living().borrow().clone();
-        if let Some((_, life)) = living
-            && self.dice.happens(500)
-        {
-            life.end();
-        }
-        let life = Life::with(Point::Never, Turn::End);
-        stops.engines = self.world.engines() + 1;
-        match self.world.try_start(life).await {
-            Some(Ok(engine)) => Some(engine),
-            Some(Err(error)) => {
-                let what = format!("no engine starts on a store that works: {error}");
-                self.world.witness.violated(Invariant::Met, what);
-                None
-            }
-            None => None,
-        }
-    }
-
-    async fn wish(&self, wishes: &[(u64, Wish)]) {
-        for (pause_ms, wish) in wishes {
+    async fn wish(&self, wishes: &[(u64, Stall, Wish)]) {
+        for (pause_ms, stall, wish) in wishes {
             sleep(Duration::from_millis(*pause_ms)).await;
             for _ in 0..TRIES_MAX {
-                if self.try_wish(*wish).await {
+                if self.try_wish(*stall, *wish).await {
                     break;
                 }
                 sleep(TRY_AGAIN_AFTER).await;
@@ -176,14 +133,25 @@ impl Stage {
         sleep(Duration::from_millis(self.dice.within(1_000, 60_000))).await;
     }
 
-    /// Whether it was taken, or can never be.
-    async fn try_wish(&self, wish: Wish) -> bool {
-        let living = self.world.living().borrow().clone();
-        let Some((engine, life)) = living else { return false };
+    /// Whether it was taken, or can never be. Whichever process is asked.
+    async fn try_wish(&self, stall: Stall, wish: Wish) -> bool {
+        let living: Vec<Process> = self.world.living().borrow().values().cloned().collect();
+        if living.is_empty() {
+            return false;
+        }
+        let process = self.dice.pick(&living);
+        let asking = async {
+            let (engine, life) = self.world.through(process, &stall.cluster()).await?;
+            tokio::select! {
+                biased;
+                () = life.stopped() => Err("its process has stopped".to_owned()),
+                done = self.fulfil(&engine, stall, wish) => done,
+            }
+        };
         let done = tokio::select! {
             biased;
-            () = life.stopped() => None,
-            done = timeout(ANSWER_MAX, self.fulfil(&engine, wish)) => done.ok(),
+            () = process.life.stopped() => None,
+            done = timeout(ANSWER_MAX, asking) => done.ok(),
         };
         let answer = match done {
             Some(Ok(())) => "done".to_owned(),
@@ -191,54 +159,63 @@ impl Stage {
             None => "no answer".to_owned(),
         };
         let taken = answer == "done";
-        self.world.witness.note("user", format_args!("{wish:?}: {answer}"));
+        let number = process.number;
+        let what = format_args!("{wish:?} of {stall:?}, through engine {number}: {answer}");
+        self.world.witness.note("user", what);
         taken
     }
 
-    async fn last_wish(&self, engine: &Arc<Engine>, wish: Wish) {
+    async fn last_wish(&self, stall: Stall, wish: Wish) {
         let wishing = async {
             loop {
-                match self.fulfil(engine, wish).await {
+                let done = match self.world.engine_of(&stall.cluster()).await {
+                    Ok(engine) => self.fulfil(&engine, stall, wish).await,
+                    Err(why) => Err(why),
+                };
+                match done {
                     Ok(()) => return,
-                    Err(why) => self.world.witness.note("user", format_args!("{wish:?}: {why}")),
+                    Err(why) => self
+                        .world
+                        .witness
+                        .note("user", format_args!("{wish:?} of {stall:?}: {why}")),
                 }
                 sleep(TRY_AGAIN_AFTER).await;
             }
         };
         if timeout(ending::BOUND, wishing).await.is_err() {
-            let what = format!("{wish:?} was not accepted");
+            let what = format!("{wish:?} of {stall:?} was not accepted");
             return self.world.witness.violated(Invariant::Met, what);
         }
         self.world
             .witness
-            .note("user", format_args!("{wish:?}: done, and the last"));
+            .note("user", format_args!("{wish:?} of {stall:?}: done, and the last"));
     }
 
-    async fn fulfil(&self, engine: &Arc<Engine>, wish: Wish) -> Result<(), String> {
-        let cluster = shop().cluster;
+    async fn fulfil(&self, engine: &Arc<Engine>, stall: Stall, wish: Wish) -> Result<(), String> {
+        let cluster = stall.cluster();
         let intent = match wish {
-            Wish::Deploy(site, replicas) => deploy(site, replicas),
+            Wish::Deploy(site, replicas) => deploy(stall, site, replicas),
             Wish::Look(replicas) => {
-                let looked = self.world.plan(engine, deploy(Where::South, replicas + 3)).await;
+                let looked = self.world.plan(engine, deploy(stall, Where::South, replicas + 3)).await;
                 return looked.map(|_| ()).map_err(|error| error.to_string());
             }
             Wish::Scale(replicas) => Intent::Scale {
                 cluster,
-                workload: web(),
+                workload: stall.web(),
                 replicas,
             },
             Wish::Move(to) => Intent::Move {
                 cluster,
-                workload: web(),
-                to: vec![site_name(to)],
+                workload: stall.web(),
+                to: vec![to.site()],
                 from: Vec::new(),
             },
-            Wish::Drain => match self.some_machine(engine).await {
+            Wish::Drain => match self.some_machine(engine, &cluster).await {
                 Some(machine) => Intent::Drain { cluster, machine },
                 None => return Ok(()),
             },
             Wish::Destroy => Intent::Destroy { cluster },
-            Wish::Cancel => return self.cancel(engine).await,
+            Wish::Cancel => return self.cancel(engine, &cluster).await,
             Wish::LoseMachine | Wish::RemoveMachine => {
                 self.lose(wish);
                 return Ok(());
@@ -253,16 +230,16 @@ impl Stage {
     }
 
     /// Some machine that the engine calls ready.
-    async fn some_machine(&self, engine: &Engine) -> Option<MachineId> {
-        let answer = self.world.try_query(engine, &shop().cluster, QueryWhat::Machines).await;
+    async fn some_machine(&self, engine: &Engine, cluster: &ClusterName) -> Option<MachineId> {
+        let answer = self.world.try_query(engine, cluster, QueryWhat::Machines).await;
         let ready =
             |machine: &isobar_engine_model::observed::Machine| matches!(machine.phase, MachinePhase::Ready { .. });
         let machines = answer.ok()?.machines?;
         machines.into_iter().find(ready).map(|machine| machine.id)
     }
 
-    async fn cancel(&self, engine: &Engine) -> Result<(), String> {
-        let answer = self.world.try_query(engine, &shop().cluster, QueryWhat::Cluster).await;
+    async fn cancel(&self, engine: &Engine, cluster: &ClusterName) -> Result<(), String> {
+        let answer = self.world.try_query(engine, cluster, QueryWhat::Cluster).await;
         let running: Option<OperationId> = answer
             .ok()
             .and_then(|answer| answer.cluster)
@@ -298,29 +275,9 @@ impl Stage {
     }
 }
 
-fn web() -> WorkloadName {
-    WorkloadName::new("web").expect("a name")
-}
-
-fn site_name(site: Where) -> SiteName {
-    SiteName::new(site.name()).expect("a name")
-}
-
-/// The shop so.
-pub fn shop_with(site: Where, replicas: u32) -> Spec {
-    let mut spec = shop();
-    let web = spec.workloads.get_mut(&web()).expect("the shop has it");
-    web.placement.sites = Some(vec![site_name(site)]);
-    web.kind = WorkloadKind::Service {
-        replicas,
-        min_available: Some(replicas - 1),
-    };
-    spec
-}
-
-fn deploy(site: Where, replicas: u32) -> Intent {
+fn deploy(stall: Stall, site: Where, replicas: u32) -> Intent {
     Intent::Deploy {
-        spec: Box::new(shop_with(site, replicas)),
+        spec: Box::new(stall.with(&site.site(), replicas)),
     }
 }
 

@@ -1,16 +1,22 @@
 //! What happens in a run, all of it from the seed: how unreliable cloud, network, store and nodes are, what users wish
 //! for and when, how engines end, and who else uses the account.
 
+use std::time::Duration;
+
 use isobar_engine_control::Bounds;
+use isobar_engine_model::id::SiteName;
 use isobar_providers_sim::{FaultRates, SimConfig};
 
+use crate::clock::{HOST_SKEW_MAX_PPM, Skew};
 use crate::dice::Dice;
-use crate::faulty::StoreRates;
+use crate::faulty::{CutOff, StoreRates};
 use crate::life::{Crossing, Moment, Point, Turn};
 use crate::mutation::Mutation;
 use crate::net::{Cut, NetRates};
 use crate::nodes::NodeRates;
+use crate::shop::Stall;
 use crate::world::Setup;
+use crate::world::start::Place;
 
 /// Where the cluster's service may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +34,11 @@ impl Where {
             Self::North => "north",
             Self::South => "south",
         }
+    }
+
+    /// It.
+    pub fn site(self) -> SiteName {
+        SiteName::new(self.name()).expect("a name")
     }
 }
 
@@ -54,19 +65,45 @@ pub enum Wish {
     RemoveMachine,
 }
 
-/// One engine's part in a run, and what follows it.
+/// One process's part in a run, and what follows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
     /// Where it ends or stands still.
     pub point: Point,
     /// Which of the two.
     pub turn: Turn,
-    /// At the latest, another engine takes over after so long, while this one lives on.
-    pub replaced_after_ms: u64,
-    /// From its end to the next engine's start.
-    pub pause_ms: u64,
-    /// A frozen one wakes so long after the next engine's start.
+    /// It wakes after so long.
     pub thaw_after_ms: u64,
+    /// When it does not reach the store.
+    pub cut: Option<CutOff>,
+    /// If nothing befell it by then, it is told to stop.
+    pub stays_ms: u64,
+    /// From its end to the next one's start.
+    pub pause_ms: u64,
+}
+
+/// A host, on which one process runs at a time.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Where its process listens.
+    pub address: String,
+    /// How wrong its clock is.
+    pub skew: Skew,
+    /// Its first process starts so late.
+    pub starts_after_ms: u64,
+    /// Its processes before the last one.
+    pub parts: Vec<Part>,
+}
+
+impl Host {
+    /// Where a process of it runs.
+    pub fn place(&self, cut: Option<CutOff>) -> Place {
+        Place {
+            address: self.address.clone(),
+            skew: self.skew,
+            cut,
+        }
+    }
 }
 
 /// A run.
@@ -78,18 +115,21 @@ pub struct Scenario {
     pub setup: Setup,
     /// How bad a day it is, in a word.
     pub day: &'static str,
-    /// Engines before the last one.
-    pub parts: Vec<Part>,
+    /// Where processes run.
+    pub hosts: Vec<Host>,
     /// What users do, each so many ms after the one before.
-    pub wishes: Vec<(u64, Wish)>,
+    pub wishes: Vec<(u64, Stall, Wish)>,
     /// What is wished for last, once nothing goes wrong any more.
-    pub last: Wish,
+    pub last: Vec<(Stall, Wish)>,
     /// Machines in the account that are not ours.
     pub foreign: u64,
 }
 
 /// Reconciling pauses no longer than this, so that the end comes soon.
 const HEAL_PAUSE_MAX_MS: u64 = 60_000;
+
+/// Hosts' clocks differ by at most so much.
+const HOSTS_APART_MAX_MS: u64 = 2_000;
 
 /// An orphan is left alone for so long.
 const ORPHAN_GRACE_MS: u64 = 120_000;
@@ -125,17 +165,23 @@ impl Scenario {
             store: store(&dice, quiet),
             ..Setup::of(cloud)
         };
-        let parts = (0..dice.within(0, 3)).map(|_| part(&dice)).collect();
-        let wishes = wishes(&dice, quiet);
-        let last = match dice.within(0, 3) {
-            0 => Wish::Destroy,
-            _ => Wish::Deploy(site(&dice), replicas(&dice)),
+        let stalls = match dice.within(0, 19) {
+            0..=16 => 1,
+            17 | 18 => 2,
+            _ => Stall::ALL.len(),
         };
+        let stalls = &Stall::ALL[..stalls];
+        let last = stalls.iter().map(|stall| match dice.within(0, 3) {
+            0 => (*stall, Wish::Destroy),
+            _ => (*stall, Wish::Deploy(site(&dice), replicas(&dice))),
+        });
+        let last = last.collect();
+        let wishes = wishes(&dice, quiet, stalls);
         Self {
             seed,
             setup,
             day,
-            parts,
+            hosts: hosts(&dice, quiet),
             wishes,
             last,
             foreign: dice.within(0, 3),
@@ -202,29 +248,54 @@ fn store(dice: &Dice, quiet: bool) -> StoreRates {
     }
 }
 
+/// Each with fewer parts the more there are.
+fn hosts(dice: &Dice, quiet: bool) -> Vec<Host> {
+    let count = *dice.pick(&[1, 1, 2, 2, 3]);
+    let host = |number| Host {
+        address: format!("host-{number}:7421"),
+        skew: Skew {
+            ahead_ms: dice.within(0, HOSTS_APART_MAX_MS),
+            ppm: dice.within(1_000_000 - HOST_SKEW_MAX_PPM, 1_000_000 + HOST_SKEW_MAX_PPM),
+        },
+        starts_after_ms: if number == 1 { 0 } else { dice.within(0, 60_000) },
+        parts: (0..dice.within(0, 4 - count)).map(|_| part(dice, quiet)).collect(),
+    };
+    (1..=count).map(host).collect()
+}
+
 /// Each kind of crossing as often as any other, rare ones early in their count.
-fn part(dice: &Dice) -> Part {
+fn part(dice: &Dice, quiet: bool) -> Part {
     let crossing = *dice.pick(&Crossing::ALL);
     let most = match crossing {
-        Crossing::TakeOver | Crossing::ReadBack => 0,
-        Crossing::Scan => 8,
+        Crossing::Beat | Crossing::Claim => 10,
+        Crossing::Look => 20,
+        Crossing::ReadBack => 0,
+        Crossing::Scan => 90,
         Crossing::Catalog => 3,
-        Crossing::Create | Crossing::Delete => 8,
+        Crossing::Delete => 1,
+        Crossing::Create => 6,
         // Only what was in a list and is gone from it is asked for by itself.
         Crossing::Get => 1,
         Crossing::List => 15,
-        Crossing::Commit | Crossing::Send | Crossing::Receive => 60,
-        Crossing::Sleep => 200,
+        Crossing::Commit | Crossing::Send | Crossing::Receive => 40,
+        Crossing::Sleep => 1_000,
     };
     let nth = dice.within(0, most);
     let moment = *dice.pick(&Moment::ALL);
-    let turn = if dice.happens(250) { Turn::Freeze } else { Turn::End };
+    let turn = if dice.happens(300) { Turn::Freeze } else { Turn::End };
+    let is_cut = dice.happens(200) && !quiet;
+    let from = Duration::from_millis(dice.within(1_000, 90_000));
+    let cut = CutOff {
+        from,
+        until: from + Duration::from_millis(dice.within(1_000, 60_000)),
+    };
     Part {
         point: Point::Nth(crossing, nth, moment),
         turn,
-        replaced_after_ms: dice.within(30_000, 150_000),
-        pause_ms: *dice.pick(&[0, 100, 2_000, 15_000, 40_000]),
         thaw_after_ms: dice.within(1, 60_000),
+        cut: is_cut.then_some(cut),
+        stays_ms: dice.within(30_000, 150_000),
+        pause_ms: *dice.pick(&[0, 100, 2_000, 15_000, 40_000]),
     }
 }
 
@@ -236,8 +307,9 @@ fn replicas(dice: &Dice) -> u32 {
     u32::try_from(dice.within(3, 6)).unwrap_or(3)
 }
 
-fn wishes(dice: &Dice, quiet: bool) -> Vec<(u64, Wish)> {
-    let mut wishes = vec![(dice.within(0, 2_000), Wish::Deploy(Where::North, 4))];
+fn wishes(dice: &Dice, quiet: bool, stalls: &[Stall]) -> Vec<(u64, Stall, Wish)> {
+    let first = |stall: &Stall| (dice.within(0, 2_000), *stall, Wish::Deploy(Where::North, 4));
+    let mut wishes: Vec<_> = stalls.iter().map(first).collect();
     for _ in 0..dice.within(1, 4) {
         let pause_ms = dice.within(1_000, 60_000);
         let wish = match dice.within(0, 14) {
@@ -252,7 +324,7 @@ fn wishes(dice: &Dice, quiet: bool) -> Vec<(u64, Wish)> {
             14 if !quiet => Wish::RemoveMachine,
             _ => Wish::Move(site(dice)),
         };
-        wishes.push((pause_ms, wish));
+        wishes.push((pause_ms, *dice.pick(stalls), wish));
     }
     wishes
 }

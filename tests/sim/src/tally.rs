@@ -7,39 +7,22 @@ use isobar_providers_sim::Fault;
 use serde::Serialize;
 
 use crate::faulty::StoreFault;
+use crate::hosts::Ends;
 use crate::invariant::{Invariant, Violation};
-use crate::life::{Crossing, Life, Moment};
+use crate::life::{Crossing, Moment};
 use crate::net::NetFault;
 use crate::run::point_name;
 use crate::world::World;
 
-/// How a run's engines stopped.
-#[derive(Default)]
-pub struct Stops {
-    /// Engines that were started.
-    pub engines: u64,
-    /// Those that stand still.
-    pub frozen: Vec<Life>,
-    at: Vec<(Crossing, Moment)>,
-    frozen_ever: u64,
-    replaced_alive: u64,
-}
-
-impl Stops {
-    /// An engine's part is over.
-    pub fn note(&mut self, life: &Life) {
-        if life.is_frozen() {
-            self.frozen.push(life.clone());
-            self.frozen_ever += 1;
-        }
-        if !life.is_over() && !life.is_frozen() {
-            self.replaced_alive += 1;
-        }
-        if life.is_over() {
-            self.at.extend(life.turned_at());
-        }
-    }
-}
+/// What befalls a fleet: its processes stand still, are killed and stop by themselves; shards are given to another
+/// process, and taken from one whose lease has run out.
+const FLEET: [&str; 5] = [
+    "fleet_frozen",
+    "fleet_killed",
+    "fleet_stopped",
+    "shard_given",
+    "shard_taken",
+];
 
 /// What one run came to.
 #[derive(Debug, Clone)]
@@ -56,7 +39,7 @@ pub struct Outcome {
 
 impl Outcome {
     /// What a run in this world came to.
-    pub fn of(seed: u64, world: &World, stops: &Stops) -> Self {
+    pub fn of(seed: u64, world: &World, ends: &Ends) -> Self {
         let mut faults = BTreeMap::new();
         for (fault, count) in world.cloud.counters().faults {
             faults.insert(cloud_fault_name(fault), count);
@@ -67,13 +50,15 @@ impl Outcome {
         for (fault, count) in world.store_faults.counts() {
             faults.insert(fault.name().to_owned(), count);
         }
-        faults.insert("engine_frozen".to_owned(), stops.frozen_ever);
-        faults.insert("engine_replaced_alive".to_owned(), stops.replaced_alive);
+        let handovers = world.witness.handovers();
+        let killed = u64::try_from(ends.killed.len()).unwrap_or(u64::MAX);
+        let counts = [ends.frozen, killed, ends.stopped, handovers.given, handovers.taken];
+        faults.extend(FLEET.map(str::to_owned).into_iter().zip(counts));
         Self {
             seed,
             violations: world.witness.violations(),
             history: world.witness.history(),
-            kills: stops.at.clone(),
+            kills: ends.killed.clone(),
             faults,
         }
     }
@@ -117,7 +102,7 @@ impl Default for Coverage {
             .map(NetFault::name)
             .into_iter()
             .chain(StoreFault::ALL.map(StoreFault::name))
-            .chain(["engine_frozen", "engine_replaced_alive"])
+            .chain(FLEET)
             .map(str::to_owned);
         Self {
             await_points: points.collect(),
@@ -150,6 +135,9 @@ impl Tally {
                 | Invariant::Approved
                 | Invariant::Available
                 | Invariant::Fenced
+                | Invariant::Owned
+                | Invariant::Leased
+                | Invariant::Held
                 | Invariant::Met => {}
             }
         }

@@ -1,9 +1,11 @@
 //! The innermost boundaries: what gets here truly happens, and the witness sees it. Beyond them are the cloud and the
 //! store themselves; before them whatever a scenario or a mutation does to calls.
 
+use std::time::Duration;
+
 use isobar_engine_model::id::{Epoch, MemberId, ResourceHandle, ShardId};
 use isobar_engine_provider::{CreateResource, Created, Provider, Result, Site, Token};
-use isobar_engine_store::{Store, Write};
+use isobar_engine_store::{Member, Store, Write};
 
 use crate::around::{Answer, ProviderLayer, StoreLayer};
 use crate::witness::Witness;
@@ -27,15 +29,33 @@ impl<T: Store> StoreLayer for Watched<T> {
 
     async fn claim(&self, shard: ShardId, member: &MemberId) -> Answer<Option<Epoch>> {
         let epoch = self.inner.claim(shard, member).await?;
-        if epoch.is_some() {
-            self.witness.took_over(self.engine);
+        if let Some(epoch) = epoch {
+            self.witness.claimed(self.engine, shard, epoch);
         }
         Ok(epoch)
     }
 
     async fn commit(&self, shard: ShardId, epoch: Epoch, batch: &[Write]) -> Answer<()> {
         self.inner.commit(shard, epoch, batch).await?;
-        self.witness.committed(self.engine, batch);
+        self.witness.committed(self.engine, (shard, epoch), batch);
+        Ok(())
+    }
+
+    async fn beat(&self, member: &Member, lease: Duration) -> Answer<()> {
+        self.inner.beat(member, lease).await?;
+        self.witness.leased(self.engine, lease);
+        Ok(())
+    }
+
+    async fn leave(&self, member: &MemberId) -> Answer<()> {
+        self.inner.leave(member).await?;
+        self.witness.left(self.engine);
+        Ok(())
+    }
+
+    async fn release(&self, shard: ShardId, epoch: Epoch) -> Answer<()> {
+        self.inner.release(shard, epoch).await?;
+        self.witness.released(shard, epoch);
         Ok(())
     }
 }

@@ -7,13 +7,15 @@
 mod cloud;
 mod journal;
 mod nodes;
+mod tenure;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Arguments, Display};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use isobar_engine_control::node::Peer;
-use isobar_engine_model::id::{MachineId, PlanId, ResourceHandle};
+use isobar_engine_model::id::{Epoch, MachineId, PlanId, ResourceHandle, ShardId};
 use isobar_engine_provider::{CreateResource, OwnerTags};
 use isobar_engine_store::Write;
 use isobar_providers_sim::{MachineEvent, SimMachine};
@@ -22,6 +24,8 @@ use tokio::time::Instant;
 use crate::history::History;
 use crate::invariant::{Invariant, Violation};
 use journal::Journal;
+pub use tenure::Handovers;
+use tenure::Tenures;
 
 /// Violations of a run beyond so many are not kept.
 const VIOLATIONS_MAX: usize = 20;
@@ -44,8 +48,7 @@ struct State {
     history: History,
     violations: Vec<Violation>,
     journal: Journal,
-    /// Which engine took the store over last.
-    writer: u64,
+    tenures: Tenures,
     /// Machines in the cloud that are not gone, with their tags.
     machines: BTreeMap<ResourceHandle, Option<OwnerTags>>,
     /// Machines that were made when their attempts were over.
@@ -69,7 +72,7 @@ impl Witness {
             history: History::new(),
             violations: Vec::new(),
             journal: Journal::default(),
-            writer: 0,
+            tenures: Tenures::default(),
             machines: BTreeMap::new(),
             late: BTreeSet::new(),
             joined: BTreeMap::new(),
@@ -106,14 +109,49 @@ impl Witness {
         self.lock().accepted.insert(plan.clone());
     }
 
-    /// An engine took the store over.
-    pub fn took_over(&self, engine: u64) {
-        self.lock().writer = engine;
+    /// A process is about to start that may act only while it has a lease.
+    pub fn needs_lease(&self, engine: u64) {
+        self.lock().tenures.needs_lease(engine);
+    }
+
+    /// The store granted a process a lease from now on.
+    pub fn leased(&self, engine: u64, lease: Duration) {
+        self.lock().tenures.leased(engine, lease);
+    }
+
+    /// The store ended a process's lease.
+    pub fn left(&self, engine: u64) {
+        self.lock().tenures.left(engine);
+    }
+
+    /// A process that stood still goes on.
+    pub fn woke(&self, engine: u64) {
+        self.lock().tenures.woke(engine);
+    }
+
+    /// A process took a shard.
+    pub fn claimed(&self, engine: u64, shard: ShardId, epoch: Epoch) {
+        self.lock().claimed(engine, shard, epoch);
+    }
+
+    /// A shard was given back.
+    pub fn released(&self, shard: ShardId, epoch: Epoch) {
+        self.lock().tenures.released(shard, epoch);
+    }
+
+    /// How shards came to other processes.
+    pub fn handovers(&self) -> Handovers {
+        self.lock().tenures.handovers()
     }
 
     /// A batch was truly committed by an engine.
-    pub fn committed(&self, engine: u64, batch: &[Write]) {
-        self.lock().committed(engine, batch);
+    pub fn committed(&self, engine: u64, claim: (ShardId, Epoch), batch: &[Write]) {
+        self.lock().committed(engine, claim, batch);
+    }
+
+    /// An engine renews a node's lease.
+    pub fn renews(&self, engine: u64, peer: &Peer) {
+        self.lock().may_act(engine, &peer.cluster, "renews a node's lease");
     }
 
     /// An engine sends a create.

@@ -1,29 +1,26 @@
 //! What outlives an engine: the cloud, the store, the network, the nodes, and the means to start engines in it.
 
 mod ask;
+pub mod start;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use isobar_engine_control::Bounds;
 use isobar_engine_control::authority::Authority;
-use isobar_engine_control::{Boundaries, Bounds, Config, Engine, Pacing, Tenure};
-use isobar_engine_model::id::ProviderId;
 use isobar_engine_model::quantity::Timestamp;
-use isobar_engine_provider::{Clock, Provider};
-use isobar_engine_store::StoreError;
+use isobar_engine_provider::Clock;
+
 use isobar_engine_store::memory::MemoryStore;
 use isobar_node_image_protocol::watch;
-use isobar_providers_sim::{SeededEntropy, SimCloud, SimConfig, SimProvider, TokioClock};
+use isobar_providers_sim::{SeededEntropy, SimCloud, SimConfig, TokioClock};
 
-use crate::around::Around;
-use crate::faulty::{Faulty, StoreFaults, StoreRates};
-use crate::life::Life;
-use crate::mortal::Mortal;
-use crate::mutation::{FlawedProvider, FlawedStore, Mutation};
+use crate::faulty::{StoreFaults, StoreRates};
+use crate::mutation::Mutation;
 use crate::net::{Cut, Net, NetRates};
-use crate::nodes::{self, Living, NodeRates, Pace, Population};
-use crate::watched::Watched;
+use crate::nodes::{self, NodeRates, Pace, Population};
+use crate::process::{Living, Processes};
 use crate::witness::Witness;
 
 /// The engine's key in every simulation.
@@ -83,7 +80,7 @@ pub struct World {
     seed: u64,
     engines: AtomicU64,
     authority: String,
-    living: watch::Sender<Option<(Arc<Engine>, Life)>>,
+    living: watch::Sender<Processes>,
     bounds: Bounds,
     mutation: Option<Mutation>,
 }
@@ -108,7 +105,7 @@ impl World {
         let seed = setup.cloud.seed;
         let cloud = SimCloud::new(setup.cloud, Arc::new(clock.clone()));
         let store_clock = clock.clone();
-        let living = watch::Sender::new(None);
+        let living = watch::Sender::new(Processes::new());
         let witness = Witness::new(STORE);
         let net = Net::new(seed, setup.net, setup.cuts);
         tokio::spawn(nodes::populate(Population {
@@ -139,96 +136,14 @@ impl World {
         }
     }
 
-    /// The engine that nodes and users reach now.
+    /// The processes that nodes and users reach now.
     pub fn living(&self) -> Living {
         self.living.subscribe()
     }
 
-    /// How many engines were started.
+    /// How many processes were started.
     pub fn engines(&self) -> u64 {
         self.engines.load(Ordering::SeqCst)
-    }
-
-    /// Starts an engine that lives as long as `life`. None: it died while starting.
-    ///
-    /// # Panics
-    ///
-    /// If the store does not answer.
-    pub async fn start(&self, life: Life) -> Option<Arc<Engine>> {
-        self.try_start(life)
-            .await
-            .map(|engine| engine.expect("the store answers"))
-    }
-
-    /// Starts an engine that lives as long as `life`. None: it stopped while starting.
-    pub async fn try_start(&self, life: Life) -> Option<Result<Arc<Engine>, StoreError>> {
-        let number = self.engines.fetch_add(1, Ordering::SeqCst) + 1;
-        let who = format!("engine {number}");
-        self.witness.note(&who, format_args!("starts"));
-        let entropy = Arc::new(SeededEntropy::new(self.seed ^ (number << 32)));
-        let clock = Arc::new(Mortal {
-            inner: self.clock.clone(),
-            life: life.clone(),
-        });
-        let id = ProviderId::new("sim").expect("a name");
-        let sim = Around(Watched {
-            inner: SimProvider::new(id, self.cloud.clone()),
-            engine: number,
-            witness: self.witness.clone(),
-        });
-        let sim = Around(Mortal {
-            inner: Around(FlawedProvider::new(sim, self.mutation, self.cloud.clone())),
-            life: life.clone(),
-        });
-        let sim: Arc<dyn Provider> = Arc::new(sim);
-        let provider = isobar_engine_provider::decorate::standard(sim, clock.clone(), entropy.clone());
-        let config = Config {
-            insecure_registries: Vec::new(),
-            key: KEY,
-            authority: Arc::new(Authority::open(&KEY, &self.authority).expect("our own")),
-            bounds: self.bounds,
-            pacing: Pacing::Interval,
-            at_crash_point: None,
-        };
-        let store = Around(Watched {
-            inner: self.store.clone(),
-            engine: number,
-            witness: self.witness.clone(),
-        });
-        let store = Around(Faulty {
-            inner: Around(FlawedStore::new(store, self.mutation)),
-            faults: self.store_faults.clone(),
-        });
-        let store = Arc::new(Around(Mortal {
-            inner: store,
-            life: life.clone(),
-        }));
-        let starting = async {
-            let tenure = Tenure::sole(&*store, "engine:7421").await?;
-            let boundaries = Boundaries {
-                store,
-                providers: vec![provider],
-                clock,
-                entropy,
-            };
-            Engine::start(config, boundaries, tenure).await
-        };
-        let engine = tokio::select! {
-            biased;
-            () = life.stopped() => return None,
-            engine = starting => engine,
-        };
-        match engine {
-            Ok(engine) => {
-                self.living.send_replace(Some((engine.clone(), life)));
-                Some(Ok(engine))
-            }
-            Err(error) => {
-                self.witness.note(&who, format_args!("cannot start: {error}"));
-                life.end();
-                Some(Err(error))
-            }
-        }
     }
 }
 

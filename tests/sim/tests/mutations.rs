@@ -92,3 +92,23 @@ fn every_invariant_has_a_mutation_that_it_catches() {
     });
     assert_eq!(uncaught, []);
 }
+
+#[test]
+fn a_claim_that_does_not_wait_for_a_lease() {
+    caught(Mutation::LeaseIgnored);
+}
+
+#[test]
+fn a_lease_that_is_counted_by_a_slow_clock() {
+    caught(Mutation::SlowHost);
+}
+
+#[test]
+fn a_process_that_gives_nothing_back_when_it_stops() {
+    caught(Mutation::NothingGiven);
+}
+
+#[test]
+fn a_shard_that_is_never_taken_from_the_dead() {
+    caught(Mutation::NothingTaken);
+}

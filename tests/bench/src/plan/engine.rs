@@ -20,6 +20,7 @@ use isobar_providers_sim::{SeededEntropy, SimCloud, SimConfig, SimProvider, Timi
 use isobar_tests_sim::mortal::Life;
 use isobar_tests_sim::net::{Net, NetRates};
 use isobar_tests_sim::nodes::{self, NodeRates, Pace, Population};
+use isobar_tests_sim::process::{Process, Processes};
 use isobar_tests_sim::witness::Witness;
 
 /// Steps under way at a time: ours by default, and given to the peer.
@@ -33,6 +34,8 @@ const UNLIMITED: RateBounds = RateBounds {
 /// The engine's key in every round.
 const KEY: [u8; 32] = [7; 32];
 const SEED: u64 = 1;
+/// Where the engine listens.
+const HOME: &str = "engine:7421";
 
 /// What one round took.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +81,7 @@ async fn round(machines: u32) -> anyhow::Result<Times> {
     let store = SqlStore::open(folder.path(), "bench").await?;
     let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
     let cloud = SimCloud::new(cloud(), clock.clone());
-    let living = watch::Sender::new(None);
+    let living = watch::Sender::new(Processes::new());
     // It sees no store: to it nobody's machines join.
     let witness = Witness::new("none");
     let population = tokio::spawn(nodes::populate(Population {
@@ -91,7 +94,8 @@ async fn round(machines: u32) -> anyhow::Result<Times> {
         seed: SEED,
     }));
     let engine = start(store, &cloud, clock).await?;
-    living.send_replace(Some((engine.clone(), Life::long())));
+    let process = Process::alone((1, Life::long()), engine.clone());
+    living.send_replace(Processes::from([(HOME.to_owned(), process)]));
     let times = measure(&engine, machines).await?;
     let joined = witness.joined_machines().len();
     ensure!(
@@ -122,7 +126,7 @@ async fn start(store: SqlStore, cloud: &SimCloud, clock: Arc<dyn Clock>) -> anyh
         pacing: Pacing::Interval,
         at_crash_point: None,
     };
-    let tenure = Tenure::sole(&store, "engine:7421").await?;
+    let tenure = Tenure::sole(&store, HOME).await?;
     let boundaries = Boundaries {
         store: Arc::new(store),
         providers: vec![provider],

@@ -1,10 +1,10 @@
 //! A simulated node's way to whichever engine lives now, in the place of gRPC and TLS.
 
-use std::future::pending;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use isobar_engine_control::Engine;
+use isobar_engine_control::fleet::Route;
 use isobar_engine_control::node::Peer;
 use isobar_engine_control::node::join::JoinError;
 use isobar_engine_model::id::ResourceHandle;
@@ -13,12 +13,13 @@ use isobar_node_image_agent::dial::{Dial, DialError};
 use isobar_node_image_agent::session::EngineChannel;
 use isobar_node_image_protocol::channel::{Channel, memory_pair};
 use isobar_node_image_protocol::v1::{EngineMessage, JoinReply, JoinRequest, NodeMessage};
+use tokio::time::timeout;
 use tonic::Status;
 
-use super::Living;
 use crate::life::Life;
-use crate::mortal::{MortalChannel, REPLACED_ENGINES_NOTICE};
-use crate::net::Net;
+use crate::mortal::MortalChannel;
+use crate::net::{KEEPALIVE, Net};
+use crate::process::Living;
 use crate::witness::Witness;
 
 /// See the module.
@@ -33,20 +34,54 @@ pub(super) struct Road {
     pub(super) peer: Peer,
 }
 
+/// Who answered.
+struct Reached {
+    number: u64,
+    engine: Arc<Engine>,
+    life: Life,
+}
+
+impl Road {
+    /// The engine that is responsible for the node's cluster, if the process that listens there has it.
+    async fn reach(&self, at: &str) -> Result<Reached, DialError> {
+        if !self.net.travel(self.number).await {
+            return Err(away("the request is lost"));
+        }
+        let process = self.living.borrow().get(at).cloned();
+        let process = process.ok_or_else(|| away("nobody listens there"))?;
+        if !process.runs() {
+            return Err(away("the engine is gone"));
+        }
+        match process.responsible(&self.peer.cluster) {
+            Some(Route::Here(engine)) => Ok(Reached {
+                number: process.number,
+                engine,
+                life: process.life,
+            }),
+            Some(Route::There(member)) => Err(DialError::Elsewhere(member.nodes)),
+            None => Err(away("no engine is responsible now")),
+        }
+    }
+}
+
+/// Returns when a process is gone, or has stood still for so long that nobody keeps a connection to it.
+async fn unheard(life: &Life) {
+    while !life.is_over() {
+        life.stopped().await;
+        if timeout(KEEPALIVE, life.awake()).await.is_err() {
+            return;
+        }
+    }
+}
+
 fn away(why: &str) -> DialError {
     DialError::Unready(Status::unavailable(why))
 }
 
 #[async_trait]
 impl Dial for Road {
-    async fn join(&self, _: &str, request: JoinRequest) -> Result<JoinReply, DialError> {
-        if !self.net.travel(self.number).await {
-            return Err(away("the request is lost"));
-        }
-        let living = self.living.borrow().clone();
-        let Some((engine, life)) = living else {
-            return Err(away("no engine"));
-        };
+    async fn join(&self, at: &str, request: JoinRequest) -> Result<JoinReply, DialError> {
+        let Reached { engine, life, .. } = self.reach(at).await?;
         let joined = tokio::select! {
             biased;
             () = life.stopped() => return Err(away("the engine is gone")),
@@ -69,39 +104,20 @@ impl Dial for Road {
 
     async fn open_session(
         &self,
-        _: &str,
+        at: &str,
         _: &NodeKey,
         _: &Certificate,
         first: NodeMessage,
     ) -> Result<Box<EngineChannel>, DialError> {
-        if !self.net.travel(self.number).await {
-            return Err(away("the request is lost"));
-        }
-        let living = self.living.borrow().clone();
-        let Some((engine, life)) = living else {
-            return Err(away("no engine"));
-        };
-        if life.is_over() || life.is_frozen() {
-            return Err(away("the engine is gone"));
-        }
+        let Reached { number, engine, life } = self.reach(at).await?;
         let (to_engine, engines) = memory_pair::<NodeMessage, EngineMessage>();
-        let (peer, mut living) = (self.peer.clone(), self.living.clone());
+        let (peer, witness) = (self.peer.clone(), self.witness.clone());
         tokio::spawn(async move {
-            let channel = MortalChannel::new(engines, life.clone());
-            let mine = engine.clone();
-            let is_other =
-                |now: &Option<(Arc<Engine>, Life)>| now.as_ref().is_none_or(|(now, _)| !Arc::ptr_eq(now, &mine));
-            let replaced = async {
-                if REPLACED_ENGINES_NOTICE || living.wait_for(is_other).await.is_err() {
-                    pending::<()>().await;
-                }
-            };
+            let channel = MortalChannel::new((engines, peer.clone()), life.clone(), (number, witness));
             tokio::select! {
                 biased;
                 // Its process is gone, and with it the connection.
-                () = life.ended() => {}
-                // One that is fenced would hold them.
-                () = replaced => {}
+                () = unheard(&life) => {}
                 _ = engine.session(peer, Box::new(channel)) => {}
             }
         });

@@ -1,6 +1,6 @@
 //! Checks on what is committed, sent to the cloud, and truly there.
 
-use isobar_engine_model::id::ResourceHandle;
+use isobar_engine_model::id::{Epoch, ResourceHandle, ShardId};
 use isobar_engine_model::plan::Origin;
 use isobar_engine_provider::CreateResource;
 use isobar_engine_store::Write;
@@ -12,11 +12,8 @@ use super::journal::{News, is_running};
 use crate::invariant::Invariant;
 
 impl State {
-    pub(super) fn committed(&mut self, engine: u64, batch: &[Write]) {
-        if engine != self.writer {
-            let what = format!("engine {engine} commits, and engine {} has the store", self.writer);
-            self.violated(Invariant::Fenced, what);
-        }
+    pub(super) fn committed(&mut self, engine: u64, claim: (ShardId, Epoch), batch: &[Write]) {
+        self.holds(engine, claim);
         for write in batch {
             match self.journal.take(write) {
                 None => {}
@@ -47,6 +44,7 @@ impl State {
             format_args!("engine {engine}"),
             format_args!("sends the create of {machine}, attempt {attempt}"),
         );
+        self.may_act(engine, &tags.owner.cluster, "sends a create");
         let Some(row) = self.journal.attempt_of_token(&request.token) else {
             let what = format!("the create of {machine}, attempt {attempt}, is not in the journal");
             return self.violated(Invariant::Journaled, what);
@@ -56,7 +54,7 @@ impl State {
             let what = format!("the create of {machine}, attempt {attempt}, is not what the journal has");
             return self.violated(Invariant::Journaled, what);
         }
-        if engine != self.writer {
+        if !self.tenures.has(engine, &tags.owner.cluster) {
             // It believes what was true when it was fenced; what it makes now is a late duplicate.
             return;
         }
@@ -91,7 +89,8 @@ impl State {
         let Some(tags) = tags.clone().filter(|tags| self.is_ours(tags)) else {
             return self.violated(Invariant::Untouched, format!("{handle} is not ours and is deleted"));
         };
-        if engine != self.writer || self.journal.is_closing(&tags, handle) {
+        self.may_act(engine, &tags.owner.cluster, "sends a deletion");
+        if !self.tenures.has(engine, &tags.owner.cluster) || self.journal.is_closing(&tags, handle) {
             return;
         }
         if !self.journal.may_live(&tags) && self.journal.is_condemned(handle) {

@@ -108,7 +108,7 @@ pub(super) struct Journal {
     plans: BTreeMap<PlanId, Plan>,
     /// The spec before each operation.
     specs_before: BTreeMap<OperationId, Option<Spec>>,
-    last_spec: Option<Spec>,
+    last_spec: BTreeMap<ClusterName, Spec>,
     replicas: BTreeMap<String, ReplicaRow>,
     machines: BTreeMap<String, MachinePhase>,
     /// Rows of replicas as they last were, by id: also those that are removed since.
@@ -141,7 +141,10 @@ impl Journal {
                 let OperationRow { operation } = read(body);
                 if !self.operations.contains_key(&operation.id) {
                     let spec = self.plans.get(&operation.plan).and_then(|plan| plan.body.spec.clone());
-                    let before = std::mem::replace(&mut self.last_spec, spec);
+                    let before = match spec {
+                        Some(spec) => self.last_spec.insert(operation.cluster.clone(), spec),
+                        None => self.last_spec.remove(&operation.cluster),
+                    };
                     self.specs_before.insert(operation.id.clone(), before);
                 }
                 self.operations.insert(operation.id.clone(), operation.clone());
@@ -243,8 +246,9 @@ impl Journal {
 
     /// How many replicas of a workload what runs now must leave: no more than the spec before asked for, nor than the one
     /// that it brings about. Absent where nothing runs, or the workload goes.
-    pub(super) fn must_leave(&self, workload: &WorkloadName) -> Option<u32> {
-        let running = self.operations.values().find(|operation| is_running(operation))?;
+    pub(super) fn must_leave(&self, cluster: &ClusterName, workload: &WorkloadName) -> Option<u32> {
+        let runs = |operation: &&Operation| operation.cluster == *cluster && is_running(operation);
+        let running = self.operations.values().find(runs)?;
         let after = self
             .plans
             .get(&running.plan)?

@@ -111,7 +111,7 @@ impl State {
             self.fell.insert(workload.to_string(), Instant::now());
             return;
         }
-        let Some(min) = self.journal.must_leave(workload) else {
+        let Some(min) = self.journal.must_leave(&row.cluster, workload) else {
             return;
         };
         let min = usize::try_from(min).unwrap_or(usize::MAX);

@@ -9,15 +9,46 @@ use isobar_engine_control::api::{
     ApiError, ApplyRequest, Condition, OperationGet, OperationView, PlanAnswer, PlanRequest, QueryAnswer, QueryRequest,
     QueryWhat,
 };
+use isobar_engine_control::fleet::Route;
 use isobar_engine_model::id::{ClusterName, MachineId, OperationId};
 use isobar_engine_model::intent::{Intent, Limits};
 use isobar_engine_model::observed::MachinePhase;
 use isobar_engine_model::operation::OperationState;
 
 use super::{PATIENCE, World};
+use crate::life::Life;
+use crate::process::Process;
 use crate::shop::shop;
 
 impl World {
+    /// The engine of a cluster, asked for through a process, and how long it answers; or why there is none now.
+    pub async fn through(&self, process: &Process, cluster: &ClusterName) -> Result<(Arc<Engine>, Life), String> {
+        let member = match process.route(cluster).await {
+            Ok(Route::Here(engine)) => return Ok((engine, process.life.clone())),
+            Ok(Route::There(member)) => member,
+            Err(error) => return Err(error.to_string()),
+        };
+        let there = self.living().borrow().get(&member.peers).cloned();
+        let there = there
+            .filter(Process::runs)
+            .ok_or("the process it is at does not answer")?;
+        match there.responsible(cluster) {
+            Some(Route::Here(engine)) => Ok((engine, there.life)),
+            Some(Route::There(_)) | None => Err("the cluster is changing hands".to_owned()),
+        }
+    }
+
+    /// The engine of a cluster, through whichever process answers.
+    pub async fn engine_of(&self, cluster: &ClusterName) -> Result<Arc<Engine>, String> {
+        let processes = self.living().borrow().clone();
+        for process in processes.values().filter(|process| process.runs()) {
+            if let Ok((engine, _)) = self.through(process, cluster).await {
+                return Ok(engine);
+            }
+        }
+        Err("no process answers for it".to_owned())
+    }
+
     /// Deploys the shop, waits until it is as its spec says, and checks every machine.
     ///
     /// # Panics
