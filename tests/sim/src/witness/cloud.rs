@@ -32,7 +32,7 @@ impl State {
                     let what = format!("counts {machine} as lost: {why}");
                     self.history.note(format_args!("engine {engine}"), what);
                 }
-                Some(News::Stopping(row)) => self.stopping(engine, &row),
+                Some(News::Stopping(row, heard)) => self.stopping(engine, &row, heard),
             }
         }
     }

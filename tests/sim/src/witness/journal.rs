@@ -95,7 +95,8 @@ impl ReplicaRow {
 pub(super) enum News {
     Attempt(AttemptRow),
     Operation(Operation),
-    Stopping(Box<ReplicaRow>),
+    /// With whether an engine had heard from its node that it serves.
+    Stopping(Box<ReplicaRow>, bool),
     Lost(MachineId, String),
 }
 
@@ -185,8 +186,9 @@ impl Journal {
         self.ever.insert(row.replica.id.clone(), row.clone());
         let before = self.replicas.insert(key.to_owned(), row.clone());
         let is_stopping = |row: &ReplicaRow| matches!(row.replica.phase, ReplicaPhase::Stopping { .. });
-        let news = is_stopping(&row) && before.is_some_and(|before| !is_stopping(&before));
-        news.then(|| News::Stopping(Box::new(row)))
+        let serves = |row: &ReplicaRow| matches!(row.replica.phase, ReplicaPhase::Running { healthy: true, .. });
+        let before = before.filter(|before| is_stopping(&row) && !is_stopping(before))?;
+        Some(News::Stopping(Box::new(row), serves(&before)))
     }
 
     pub(super) fn attempt_of_token(&self, token: &Token) -> Option<&AttemptRow> {

@@ -99,8 +99,9 @@ impl State {
             .count()
     }
 
-    /// The engine has committed that it stops a replica.
-    pub(super) fn stopping(&mut self, engine: u64, row: &ReplicaRow) {
+    /// The engine has committed that it stops a replica. Only one that an engine had `heard` of as healthy counts: what came
+    /// to serve while nobody listened, an engine that takes over at this moment cannot know of.
+    pub(super) fn stopping(&mut self, engine: u64, row: &ReplicaRow, heard: bool) {
         let (id, workload) = (&row.replica.id, &row.replica.workload);
         self.history.note(
             format_args!("engine {engine}"),
@@ -127,7 +128,7 @@ impl State {
             .is_some_and(|at| at.elapsed() < LOSS_KNOWN_WITHIN);
         let runs = self.running.keys().any(|(_, known)| known == id.as_str());
         // What was below it before is no stop's doing.
-        if runs && left + 1 == min && !lost_lately {
+        if heard && runs && left + 1 == min && !lost_lately {
             self.violated(
                 Invariant::Available,
                 format!("{id} is stopped, and {left} of {workload} are left, fewer than {min}"),
