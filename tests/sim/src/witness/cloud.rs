@@ -6,6 +6,7 @@ use isobar_engine_provider::CreateResource;
 use isobar_engine_store::Write;
 use isobar_providers_sim::{MachineChange, MachineEvent, SimMachine};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use super::State;
 use super::journal::{News, is_running};
@@ -29,6 +30,10 @@ impl State {
                     self.history.note(format_args!("engine {engine}"), what);
                 }
                 Some(News::Lost(machine, why)) => {
+                    // It plans without what runs there, though its node may be heard again before that is carried out.
+                    let fallen = self.journal.workloads_on(&machine);
+                    self.fell
+                        .extend(fallen.into_iter().map(|workload| (workload, Instant::now())));
                     let what = format!("counts {machine} as lost: {why}");
                     self.history.note(format_args!("engine {engine}"), what);
                 }

@@ -1,6 +1,6 @@
 //! The store's rows as they are truly kept, read for themselves: shares no code with the engine's own records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use isobar_engine_model::id::{
     AttemptNo, ClusterName, MachineId, OperationId, PlanId, ReplicaId, ResourceHandle, StepId, WorkloadName,
@@ -274,6 +274,12 @@ impl Journal {
             | MachinePhase::Booting { .. }
             | MachinePhase::Ready { .. } => false,
         })
+    }
+
+    /// What has replicas on a machine.
+    pub(super) fn workloads_on(&self, machine: &MachineId) -> BTreeSet<String> {
+        let here = self.replicas.values().filter(|row| row.replica.machine == *machine);
+        here.map(|row| row.replica.workload.to_string()).collect()
     }
 
     pub(super) fn replica(&self, id: &str) -> Option<&ReplicaRow> {
