@@ -84,6 +84,7 @@ impl Hosts {
     pub fn calm(&self) {
         let living = self.world.living().borrow().clone();
         let lives = self.lock().lives.clone();
+        self.held.rough();
         for (number, life) in lives {
             life.spare();
             if living.values().all(|process| process.number != number) {
