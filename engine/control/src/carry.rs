@@ -8,7 +8,7 @@ pub(crate) mod operation;
 pub(crate) mod orphan;
 pub(crate) mod release;
 pub(crate) mod replica;
-mod serving;
+pub(crate) mod serving;
 
 use std::sync::Arc;
 
@@ -36,8 +36,8 @@ pub(crate) struct StepJob<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) operation: &'a OperationId,
     pub(crate) step: StepId,
-    /// What served when this engine began with the operation.
-    pub(crate) served: &'a Serving,
+    /// What served when the operation was accepted; absent where another engine accepted it.
+    pub(crate) served: Option<&'a Serving>,
 }
 
 impl StepJob<'_> {

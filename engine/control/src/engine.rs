@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::{ApiError, ErrorCode};
 use crate::audit::Seals;
 use crate::authority::Authority;
+use crate::carry::serving::Serving;
 use crate::config::{Config, CrashPoint};
 use crate::fleet::Subject;
 use crate::ledger::{Ledger, LedgerError};
@@ -156,14 +157,14 @@ impl Engine {
         };
         for id in running {
             tracing::info!(operation = %id, "going on with an operation");
-            self.carry_out(id);
+            self.carry_out(id, None);
         }
     }
 
-    /// Carries an operation out in a task of the engine's own.
-    pub(crate) fn carry_out(self: &Arc<Self>, id: OperationId) {
+    /// Carries an operation out in a task of the engine's own; one that was accepted just now, with what served then.
+    pub(crate) fn carry_out(self: &Arc<Self>, id: OperationId, served: Option<Serving>) {
         let engine = self.clone();
-        self.tasks.spawn(crate::carry::operation::run(engine, id));
+        self.tasks.spawn(crate::carry::operation::run(engine, id, served));
     }
 
     /// Stops: nothing new is begun, what is committed stays, the next engine goes on from there.

@@ -2,7 +2,7 @@
 //! nothing; the test speaks in the place of the first one.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use isobar_tests_e2e::engine::{Engine, Setup};
 use isobar_tests_e2e::node::{Node, identity_of};
@@ -38,7 +38,7 @@ fn backed_up() -> (Engine, PathBuf) {
 }
 
 /// Buys a second machine, loses the store, and puts it back.
-fn put_back(engine: &mut Engine, backup: &PathBuf) {
+fn put_back(engine: &mut Engine, backup: &Path) {
     engine.json(&["apply", &engine.keep_spec(&spec::one_site(2, "")), "--yes", "--detach"]);
     within(SOON, "the second machine runs", || {
         let count = engine.vms().len();

@@ -11,7 +11,8 @@ use isobar_providers_sim::{Fault, Operation, SimConfig};
 use isobar_tests_sim::World;
 use isobar_tests_sim::life::Life;
 use isobar_tests_sim::net::Cut;
-use isobar_tests_sim::world::{Setup, shop};
+use isobar_tests_sim::shop::shop;
+use isobar_tests_sim::world::Setup;
 
 #[tokio::test(start_paused = true)]
 async fn a_plan_made_at_the_end_of_a_failed_operation_releases_what_it_left_half_bought() {

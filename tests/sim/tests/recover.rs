@@ -14,7 +14,7 @@ use isobar_engine_model::spec::Spec;
 use isobar_engine_store::Store;
 use isobar_tests_sim::World;
 use isobar_tests_sim::life::Life;
-use isobar_tests_sim::world::shop;
+use isobar_tests_sim::shop::shop;
 use tokio::time::sleep;
 
 /// Longer than every grace period, pause and tombstone.

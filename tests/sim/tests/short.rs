@@ -12,7 +12,7 @@ use isobar_engine_model::operation::OperationState;
 use isobar_providers_sim::{Fault, SimConfig};
 use isobar_tests_sim::World;
 use isobar_tests_sim::life::Life;
-use isobar_tests_sim::world::shop;
+use isobar_tests_sim::shop::shop;
 use tokio::time::sleep;
 
 /// How long the cloud is short.

@@ -10,6 +10,7 @@ use isobar_engine_model::quantity::{MicroUsdPerHour, Timestamp};
 
 use crate::api::{ApiError, ApplyRequest, AuditWhat, AuditWho, ErrorCode, OperationView};
 use crate::audit;
+use crate::carry::serving::serving;
 use crate::engine::Engine;
 use crate::ledger::Draft;
 use crate::record::{
@@ -68,9 +69,17 @@ impl Engine {
         };
         let engine = self.clone();
         let accepting = self.tasks.spawn(async move {
-            let accepted = engine.ledger.change(move |draft| accept(draft, &acceptance)).await??;
+            let (accepted, served) = engine
+                .ledger
+                .change(move |draft| {
+                    let accepted = accept(draft, &acceptance)?;
+                    let operation: Option<&OperationRecord> = draft.get(accepted.operation.as_str());
+                    let served = operation.map(|record| serving(draft.state(), &record.operation.cluster));
+                    Ok::<_, ApiError>((accepted, served))
+                })
+                .await??;
             if !accepted.again {
-                engine.carry_out(accepted.operation.clone());
+                engine.carry_out(accepted.operation.clone(), served);
             }
             Ok(accepted)
         });

@@ -12,7 +12,7 @@ use isobar_engine_model::plan::{Action, Origin, Plan, Step};
 use tokio::task::JoinSet;
 
 use self::ending::Ending;
-use super::serving::{self, Serving};
+use super::serving::Serving;
 use super::{StepError, StepJob, buy, orphan, release, replica};
 use crate::config::CrashPoint;
 use crate::engine::Engine;
@@ -24,7 +24,7 @@ struct Run {
     engine: Arc<Engine>,
     plan: Arc<Plan>,
     id: OperationId,
-    served: Arc<Serving>,
+    served: Option<Arc<Serving>>,
     done: BTreeSet<StepId>,
     begun: BTreeSet<StepId>,
     failed: Option<(StepId, String)>,
@@ -36,8 +36,10 @@ struct Run {
 }
 
 /// Carries an operation out. Returns at its end, or when this engine may not write any more.
-pub(crate) async fn run(engine: Arc<Engine>, id: OperationId) {
-    let Some(mut run) = Run::load(engine, id) else { return };
+pub(crate) async fn run(engine: Arc<Engine>, id: OperationId, served: Option<Serving>) {
+    let Some(mut run) = Run::load(engine, id, served) else {
+        return;
+    };
     match run.carry_out().await {
         Ok(()) => {}
         Err(error) => tracing::error!(operation = %run.id, %error, "operation left as it is"),
@@ -45,20 +47,19 @@ pub(crate) async fn run(engine: Arc<Engine>, id: OperationId) {
 }
 
 impl Run {
-    fn load(engine: Arc<Engine>, id: OperationId) -> Option<Self> {
-        let (plan, ends, served) = {
+    fn load(engine: Arc<Engine>, id: OperationId, served: Option<Serving>) -> Option<Self> {
+        let (plan, ends) = {
             let state = engine.ledger.read();
             let record: &OperationRecord = state.operations.get(id.as_str())?;
             let plan: &PlanRecord = state.plans.get(record.operation.plan.as_str())?;
             let ends: Vec<StepRecord> = state.steps.under(&step_prefix(&id)).cloned().collect();
-            let served = serving::serving(&state, &plan.plan.body.cluster);
-            (Arc::new(plan.plan.clone()), ends, Arc::new(served))
+            (Arc::new(plan.plan.clone()), ends)
         };
         let mut run = Self {
             engine,
             plan,
             id,
-            served,
+            served: served.map(Arc::new),
             done: BTreeSet::new(),
             begun: BTreeSet::new(),
             failed: None,
@@ -164,7 +165,7 @@ impl Run {
                 plan: &plan,
                 operation: &operation,
                 step,
-                served: &served,
+                served: served.as_deref(),
             };
             (step, carry_to_end(&job, &action).await)
         });

@@ -166,7 +166,8 @@ pub(crate) async fn stop(job: &StepJob<'_>, replica: &ReplicaId, machine: &Machi
 }
 
 /// Commits that a replica stops, as soon as enough others serve. Waits for a while for as many as the spec wants; then
-/// what was there when the operation began must do, since room for more may be what the stop makes.
+/// what was there when the operation was accepted must do, since room for more may be what the stop makes. Who does not
+/// know what was there stops nothing that is missed: the operation fails, and the next plan starts from what is.
 async fn take_out(job: &StepJob<'_>, replica: &ReplicaId, key: &str) -> Result<(), StepError> {
     let begun = job.engine.clock.now();
     loop {
@@ -176,8 +177,10 @@ async fn take_out(job: &StepJob<'_>, replica: &ReplicaId, key: &str) -> Result<(
         let Some(record) = record else { return Ok(()) };
         let workload = &record.replica.workload;
         let wanted = serving::minimum(&job.plan.body, workload);
-        let served = job.served.get(workload).copied().unwrap_or(0);
-        let needed = if is_patient { wanted } else { wanted.min(served) };
+        let needed = match job.served {
+            Some(served) if !is_patient => wanted.min(served.get(workload).copied().unwrap_or(0)),
+            Some(_) | None => wanted,
+        };
         let kept = key.to_owned();
         let stopping = job.engine.ledger.change(move |draft| {
             let Some(record) = draft.get::<ReplicaRecord>(&kept) else {

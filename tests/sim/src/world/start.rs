@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use isobar_engine_control::authority::Authority;
-use isobar_engine_control::{Boundaries, Config, Engine, Fleet, Tenure};
+use isobar_engine_control::{Boundaries, Config, Engine, Fleet, Pacing, Tenure};
 use isobar_engine_model::id::{MemberId, ProviderId};
 use isobar_engine_provider::{Provider, decorate};
 use isobar_engine_store::{Member, StoreError};
@@ -159,6 +159,7 @@ impl World {
             key: KEY,
             authority: Arc::new(Authority::open(&KEY, &self.authority).expect("our own")),
             bounds: self.bounds,
+            pacing: Pacing::Interval,
             at_crash_point: None,
         };
         let boundaries = Boundaries {
