@@ -2,6 +2,7 @@
 //! the engine. Each says no where the cloud's documentation does, and cites it; a fake that shares our assumptions proves
 //! little. Links no cloud's SDK. Never used by the product.
 //!
-//! [`front`] serves any of them on loopback and counts what it is asked.
+//! [`front`] serves any of them on loopback and counts what it is asked; [`gcp`] is Google's Compute Engine.
 
 pub mod front;
+pub mod gcp;

@@ -1,0 +1,95 @@
+//! Google's clients, one set an endpoint, made when they are first needed. No retries, no waiting of their own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use google_cloud_auth::credentials::Credentials;
+use google_cloud_compute_v1::client::{Disks, Instances, MachineTypes, Regions, ZoneOperations};
+use google_cloud_gax::retry_policy::NeverRetry;
+use isobar_engine_provider::{ProviderError, Result, Site, endpoint};
+use tokio::sync::Mutex;
+
+use crate::config::GcpConfig;
+use crate::credentials::Source;
+
+/// So many endpoints are kept at most; the starter allows fewer.
+const ENDPOINTS_MAX: usize = 64;
+
+/// The clients of one endpoint.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    pub(crate) instances: Instances,
+    pub(crate) disks: Disks,
+    pub(crate) operations: ZoneOperations,
+    pub(crate) machine_types: MachineTypes,
+    pub(crate) regions: Regions,
+    /// Where the credentials came from, for when they do not count.
+    pub(crate) source: Source,
+}
+
+/// Every endpoint's clients.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    config: GcpConfig,
+    by_endpoint: Mutex<BTreeMap<Option<String>, Arc<Clients>>>,
+}
+
+impl Pool {
+    pub(crate) fn new(config: GcpConfig) -> Self {
+        // Google's client takes the process's provider of cryptography. Somebody may have installed it before.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        Self {
+            config,
+            by_endpoint: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    pub(crate) fn config(&self) -> &GcpConfig {
+        &self.config
+    }
+
+    /// The clients that a site's calls go through.
+    pub(crate) async fn of(&self, site: &Site) -> Result<Arc<Clients>> {
+        let at = endpoint::of(site, &self.config.allowed_endpoints)?.map(str::to_owned);
+        let mut known = self.by_endpoint.lock().await;
+        if let Some(clients) = known.get(&at) {
+            return Ok(Arc::clone(clients));
+        }
+        let clients = Arc::new(self.make(at.as_deref()).await?);
+        if known.len() >= ENDPOINTS_MAX {
+            known.clear();
+        }
+        known.insert(at, Arc::clone(&clients));
+        Ok(clients)
+    }
+
+    async fn make(&self, at: Option<&str>) -> Result<Clients> {
+        let source = Source::find(self.config.credentials.as_deref());
+        let credentials = source.credentials()?;
+        macro_rules! client {
+            ($kind:ident) => {{
+                let builder = $kind::builder()
+                    .with_credentials(Credentials::clone(&credentials))
+                    .with_retry_policy(NeverRetry);
+                let builder = match at {
+                    Some(at) => builder.with_endpoint(at),
+                    None => builder,
+                };
+                builder
+                    .build()
+                    .await
+                    .map_err(|error| ProviderError::Unavailable {
+                        message: format!("no client could be made: {error}"),
+                    })?
+            }};
+        }
+        Ok(Clients {
+            instances: client!(Instances),
+            disks: client!(Disks),
+            operations: client!(ZoneOperations),
+            machine_types: client!(MachineTypes),
+            regions: client!(Regions),
+            source,
+        })
+    }
+}

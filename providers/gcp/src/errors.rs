@@ -1,0 +1,169 @@
+//! What an error of Google's means: one [`table`] from its code to what the caller does next.
+//!
+//! A code that is not in it falls back by its HTTP status: 400 and other 4xx the request, 401 and 403 the credentials, 404
+//! absent, 409 and 412 in use, 429 too many calls, 5xx unknown for a write and away for a read. A call that was cut off
+//! after it was sent is unknown for a write; one that never connected did nothing. Messages are the cloud's own; a request's
+//! body is in none of them.
+
+mod table;
+
+use google_cloud_compute_v1::model::Operation;
+use google_cloud_gax::error::Error;
+use google_cloud_gax::error::rpc::{Code, StatusDetails};
+use isobar_engine_provider::ProviderError;
+
+use crate::credentials::Source;
+use table::{Meaning, meaning};
+
+/// Longest message of the cloud's that is passed on, in characters.
+const MESSAGE_MAX_CHARS: usize = 500;
+
+/// What a call was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    Read,
+    /// Of something new: what is not found is named by the request.
+    Create,
+    Delete,
+}
+
+impl Call {
+    fn writes(self) -> bool {
+        match self {
+            Self::Read => false,
+            Self::Create | Self::Delete => true,
+        }
+    }
+}
+
+/// What a failed call means.
+pub(crate) fn of_call(error: &Error, call: Call, source: &Source) -> ProviderError {
+    if error.is_authentication() {
+        return of_credentials(error, source);
+    }
+    if error.is_connect() {
+        return ProviderError::Unavailable {
+            message: short("no connection"),
+        };
+    }
+    let said = error.status().map_or_else(String::new, |status| status.message.clone());
+    let status = error.http_status_code();
+    let known = codes(error).into_iter().find_map(|code| Some((meaning(&code)?, code)));
+    match (known, status) {
+        (Some((meaning, code)), _) => told(meaning, call, &format!("{code}: {said}")),
+        (None, Some(status)) => told(by_status(status), call, &format!("HTTP {status}: {said}")),
+        // Cut off after it was sent, or an answer that cannot be read.
+        (None, None) => told(Meaning::Server, call, "the answer was cut off"),
+    }
+}
+
+/// What a failed operation means; absent: it did not fail.
+///
+/// It is over: whoever sends the same request id gets the same failure again. So nothing of it is ever "again".
+pub(crate) fn of_operation(operation: &Operation, call: Call) -> Option<ProviderError> {
+    let first = operation.error.as_ref().and_then(|error| error.errors.first());
+    let (code, said) = match first {
+        Some(error) => (
+            error.code.clone().unwrap_or_default(),
+            error.message.clone().unwrap_or_default(),
+        ),
+        None => {
+            let status = operation.http_error_status_code?;
+            (
+                format!("HTTP {status}"),
+                operation.http_error_message.clone().unwrap_or_default(),
+            )
+        }
+    };
+    let message = format!("{code}: {said}");
+    Some(match meaning(&code) {
+        Some(Meaning::Throttled | Meaning::NotReady | Meaning::Server) | None => ProviderError::Unexpected {
+            message: short(&format!("the operation failed: {message}")),
+        },
+        Some(
+            known @ (Meaning::Invalid
+            | Meaning::Unauthorized
+            | Meaning::NotFound
+            | Meaning::Conflict
+            | Meaning::Quota
+            | Meaning::Capacity
+            | Meaning::Unsupported),
+        ) => told(known, call, &message),
+    })
+}
+
+/// The codes that an error carries, the most telling first.
+fn codes(error: &Error) -> Vec<String> {
+    let Some(status) = error.status() else {
+        return Vec::new();
+    };
+    let mut codes = Vec::new();
+    for detail in &status.details {
+        if let StatusDetails::ErrorInfo(info) = detail {
+            codes.push(info.reason.clone());
+        }
+    }
+    // Unknown: the answer has no status, and its HTTP status says more.
+    if status.code != Code::Unknown {
+        codes.push(status.code.name().to_owned());
+    }
+    codes
+}
+
+fn of_credentials(error: &Error, source: &Source) -> ProviderError {
+    let why = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
+        .map(ToString::to_string)
+        .last()
+        .unwrap_or_default();
+    match source {
+        // The chain's last place: it answers on Google's machines only.
+        Source::Metadata => source.refused(&short(&format!("no credentials: {why}"))),
+        Source::File(_) | Source::Variable(_) | Source::WellKnown(_) if error.is_transient_and_before_rpc() => {
+            ProviderError::Unavailable {
+                message: short(&format!("no token for the credentials: {why}")),
+            }
+        }
+        Source::File(_) | Source::Variable(_) | Source::WellKnown(_) => {
+            source.refused(&short(&format!("the credentials do not count: {why}")))
+        }
+    }
+}
+
+fn by_status(status: u16) -> Meaning {
+    match status {
+        401 | 403 => Meaning::Unauthorized,
+        404 | 410 => Meaning::NotFound,
+        409 | 412 => Meaning::Conflict,
+        429 => Meaning::Throttled,
+        400..=499 => Meaning::Invalid,
+        _ => Meaning::Server,
+    }
+}
+
+fn told(meaning: Meaning, call: Call, message: &str) -> ProviderError {
+    let message = short(message);
+    match meaning {
+        Meaning::Invalid => ProviderError::InvalidSpec { message },
+        Meaning::Unauthorized => ProviderError::Unauthorized { message },
+        Meaning::NotFound => match call {
+            Call::Create => ProviderError::InvalidSpec { message },
+            Call::Read | Call::Delete => ProviderError::NotFound,
+        },
+        Meaning::Conflict => ProviderError::Conflict { message },
+        Meaning::Quota => ProviderError::QuotaExceeded { message },
+        Meaning::Capacity => ProviderError::InsufficientCapacity { message },
+        // Compute Engine does not say how long.
+        Meaning::Throttled => ProviderError::RateLimited { after: None },
+        Meaning::NotReady => ProviderError::NotReady { message },
+        Meaning::Unsupported => ProviderError::Unsupported { message },
+        Meaning::Server if call.writes() => ProviderError::OutcomeUnknown { message },
+        Meaning::Server => ProviderError::Unavailable { message },
+    }
+}
+
+fn short(message: &str) -> String {
+    message.chars().take(MESSAGE_MAX_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests;

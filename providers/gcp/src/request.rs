@@ -1,0 +1,213 @@
+//! One machine as Compute Engine is asked for it: the request id, the fingerprint and the body. Pure; the same request gives
+//! the same bytes.
+
+use std::collections::HashMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use google_cloud_compute_v1::model::access_config::{NetworkTier, Type as AccessType};
+use google_cloud_compute_v1::model::metadata::Items;
+use google_cloud_compute_v1::model::scheduling::{InstanceTerminationAction, OnHostMaintenance, ProvisioningModel};
+use google_cloud_compute_v1::model::{
+    AccessConfig, AttachedDisk, AttachedDiskInitializeParams, Instance, Metadata, NetworkInterface, Scheduling,
+    ShieldedInstanceConfig,
+};
+use isobar_engine_model::catalog::Purchase;
+use isobar_engine_provider::offering::Offered;
+use isobar_engine_provider::{CreateResource, MachineRequest, ProviderError, ResourceSpec, Result, Token};
+use sha2::{Digest, Sha256};
+
+use crate::handle::{Collection, Place, is_name};
+use crate::settings::{Settings, is_image};
+
+/// Where the node finds what it reads first, in base64: `instance/attributes/isobar-identity` of its metadata server.
+pub(crate) const IDENTITY_KEY: &str = "isobar-identity";
+/// Label: what was asked for, as a hash. Says whether an instance that is there is the one that is wanted.
+pub(crate) const REQUEST_LABEL: &str = "isobar-request";
+/// Label: the ports that others must reach, `first-last`. Who looks at an instance learns them here.
+pub(crate) const PORTS_LABEL: &str = "isobar-ports";
+/// Longest value in an instance's metadata, in bytes (`Metadata.items.value` of Compute Engine's discovery document).
+const METADATA_VALUE_MAX_BYTES: usize = 262_144;
+/// The longest identity, in bytes: base64 makes four of three.
+pub(crate) const IDENTITY_MAX_BYTES: usize = METADATA_VALUE_MAX_BYTES / 4 * 3;
+/// So many bytes of a hash stand in a label.
+const FINGERPRINT_BYTES: usize = 16;
+
+/// A request that can be sent.
+pub(crate) struct Wanted {
+    pub(crate) place: Place,
+    pub(crate) request_id: String,
+    pub(crate) fingerprint: String,
+    pub(crate) body: Instance,
+}
+
+impl Wanted {
+    /// What to send, or why it can never work.
+    pub(crate) fn of(request: &CreateResource, settings: &Settings) -> Result<Self> {
+        let ResourceSpec::Machine(machine) = &request.spec;
+        let offered = offered(request, machine, settings)?;
+        let fingerprint = fingerprint(request, machine);
+        let body = body(request, settings, &offered, &fingerprint);
+        Ok(Self {
+            place: Place::new(machine.zone.as_str(), Collection::Instances, &request.name),
+            request_id: request_id(&request.token),
+            fingerprint,
+            body,
+        })
+    }
+}
+
+fn offered(request: &CreateResource, machine: &MachineRequest, settings: &Settings) -> Result<Offered> {
+    let zone = &machine.zone;
+    if !settings.has_zone(&request.site, zone.as_str()) {
+        return Err(invalid(format!("site {} has no zone {zone}", request.site.name)));
+    }
+    let offered = Offered::of(&machine.offering)
+        .filter(|offered| offered.zone == *zone && is_name(&offered.instance_type))
+        .ok_or_else(|| invalid(format!("zone {zone} has no offering {}", machine.offering)))?;
+    if !is_image(machine.image.as_str()) {
+        return Err(invalid(format!("{} names no image", machine.image)));
+    }
+    if machine.identity.0.len() > IDENTITY_MAX_BYTES {
+        return Err(invalid(format!("an identity has at most {IDENTITY_MAX_BYTES} bytes")));
+    }
+    if !is_name(&request.name) {
+        return Err(invalid(format!("`{}` is no name of an instance", request.name)));
+    }
+    Ok(offered)
+}
+
+fn body(request: &CreateResource, settings: &Settings, offered: &Offered, fingerprint: &str) -> Instance {
+    let ResourceSpec::Machine(machine) = &request.spec;
+    let mut labels: HashMap<String, String> = request
+        .tags
+        .labels()
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect();
+    labels.insert(REQUEST_LABEL.to_owned(), fingerprint.to_owned());
+    labels.insert(PORTS_LABEL.to_owned(), ports(machine));
+    Instance::new()
+        .set_name(&request.name)
+        .set_machine_type(format!("zones/{}/machineTypes/{}", machine.zone, offered.instance_type))
+        .set_disks([boot_disk(request, machine, settings, &labels)])
+        .set_labels(labels)
+        .set_network_interfaces([interface(settings)])
+        .set_scheduling(scheduling(offered.purchase))
+        .set_metadata(metadata(machine))
+        // What Google gives to new machines of people: no unsigned kernel modules matter to the node image, so that only
+        // secure boot is left out, for which the image would need Microsoft's signature.
+        .set_shielded_instance_config(
+            ShieldedInstanceConfig::new()
+                .set_enable_vtpm(true)
+                .set_enable_integrity_monitoring(true)
+                .set_enable_secure_boot(false),
+        )
+}
+
+fn boot_disk(
+    request: &CreateResource,
+    machine: &MachineRequest,
+    settings: &Settings,
+    labels: &HashMap<String, String>,
+) -> AttachedDisk {
+    AttachedDisk::new()
+        .set_boot(true)
+        .set_auto_delete(true)
+        .set_initialize_params(
+            AttachedDiskInitializeParams::new()
+                .set_disk_name(&request.name)
+                .set_disk_size_gb(settings.disk_gib)
+                .set_source_image(machine.image.as_str())
+                .set_labels(labels.clone()),
+        )
+}
+
+/// One card. An address that the internet sees only where the site asks for it: an access configuration is one.
+fn interface(settings: &Settings) -> NetworkInterface {
+    let mut interface = NetworkInterface::new();
+    interface.network.clone_from(&settings.network);
+    interface.subnetwork.clone_from(&settings.subnetwork);
+    if settings.public_address {
+        let access = AccessConfig::new()
+            .set_name("External NAT")
+            .set_type(AccessType::OneToOneNat)
+            .set_network_tier(NetworkTier::Premium);
+        interface = interface.set_access_configs([access]);
+    }
+    interface
+}
+
+/// A machine that stops has lost its key: it is never started again, and a preempted one is deleted by the cloud.
+fn scheduling(purchase: Purchase) -> Scheduling {
+    let scheduling = Scheduling::new().set_automatic_restart(false);
+    match purchase {
+        Purchase::OnDemand => scheduling
+            .set_provisioning_model(ProvisioningModel::Standard)
+            .set_on_host_maintenance(OnHostMaintenance::Migrate),
+        Purchase::Spot => scheduling
+            .set_provisioning_model(ProvisioningModel::Spot)
+            .set_on_host_maintenance(OnHostMaintenance::Terminate)
+            .set_instance_termination_action(InstanceTerminationAction::Delete),
+    }
+}
+
+fn metadata(machine: &MachineRequest) -> Metadata {
+    let item = |key: &str, value: String| Items::new().set_key(key).set_value(value);
+    Metadata::new().set_items([
+        item(IDENTITY_KEY, STANDARD.encode(&machine.identity.0)),
+        item("block-project-ssh-keys", "TRUE".to_owned()),
+    ])
+}
+
+/// The token as the cloud wants it: a UUID (version 8: of our own making), never zero.
+pub(crate) fn request_id(token: &Token) -> String {
+    let hash = Sha256::new()
+        .chain_update("isobar request\n")
+        .chain_update(&token.0)
+        .finalize();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash[..16]);
+    bytes[6] = bytes[6] & 0x0f | 0x80;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let digits = hex::encode(bytes);
+    let (a, rest) = digits.split_at(8);
+    let (b, rest) = rest.split_at(4);
+    let (c, rest) = rest.split_at(4);
+    let (d, e) = rest.split_at(4);
+    format!("{a}-{b}-{c}-{d}-{e}")
+}
+
+/// What is asked for, as a hash that fits into a label. The identity holds a token that nobody can guess, so that the hash
+/// does not give it away.
+fn fingerprint(request: &CreateResource, machine: &MachineRequest) -> String {
+    let mut hash = Sha256::new();
+    let tags = request
+        .tags
+        .labels()
+        .into_iter()
+        .flat_map(|(key, value)| [key.to_owned(), value]);
+    let said = [
+        request.token.0.clone(),
+        request.name.clone(),
+        machine.zone.to_string(),
+        machine.offering.to_string(),
+        machine.image.to_string(),
+        ports(machine),
+        hex::encode(&machine.identity.0),
+    ];
+    for part in said.into_iter().chain(tags) {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    hex::encode(&hash.finalize()[..FINGERPRINT_BYTES])
+}
+
+fn ports(machine: &MachineRequest) -> String {
+    let (first, last) = machine.open_ports;
+    format!("{first}-{last}")
+}
+
+fn invalid(message: String) -> ProviderError {
+    ProviderError::InvalidSpec { message }
+}

@@ -1,0 +1,368 @@
+//! What Google's cloud alone asks for: calls, failed operations, credentials, disks, what is billed and what is secret.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use isobar_engine_model::id::{
+    AttemptNo, ClusterName, Epoch, MachineId, OfferingId, OperationId, ProviderId, ResourceHandle, Zone,
+};
+use isobar_engine_provider::conformance::TestBed as _;
+use isobar_engine_provider::error::Next;
+use isobar_engine_provider::{
+    CreateResource, Owner, OwnerTags, Provider, ProviderError, ResourceKind, ResourceSpec, ResourceStatus, Secret,
+    Site, Token, list_all,
+};
+use isobar_providers_gcp::{GcpConfig, GcpProvider};
+use isobar_providers_sim::{Fault, Operation};
+use isobar_tests_clouds::gcp::REGION;
+
+use crate::bed::GcpBed;
+
+const IDENTITY: &[u8] = b"https://engine.example:7443 join-token-0123456789";
+
+/// So many machines lose one part each; at least one of them its disk.
+const LEFT_BEHIND_TRIES: u32 = 12;
+
+fn owner() -> Owner {
+    Owner {
+        store: "0123456789abcdef".to_owned(),
+        cluster: ClusterName::new("shop").unwrap(),
+    }
+}
+
+fn request_at(bed: &GcpBed, site: Site, number: u32) -> CreateResource {
+    let mut machine = bed.machine();
+    machine.identity = Secret(IDENTITY.to_vec());
+    CreateResource {
+        site,
+        name: format!("iso-shop-{number}"),
+        token: Token(format!("token-{number}")),
+        tags: OwnerTags {
+            owner: owner(),
+            machine: MachineId::new(format!("web-{number}")),
+            operation: OperationId::new("op-1"),
+            attempt: AttemptNo(1),
+            epoch: Epoch(1),
+        },
+        spec: ResourceSpec::Machine(machine),
+    }
+}
+
+fn request(bed: &GcpBed, number: u32) -> CreateResource {
+    request_at(bed, bed.site(), number)
+}
+
+fn in_zone(mut request: CreateResource, zone: &str, purchase: &str) -> CreateResource {
+    let ResourceSpec::Machine(machine) = &mut request.spec;
+    (machine.zone, machine.offering) = (Zone::new(zone), OfferingId::new(format!("e2-small@{zone}{purchase}")));
+    request
+}
+
+async fn make(bed: &GcpBed, number: u32) -> ResourceHandle {
+    bed.provider().create(&request(bed, number)).await.unwrap().handle
+}
+
+/// Deletes as the engine does, until it is gone.
+async fn delete(bed: &GcpBed, handle: &ResourceHandle) {
+    let token = Token("delete".to_owned());
+    while bed.provider().delete(&bed.site(), handle, &token).await != Err(ProviderError::NotFound) {
+        bed.clock().sleep(std::time::Duration::from_secs(30)).await;
+    }
+}
+
+fn calls_since(bed: &GcpBed, before: &BTreeMap<String, u64>) -> Vec<(String, u64)> {
+    let since = bed.gcp.front.calls.all().into_iter().map(|(name, now)| {
+        let more = now - before.get(&name).copied().unwrap_or(0);
+        (name, more)
+    });
+    since.filter(|(_, more)| *more > 0).collect()
+}
+
+fn of_names(calls: &[(&str, u64)]) -> Vec<(String, u64)> {
+    calls.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+}
+
+#[tokio::test]
+async fn a_machine_takes_the_fewest_calls_there_are() {
+    let bed = GcpBed::plain().await;
+    make(&bed, 1).await;
+    let before = bed.gcp.front.calls.all();
+    let handle = make(&bed, 2).await;
+    assert_eq!(
+        calls_since(&bed, &before),
+        of_names(&[("instances.insert", 1), ("zoneOperations.wait", 1)])
+    );
+    let before = bed.gcp.front.calls.all();
+    delete(&bed, &handle).await;
+    assert_eq!(
+        calls_since(&bed, &before),
+        of_names(&[("disks.get", 1), ("instances.delete", 2)])
+    );
+}
+
+#[tokio::test]
+async fn a_lack_of_capacity_or_quota_shows_in_the_create_itself_and_stays_so() {
+    let bed = GcpBed::plain().await;
+    bed.cloud.set_zone_capacity(REGION, &Zone::new("europe-west1-b"), 0);
+    let dry = bed.provider().create(&request(&bed, 1)).await.unwrap_err();
+    assert!(matches!(dry, ProviderError::InsufficientCapacity { .. }), "{dry}");
+    assert!(dry.to_string().contains("ZONE_RESOURCE_POOL_EXHAUSTED"), "{dry}");
+    assert_eq!(dry.next(), Next::Fallback);
+    assert_eq!(
+        bed.provider().create(&request(&bed, 1)).await,
+        Err(dry),
+        "the same id, the same operation"
+    );
+
+    let next = in_zone(request(&bed, 2), "europe-west1-c", "+spot");
+    bed.provider().create(&next).await.unwrap();
+
+    bed.cloud.set_quota(REGION, 1);
+    let over = in_zone(request(&bed, 3), "europe-west1-d", "");
+    let over = bed.provider().create(&over).await.unwrap_err();
+    assert!(matches!(over, ProviderError::QuotaExceeded { .. }), "{over}");
+    assert_eq!(
+        bed.provider().catalog(&bed.site()).await.unwrap().machines_left,
+        Some(0)
+    );
+}
+
+#[tokio::test]
+async fn a_replay_after_a_lost_answer_finds_the_machine() {
+    let bed = GcpBed::plain().await;
+    bed.cloud.fail_next(Operation::Create, Fault::LostAnswer);
+    let lost = bed.provider().create(&request(&bed, 1)).await.unwrap_err();
+    assert!(matches!(lost, ProviderError::OutcomeUnknown { .. }), "{lost}");
+    make(&bed, 1).await;
+    assert_eq!(bed.cloud.machines().len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_machine_is_made_of_is_as_asked() {
+    let bed = GcpBed::plain().await;
+    let spot = in_zone(request(&bed, 1), "europe-west1-c", "+spot");
+    let handle = bed.provider().create(&spot).await.unwrap().handle;
+    assert_eq!(handle.as_str(), "europe-west1-c/instances/iso-shop-1");
+    let body = bed.gcp.asked("iso-shop-1").unwrap();
+    assert_eq!(body["scheduling"]["provisioningModel"], "SPOT");
+    assert_eq!(body["scheduling"]["instanceTerminationAction"], "DELETE");
+    assert_eq!(
+        body["disks"][0]["autoDelete"], true,
+        "nothing is billed after the machine"
+    );
+    assert_eq!(body["disks"].as_array().unwrap().len(), 1);
+    assert!(
+        body["networkInterfaces"][0].get("accessConfigs").is_none(),
+        "no public address"
+    );
+    assert!(
+        body.get("serviceAccounts").is_none(),
+        "a node needs no account of Google's"
+    );
+    let items = body["metadata"]["items"].as_array().unwrap();
+    let keys: Vec<_> = items.iter().map(|item| item["key"].as_str().unwrap()).collect();
+    assert_eq!(keys, ["isobar-identity", "block-project-ssh-keys"]);
+
+    let public = request_at(
+        &bed,
+        bed.site_with(&[("public_address", "true"), ("disk_gib", "20")]),
+        2,
+    );
+    bed.provider().create(&public).await.unwrap();
+    let body = bed.gcp.asked("iso-shop-2").unwrap();
+    assert_eq!(
+        body["networkInterfaces"][0]["accessConfigs"][0]["type"],
+        "ONE_TO_ONE_NAT"
+    );
+    assert_eq!(body["disks"][0]["initializeParams"]["diskSizeGb"], "20");
+    assert_eq!(body["scheduling"]["provisioningModel"], "STANDARD");
+}
+
+#[tokio::test]
+async fn a_disk_that_was_left_behind_is_listed_and_goes_with_the_next_deletion() {
+    let bed = GcpBed::plain().await;
+    let handle = make(&bed, 1).await;
+    let provider = bed.provider();
+    let disks = list_all(&*provider, &bed.site(), ResourceKind::Disk, &owner())
+        .await
+        .unwrap();
+    assert_eq!(disks.len(), 1);
+    assert_eq!(disks[0].handle.as_str(), "europe-west1-b/disks/iso-shop-1");
+    assert_eq!(disks[0].tags, Some(request(&bed, 1).tags));
+    let used = provider
+        .delete(&bed.site(), &disks[0].handle, &Token("t".to_owned()))
+        .await;
+    assert!(matches!(used, Err(ProviderError::Conflict { .. })), "{used:?}");
+
+    // Which part is left behind is drawn.
+    for number in 2..LEFT_BEHIND_TRIES {
+        let another = make(&bed, number).await;
+        bed.cloud.fail_next(Operation::Delete, Fault::LeftBehind);
+        delete(&bed, &another).await;
+    }
+    assert!(bed.gcp.front.calls.of("disks.delete") > 1, "some disk was left behind");
+    delete(&bed, &handle).await;
+    let left = list_all(&*provider, &bed.site(), ResourceKind::Disk, &owner())
+        .await
+        .unwrap();
+    assert_eq!(left, []);
+}
+
+#[tokio::test]
+async fn a_list_of_several_zones_and_pages_is_in_order() {
+    let bed = GcpBed::plain().await;
+    for (number, zone) in ["d", "b", "c", "b", "d", "b", "c"].iter().enumerate() {
+        let request = request(&bed, u32::try_from(number).unwrap());
+        let request = in_zone(request, &format!("{REGION}-{zone}"), "");
+        bed.provider().create(&request).await.unwrap();
+    }
+    bed.clock().sleep(std::time::Duration::from_secs(60)).await;
+    let before = bed.gcp.front.calls.all();
+    let provider = bed.provider();
+    let listed = list_all(&*provider, &bed.site(), ResourceKind::Machine, &owner())
+        .await
+        .unwrap();
+    let handles: Vec<_> = listed.iter().map(|state| state.handle.as_str()).collect();
+    assert_eq!(handles.len(), 7);
+    assert!(handles.is_sorted(), "{handles:?}");
+    assert_eq!(calls_since(&bed, &before), of_names(&[("instances.aggregatedList", 4)]));
+    for kind in [ResourceKind::Interface, ResourceKind::Address] {
+        assert_eq!(list_all(&*provider, &bed.site(), kind, &owner()).await, Ok(Vec::new()));
+    }
+}
+
+#[tokio::test]
+async fn a_stopped_instance_is_seen_as_one_that_is_still_billed() {
+    let bed = GcpBed::plain().await;
+    let handle = make(&bed, 1).await;
+    bed.kill(&handle).await;
+    let state = bed.provider().get(&bed.site(), &handle).await.unwrap();
+    let ResourceStatus::Stopped { reason } = state.status else {
+        panic!("{:?}", state.status);
+    };
+    assert!(reason.contains("TERMINATED"), "{reason}");
+}
+
+#[tokio::test]
+async fn credentials_that_do_not_count_say_where_they_are_from() {
+    let bed = GcpBed::plain().await;
+    make(&bed, 1).await;
+    bed.gcp.expire_tokens();
+    let expired = bed.provider().create(&request(&bed, 2)).await.unwrap_err();
+    assert!(matches!(expired, ProviderError::Unauthorized { .. }), "{expired}");
+
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for (text, expected) in [
+        ("{", "is no JSON"),
+        (r#"{"type":"crystal_ball"}"#, "`crystal_ball`"),
+        (r#"{"type":"authorized_user"}"#, "client_id"),
+    ] {
+        std::fs::write(file.path(), text).unwrap();
+        let provider = with_credentials(&bed, file.path().to_owned());
+        let refused = provider.catalog(&bed.site()).await.unwrap_err();
+        assert!(matches!(refused, ProviderError::Unauthorized { .. }), "{refused}");
+        let said = refused.to_string();
+        assert!(
+            said.contains(expected) && said.contains(&file.path().display().to_string()),
+            "{said}"
+        );
+    }
+    let mut wrong = bed.gcp.credentials();
+    wrong["refresh_token"] = "somebody-s-secret".into();
+    std::fs::write(file.path(), wrong.to_string()).unwrap();
+    let refused = with_credentials(&bed, file.path().to_owned())
+        .catalog(&bed.site())
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, ProviderError::Unauthorized { .. }), "{refused}");
+    assert!(!refused.to_string().contains("somebody-s-secret"), "{refused}");
+}
+
+fn with_credentials(bed: &GcpBed, file: std::path::PathBuf) -> GcpProvider {
+    let config = GcpConfig {
+        id: ProviderId::new("gcp").unwrap(),
+        allowed_endpoints: vec![bed.gcp.front.url.clone()],
+        credentials: Some(file),
+    };
+    GcpProvider::new(config, bed.clock())
+}
+
+#[tokio::test]
+async fn a_site_elsewhere_or_of_another_project_is_refused_before_anything_is_made() {
+    let bed = GcpBed::plain().await;
+    let elsewhere = bed.site_with(&[("endpoint", "http://127.0.0.1:9")]);
+    let refused = bed
+        .provider()
+        .create(&request_at(&bed, elsewhere, 1))
+        .await
+        .unwrap_err();
+    assert!(refused.to_string().contains("--allow-endpoint"), "{refused}");
+    let foreign = bed.site_with(&[("project", "someone-s")]);
+    let refused = bed.provider().create(&request_at(&bed, foreign, 1)).await.unwrap_err();
+    assert!(matches!(refused, ProviderError::InvalidSpec { .. }), "{refused}");
+    assert_eq!(bed.cloud.machines().len(), 0);
+}
+
+#[tokio::test]
+async fn a_cloud_that_refuses_connections_did_nothing() {
+    let bed = GcpBed::plain().await;
+    let closed = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}", closed.local_addr().unwrap());
+    drop(closed);
+    let config = GcpConfig {
+        id: ProviderId::new("gcp").unwrap(),
+        allowed_endpoints: vec![url.clone()],
+        credentials: Some(bed.credentials().to_owned()),
+    };
+    let provider = GcpProvider::new(config, bed.clock());
+    let site = bed.site_with(&[("endpoint", &url)]);
+    let away = provider.create(&request_at(&bed, site, 1)).await.unwrap_err();
+    assert!(matches!(away, ProviderError::Unavailable { .. }), "{away}");
+}
+
+/// What a subscriber at the finest level heard.
+#[derive(Clone, Default)]
+struct Heard(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Heard {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn an_identity_is_in_no_log_and_in_no_debug_output() {
+    let heard = Heard::default();
+    let writer = heard.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    tracing::info!("a subscriber hears this");
+
+    let bed = GcpBed::plain().await;
+    let asked = request(&bed, 1);
+    bed.provider().create(&asked).await.unwrap();
+    let other = CreateResource {
+        token: Token("another".to_owned()),
+        ..asked.clone()
+    };
+    let refused = bed.provider().create(&other).await.unwrap_err();
+    let printed = format!("{asked:?} {refused:?} {refused}");
+
+    let heard = String::from_utf8_lossy(&heard.0.lock().unwrap()).into_owned();
+    assert!(heard.contains("a subscriber hears this"));
+    let encoded = base64::engine::general_purpose::STANDARD.encode(IDENTITY);
+    let plain = String::from_utf8_lossy(IDENTITY);
+    for secret in [encoded.as_str(), &plain, "strict-refresh-token", "ya29.strict"] {
+        assert!(!heard.contains(secret), "{secret} is in the log");
+        assert!(!printed.contains(secret), "{secret} is printed");
+    }
+}

@@ -1,0 +1,247 @@
+//! Google's Compute Engine, strictly: its REST interface over a simulated cloud.
+//!
+//! A bearer token is checked at every call; each request and each answer is checked by Google's own description of its calls
+//! (`model`); a fault is answered with 400 and fails the test when the cloud goes. Instances are made and deleted by zone
+//! operations, idempotent by `requestId`; lists come in pages of two. What is there, how it fails and how long it takes is the
+//! simulated cloud's.
+
+mod answers;
+mod auth;
+mod instances;
+mod lists;
+mod model;
+mod operations;
+mod render;
+mod time;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, Uri};
+use axum::response::Response;
+use isobar_engine_model::catalog::Purchase;
+use isobar_engine_model::id::{ProviderId, SiteName, Zone};
+use isobar_engine_model::quantity::{Mebibytes, MicroUsdPerHour, MilliCpus, Resources};
+use isobar_engine_provider::{Clock, Site};
+use isobar_providers_sim::{RegionConfig, Shape, SimCloud, SimConfig, SimProvider, ZoneConfig};
+use serde_json::Value;
+
+use crate::front::{Calls, Front};
+use answers::Refusal;
+use model::{Call, Model};
+use operations::Operations;
+
+pub use auth::AUTHORIZED_USER;
+
+/// The only project.
+pub const PROJECT: &str = "shop-1";
+/// The only region.
+pub const REGION: &str = "europe-west1";
+/// The only image.
+pub const IMAGE: &str = "projects/shop-1/global/images/sim-node-image";
+/// So many things are on a page at most, so that lists have several.
+pub const PAGE_ITEMS: usize = 2;
+/// Longest value in an instance's metadata, in bytes (`Metadata.items.value` of the discovery document).
+const METADATA_VALUE_MAX_BYTES: usize = 262_144;
+
+/// A simulated cloud that a strict Compute Engine can stand on: its zones, machine types and bounds.
+pub fn config(seed: u64) -> SimConfig {
+    let zone = |letter: &str| ZoneConfig {
+        zone: Zone::new(format!("{REGION}-{letter}")),
+        capacity_machines: 20_000,
+        price_percent: 100,
+    };
+    let shape = |name: &str, memory_mib, purchase| Shape {
+        instance_type: name.to_owned(),
+        purchase,
+        total: Resources {
+            cpu: MilliCpus(2_000),
+            memory: Mebibytes(memory_mib),
+        },
+        price: MicroUsdPerHour(20_000),
+    };
+    let types = [("e2-small", 2_048), ("e2-medium", 4_096), ("e2-standard-2", 8_192)];
+    let shapes = types
+        .into_iter()
+        .flat_map(|(name, memory)| [Purchase::OnDemand, Purchase::Spot].map(|purchase| shape(name, memory, purchase)));
+    let region = RegionConfig {
+        zones: ["b", "c", "d"].map(zone).into(),
+        shapes: shapes.collect(),
+        quota_machines: 1_000,
+    };
+    SimConfig {
+        regions: BTreeMap::from([(REGION.to_owned(), region)]),
+        identity_max_bytes: METADATA_VALUE_MAX_BYTES,
+        visibility_delay_max_ms: 4_000,
+        ..SimConfig::of_regions(seed, &[])
+    }
+}
+
+/// A strict Compute Engine that answers. Dropping it fails the test if a request or an answer was not as Google describes.
+pub struct Gcp {
+    /// Where, and what it was asked: by the description's names, `instances.insert`.
+    pub front: Front,
+    shared: Arc<Shared>,
+}
+
+/// What the handlers share.
+struct Shared {
+    cloud: SimCloud,
+    client: SimProvider,
+    clock: Arc<dyn Clock>,
+    model: Model,
+    calls: Calls,
+    state: Mutex<Known>,
+}
+
+/// What the front itself remembers.
+#[derive(Default)]
+struct Known {
+    faults: Vec<String>,
+    tokens: auth::Tokens,
+    operations: Operations,
+    /// What was asked for, by zone and name. It may not have come to be.
+    instances: BTreeMap<(String, String), instances::Asked>,
+}
+
+impl Gcp {
+    /// Serves `cloud`, made with [`config`], in the time of `clock`.
+    pub async fn serve(cloud: SimCloud, clock: Arc<dyn Clock>) -> io::Result<Self> {
+        let calls = Calls::default();
+        let id = ProviderId::new("sim").map_err(io::Error::other)?;
+        let shared = Arc::new(Shared {
+            client: SimProvider::new(id, cloud.clone()),
+            cloud,
+            clock,
+            model: Model::new(),
+            calls: calls.clone(),
+            state: Mutex::default(),
+        });
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
+        Ok(Self {
+            front: Front::serve(router, calls).await?,
+            shared,
+        })
+    }
+
+    /// A file of credentials that count here: of the type `authorized_user`, with this cloud's address for tokens.
+    pub fn credentials(&self) -> Value {
+        auth::credentials(&self.front.url)
+    }
+
+    /// No access token that was given out until now counts any more.
+    pub fn expire_tokens(&self) {
+        self.shared.known().tokens.expire();
+    }
+
+    /// What an instance of that name was asked for with, as it came.
+    pub fn asked(&self, name: &str) -> Option<Value> {
+        let known = self.shared.known();
+        let asked = known.instances.values().find(|asked| asked.name == name);
+        asked.map(|asked| asked.body.clone())
+    }
+
+    /// What was not as Google describes, until now.
+    pub fn faults(&self) -> Vec<String> {
+        self.shared.known().faults.clone()
+    }
+}
+
+impl Drop for Gcp {
+    fn drop(&mut self) {
+        let faults = self.faults();
+        assert!(
+            std::thread::panicking() || faults.is_empty(),
+            "not as Google describes: {faults:#?}"
+        );
+    }
+}
+
+impl Shared {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The region as the simulated cloud knows it.
+    fn site(&self) -> Site {
+        Site {
+            name: SiteName::new("strict").expect("a label"),
+            provider: ProviderId::new("sim").expect("a label"),
+            region: REGION.to_owned(),
+            settings: BTreeMap::new(),
+        }
+    }
+
+    async fn dispatch(&self, call: &Call, body: &Value) -> Result<Value, Refusal> {
+        match call.method.as_str() {
+            "instances.insert" => self.insert(call, body).await,
+            "instances.get" => self.get(call).await,
+            "instances.delete" => self.delete(call).await,
+            "instances.getSerialPortOutput" => self.serial_port(call).await,
+            "instances.aggregatedList" => self.instances(call).await,
+            "disks.get" => self.disk(call).await,
+            "disks.delete" => self.delete_disk(call).await,
+            "disks.aggregatedList" => self.disks(call).await,
+            "machineTypes.list" => self.machine_types(call).await,
+            "regions.get" => self.region(call).await,
+            "zoneOperations.wait" => self.wait(call).await,
+            other => Err(Refusal::invalid(&format!("{other} is not served"))),
+        }
+    }
+
+    /// One call: who asks, whether it is as described, what becomes of it, whether the answer is as described.
+    async fn called(&self, call: &Call, headers: &HeaderMap, body: Option<&Value>) -> Result<Value, Refusal> {
+        self.calls.count(&call.method);
+        if !self.known().tokens.counts(headers) {
+            return Err(Refusal::unauthenticated());
+        }
+        let faults = self.model.request_faults(call, body);
+        if !faults.is_empty() {
+            return Err(self.fault(call, faults));
+        }
+        if call.get("project") != PROJECT {
+            return Err(Refusal::not_found(&format!("projects/{}", call.get("project"))));
+        }
+        let answer = self.dispatch(call, body.unwrap_or(&Value::Null)).await?;
+        let faults = self.model.answer_faults(call, &answer);
+        if !faults.is_empty() {
+            return Err(self.fault(call, faults));
+        }
+        Ok(answer)
+    }
+
+    /// Notes what is not as described: the test fails.
+    fn fault(&self, call: &Call, faults: Vec<String>) -> Refusal {
+        let refusal = Refusal::invalid(&faults.join("; "));
+        let named = faults.into_iter().map(|fault| format!("{}: {fault}", call.method));
+        self.known().faults.extend(named);
+        refusal
+    }
+}
+
+async fn answer(
+    State(shared): State<Arc<Shared>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Response {
+    let body: Option<Value> = serde_json::from_slice(&bytes).ok();
+    if uri.path() == auth::PATH {
+        shared.calls.count("token");
+        return answers::of(shared.known().tokens.give(body.as_ref()));
+    }
+    let query = answers::query(uri.query().unwrap_or_default());
+    match shared.model.call(method.as_str(), uri.path(), &query) {
+        Some(call) => answers::of(shared.called(&call, &headers, body.as_ref()).await),
+        None => {
+            let what = format!("{method} {} is no method", uri.path());
+            shared.known().faults.push(what.clone());
+            answers::of(Err(Refusal::invalid(&what)))
+        }
+    }
+}
