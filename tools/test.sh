@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 source tools/env.sh
 
-STAGES="fmt clippy unit doc interop image vm"
+STAGES="fmt clippy unit doc interop second-gcp image vm"
 
 about() {
     case "$1" in
@@ -13,6 +13,7 @@ about() {
         unit) say "unit, property, simulation and conformance tests" ;;
         doc) say "the documentation builds, every link in it holds" ;;
         interop) say "programs that others wrote understand ours: an MCP client, a JSON Schema validator" ;;
+        second-gcp) say "programs that others wrote judge our calls of Google's cloud" ;;
         image) say "the agent links statically, the node image builds" ;;
         vm) say "the real kernel, booted VMs: the node image, the local provider, whole clusters (tests/e2e)" ;;
     esac
@@ -32,6 +33,10 @@ run_stage() {
             build_programs
             interop_programs
             "$INTEROP/bin/python" -B -m unittest discover -s tests/interop
+            ;;
+        second-gcp)
+            second_gcp_programs
+            cargo test --locked -p isobar-providers-gcp --features second-opinion --test second
             ;;
         image) build_image ;;
         vm)
@@ -59,6 +64,24 @@ interop_programs() {
     python3 -m venv --clear "$INTEROP"
     "$INTEROP/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted"
     cp "$wanted" "$INTEROP/requirements.txt"
+}
+
+second_gcp_programs() {
+    local wanted=providers/gcp/tests/second into=$ISOBAR_CACHE/second-gcp document
+    ! diff -rq "$wanted" "$into/wanted" >/dev/null 2>&1 || return 0
+    need_packages interop second
+    step "installing into $into: gcplocal, prism, Google's discovery document"
+    rm -rf "$into" && mkdir -p "$into"
+    python3 -m venv "$into/venv"
+    "$into/venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted/requirements.txt"
+    cp "$wanted/package.json" "$wanted/swagger.js" "$into"
+    document=$(find "$into/venv" -path '*/discovery_cache/documents/compute.v1.json')
+    (
+        cd "$into"
+        npm install --no-audit --no-fund --silent
+        node swagger.js "$document" compute.swagger.json
+    )
+    cp -r "$wanted" "$into/wanted"
 }
 
 case "${1:-}" in

@@ -43,7 +43,14 @@ pub(crate) fn of_call(error: &Error, call: Call, source: &Source) -> ProviderErr
     }
     if error.is_connect() {
         return ProviderError::Unavailable {
-            message: short("no connection"),
+            message: "no connection".to_owned(),
+        };
+    }
+    if error.is_deserialization() {
+        let message = "the answer is not as Google describes it".to_owned();
+        return match call {
+            Call::Read => ProviderError::Unexpected { message },
+            Call::Create | Call::Delete => ProviderError::OutcomeUnknown { message },
         };
     }
     let said = error.status().map_or_else(String::new, |status| status.message.clone());
@@ -52,7 +59,7 @@ pub(crate) fn of_call(error: &Error, call: Call, source: &Source) -> ProviderErr
     match (known, status) {
         (Some((meaning, code)), _) => told(meaning, call, &format!("{code}: {said}")),
         (None, Some(status)) => told(by_status(status), call, &format!("HTTP {status}: {said}")),
-        // Cut off after it was sent, or an answer that cannot be read.
+        // Cut off after it was sent.
         (None, None) => told(Meaning::Server, call, "the answer was cut off"),
     }
 }

@@ -157,6 +157,11 @@ fn a_call_that_was_cut_off_is_unknown_and_one_that_never_connected_did_nothing()
         of_call(&Error::io("reset"), Call::Read, &Source::Metadata).kind(),
         "unavailable"
     );
+    assert_eq!(create(&Error::deser("no JSON")).kind(), "outcome_unknown");
+    assert_eq!(
+        of_call(&Error::deser("no JSON"), Call::Read, &Source::Metadata).kind(),
+        "unexpected"
+    );
     assert_eq!(create(&Error::connect("refused")).kind(), "unavailable");
 }
 
