@@ -14,7 +14,7 @@ mod operations;
 mod render;
 mod time;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -106,6 +106,17 @@ struct Known {
     operations: Operations,
     /// What was asked for, by zone and name. It may not have come to be.
     instances: BTreeMap<(String, String), instances::Asked>,
+    /// Methods whose next call fails.
+    failing: Vec<String>,
+    lost_zones: BTreeSet<String>,
+}
+
+impl Known {
+    /// Whether this call is one that was told to fail.
+    fn fails(&mut self, method: &str) -> bool {
+        let told = self.failing.iter().position(|failing| failing == method);
+        told.map(|place| self.failing.remove(place)).is_some()
+    }
 }
 
 impl Gcp {
@@ -136,6 +147,16 @@ impl Gcp {
     /// No access token that was given out until now counts any more.
     pub fn expire_tokens(&self) {
         self.shared.known().tokens.expire();
+    }
+
+    /// The next call of this method (`zoneOperations.wait`) fails with 503, before anything is done.
+    pub fn fail_next(&self, method: &str) {
+        self.shared.known().failing.push(method.to_owned());
+    }
+
+    /// From now on a zone does not answer lists.
+    pub fn lose_zone(&self, zone: &str) {
+        self.shared.known().lost_zones.insert(zone.to_owned());
     }
 
     /// What an instance of that name was asked for with, as it came.
@@ -198,6 +219,9 @@ impl Shared {
         self.calls.count(&call.method);
         if !self.known().tokens.counts(headers) {
             return Err(Refusal::unauthenticated());
+        }
+        if self.known().fails(&call.method) {
+            return Err(Refusal::backend("told to fail"));
         }
         let faults = self.model.request_faults(call, body);
         if !faults.is_empty() {

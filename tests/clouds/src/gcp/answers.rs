@@ -43,6 +43,10 @@ impl Refusal {
         Self::new(401, "authError", message)
     }
 
+    pub(super) fn backend(message: &str) -> Self {
+        Self::new(503, "backendError", message)
+    }
+
     pub(super) fn not_found(what: &str) -> Self {
         Self::new(404, "notFound", &format!("The resource '{what}' was not found"))
     }
@@ -65,7 +69,7 @@ impl Refusal {
             ProviderError::NotReady { message } => Self::new(400, "resourceNotReady", &message),
             ProviderError::QuotaExceeded { message } => Self::new(403, "quotaExceeded", &message),
             ProviderError::InsufficientCapacity { message } => Self::new(503, "insufficientCapacity", &message),
-            ProviderError::Unavailable { message } => Self::new(503, "backendError", &message),
+            ProviderError::Unavailable { message } => Self::backend(&message),
             ProviderError::OutcomeUnknown { .. } | ProviderError::Unexpected { .. } => Self::Cut,
         }
     }

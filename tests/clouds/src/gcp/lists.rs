@@ -132,6 +132,11 @@ impl Shared {
         // Every scope of the project is named, also those that have nothing: here one that is not of the region.
         let nothing = json!({ "warning": { "code": "NO_RESULTS_ON_PAGE", "message": "No results for the scope." } });
         scopes.insert("zones/us-east1-b".to_owned(), nothing);
+        // A zone that does not answer has this warning and nothing else: `warning.code` of a scoped list.
+        for zone in &self.known().lost_zones {
+            let lost = json!({ "warning": { "code": "UNREACHABLE", "message": "The zone is unreachable." } });
+            scopes.insert(format!("zones/{zone}"), lost);
+        }
         Ok(with_next(json!({ "items": scopes }), next))
     }
 }
