@@ -4,8 +4,8 @@
 usage: gcp.py GOOGLEAPIS_COMMON_PROTOS.whl OUT.txt
 
 Google's discovery document names no codes. Two lists are official and machine-readable, in the wheel of
-googleapis-common-protos (PyPI, Apache-2.0): `google.api.ErrorReason` and `google.rpc.Code`. The rest stands on pages of
-Google's documentation, and is kept here by hand beside the page's address.
+googleapis-common-protos (PyPI, Apache-2.0): `google.api.ErrorReason` and `google.rpc.Code`. The rest is kept here by hand, each
+group beside where it is from.
 """
 
 import re
@@ -32,15 +32,17 @@ PAGES = {
         backendError backendNotConnected notReady""",
     "https://cloud.google.com/compute/docs/troubleshooting/troubleshooting-bulk-vm-creation": """
         insufficientCapacity""",
-    # Compute Engine's own, as its clients' issue trackers show them:
-    # hashicorp/terraform-provider-google 10414 and 6277, hashicorp/terraform 23698, vmware-archive/terraforming-gcp 9.
-    "https://github.com/hashicorp/terraform-provider-google/issues/10414": """
+    # Compute Engine's own, which no page lists; issues of its users show them: hashicorp/terraform 23698,
+    # vmware-archive/terraforming-gcp 9, opstrace/opstrace 1218.
+    "issues of users: reasons of refused calls": """
         alreadyExists resourceInUseByAnotherResource resourceNotReady""",
     # What a failed operation says in `error.errors[].code`.
     "https://docs.cloud.google.com/compute/docs/troubleshooting/troubleshooting-resource-availability": """
         ZONE_RESOURCE_POOL_EXHAUSTED ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS""",
-    "https://cloud.google.com/compute/docs/troubleshooting/troubleshooting-vm-creation": """
-        CONDITION_NOT_MET INTERNAL_ERROR INVALID_FIELD_VALUE INVALID_USAGE PERMISSIONS_ERROR QUOTA_EXCEEDED
+    "Operation.error.errors.errorDetails of the discovery document": "QUOTA_EXCEEDED",
+    # No page lists these. One that is missing ends an operation all the same: see `of_operation`.
+    "by hand: codes of failed operations": """
+        CONDITION_NOT_MET INTERNAL_ERROR INVALID_FIELD_VALUE INVALID_USAGE PERMISSIONS_ERROR
         RESOURCE_ALREADY_EXISTS RESOURCE_IN_USE_BY_ANOTHER_RESOURCE RESOURCE_NOT_FOUND RESOURCE_NOT_READY
         RESOURCE_OPERATION_RATE_EXCEEDED UNSUPPORTED_OPERATION""",
 }

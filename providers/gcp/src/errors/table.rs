@@ -133,20 +133,21 @@ const TABLE: &[(&str, Meaning)] = &[
     ("notReady", Meaning::Server),
     // https://cloud.google.com/compute/docs/troubleshooting/troubleshooting-bulk-vm-creation
     ("insufficientCapacity", Meaning::Capacity),
-    // https://github.com/hashicorp/terraform-provider-google/issues/10414
+    // issues of users: reasons of refused calls
     ("alreadyExists", Meaning::Conflict),
     ("resourceInUseByAnotherResource", Meaning::Conflict),
     ("resourceNotReady", Meaning::NotReady),
     // https://docs.cloud.google.com/compute/docs/troubleshooting/troubleshooting-resource-availability
     ("ZONE_RESOURCE_POOL_EXHAUSTED", Meaning::Capacity),
     ("ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS", Meaning::Capacity),
-    // https://cloud.google.com/compute/docs/troubleshooting/troubleshooting-vm-creation
+    // Operation.error.errors.errorDetails of the discovery document
+    ("QUOTA_EXCEEDED", Meaning::Quota),
+    // by hand: codes of failed operations
     ("CONDITION_NOT_MET", Meaning::Invalid),
     ("INTERNAL_ERROR", Meaning::Server),
     ("INVALID_FIELD_VALUE", Meaning::Invalid),
     ("INVALID_USAGE", Meaning::Invalid),
     ("PERMISSIONS_ERROR", Meaning::Unauthorized),
-    ("QUOTA_EXCEEDED", Meaning::Quota),
     ("RESOURCE_ALREADY_EXISTS", Meaning::Conflict),
     ("RESOURCE_IN_USE_BY_ANOTHER_RESOURCE", Meaning::Conflict),
     ("RESOURCE_NOT_FOUND", Meaning::NotFound),

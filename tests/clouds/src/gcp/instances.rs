@@ -60,6 +60,7 @@ impl Shared {
                 self.known().instances.insert(key, Asked { handle, ..asked });
                 None
             }
+            // In the operation, as CCExtractor/sample-platform 901 shows one; what it means:
             // <https://docs.cloud.google.com/compute/docs/troubleshooting/troubleshooting-resource-availability>
             Err(ProviderError::InsufficientCapacity { .. }) => Some(Failure {
                 code: "ZONE_RESOURCE_POOL_EXHAUSTED",

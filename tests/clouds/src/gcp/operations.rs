@@ -50,7 +50,8 @@ pub(super) struct Operations {
 impl Operations {
     /// The operation that a request id made. "The server can check if original operation with the same request ID was
     /// received, and if so, will ignore the second request" (`requestId` of `instances.insert` in the discovery document).
-    /// It does not say that the second request has to be the same: so nobody looks.
+    /// It does not say that the second request has to be the same: so nobody looks. "Retries will all return the same operation
+    /// rather than returning a 409": piercefreeman/cloud-gpu-reliability, pull request 5.
     pub(super) fn of_request(&self, id: &str) -> Option<&Operation> {
         self.by_name.get(self.by_request.get(id)?)
     }

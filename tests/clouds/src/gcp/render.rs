@@ -13,7 +13,7 @@ pub(super) fn instance(asked: &Asked, state: &ResourceState) -> Value {
         ResourceStatus::Pending => ("STAGING", None),
         ResourceStatus::Running => ("RUNNING", None),
         ResourceStatus::Stopped { reason } => ("TERMINATED", Some(reason)),
-        // A deletion stops an instance first: <https://cloud.google.com/compute/docs/instances/instance-life-cycle>
+        // "Currently stopping (either being deleted or killed)": `Instance.status` of the discovery document.
         ResourceStatus::Deleting => ("STOPPING", None),
     };
     let mut shown = asked.body.clone();
