@@ -8,8 +8,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use google_cloud_compute_v1::model::{Disk, Instance};
 use google_cloud_wkt::Timestamp as WireTime;
+use isobar_engine_model::catalog::Purchase;
+use isobar_engine_model::id::{OfferingId, Zone};
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_provider::labels::{CLUSTER, STORE, is_plain};
+use isobar_engine_provider::offering::Offered;
 use isobar_engine_provider::resource::PAGE_MAX_ITEMS;
 use isobar_engine_provider::{
     Listing, Owner, OwnerTags, Page, ProviderError, ResourceKind, ResourceState, ResourceStatus, Result, Site,
@@ -166,10 +169,28 @@ fn of_instance(zone: &str, instance: &Instance) -> Result<ResourceState> {
         handle: Place::new(zone, Collection::Instances, &name).handle(),
         tags: tags_of(&instance.labels),
         status: status_of(status, instance.status_message.as_deref())?,
+        offering: offered(zone, instance),
         endpoints: endpoints(instance),
         created: time(instance.creation_timestamp.as_deref())?,
         name,
     })
+}
+
+/// As what it was rented: its machine type is the last part of an address.
+fn offered(zone: &str, instance: &Instance) -> Option<OfferingId> {
+    let (_, instance_type) = instance.machine_type.as_deref()?.rsplit_once('/')?;
+    let scheduling = instance.scheduling.as_ref();
+    let model = scheduling.and_then(|scheduling| scheduling.provisioning_model.as_ref());
+    let purchase = match model.and_then(|model| model.name()) {
+        Some("SPOT") => Purchase::Spot,
+        Some(_) | None => Purchase::OnDemand,
+    };
+    let offered = Offered {
+        instance_type: instance_type.to_owned(),
+        zone: Zone::new(zone),
+        purchase,
+    };
+    Some(offered.id())
 }
 
 fn of_disk(zone: &str, disk: &Disk) -> Result<ResourceState> {
@@ -190,6 +211,7 @@ fn of_disk(zone: &str, disk: &Disk) -> Result<ResourceState> {
                 reason: format!("the disk is {other}"),
             },
         },
+        offering: None,
         endpoints: BTreeMap::new(),
         created: time(disk.creation_timestamp.as_deref())?,
         name,
