@@ -64,6 +64,34 @@ impl SimProvider {
         weather
     }
 
+    /// The resources of one kind in a site's region, whoever's they are, as [`Provider::list`] pages them: what a cloud
+    /// shows that does not filter by tags.
+    pub async fn list_everyone(&self, site: &Site, kind: ResourceKind, page: Option<Page>) -> Result<Listing> {
+        self.list_where(site, kind, page, |_| true).await
+    }
+
+    async fn list_where(
+        &self,
+        site: &Site,
+        kind: ResourceKind,
+        page: Option<Page>,
+        wanted: impl Fn(&ResourceState) -> bool + Send,
+    ) -> Result<Listing> {
+        self.read(Operation::List, |world, moment| {
+            world.region(&site.region)?;
+            let after = match page {
+                Some(Page(last)) => Bound::Excluded(ResourceHandle::new(last)),
+                None => Bound::Unbounded,
+            };
+            let mut listed = world.all_seen(kind, &site.region, (after, moment)).filter(|state| wanted(state));
+            let items: Vec<_> = listed.by_ref().take(PAGE_MAX_ITEMS).collect();
+            let last = items.last().map(|state| Page(state.handle.as_str().to_owned()));
+            let next = last.filter(|_| listed.next().is_some());
+            Ok(Listing { items, next })
+        })
+        .await
+    }
+
     async fn wait(&self, ms: u64) {
         if ms > 0 {
             self.cloud.clock().sleep(Duration::from_millis(ms)).await;
@@ -197,21 +225,8 @@ impl Provider for SimProvider {
     }
 
     async fn list(&self, site: &Site, kind: ResourceKind, owner: &Owner, page: Option<Page>) -> Result<Listing> {
-        self.read(Operation::List, |world, moment| {
-            world.region(&site.region)?;
-            let after = match page {
-                Some(Page(last)) => Bound::Excluded(ResourceHandle::new(last)),
-                None => Bound::Unbounded,
-            };
-            let mut ours = world
-                .all_seen(kind, &site.region, (after, moment))
-                .filter(|state| state.tags.as_ref().is_some_and(|tags| tags.owner == *owner));
-            let items: Vec<_> = ours.by_ref().take(PAGE_MAX_ITEMS).collect();
-            let last = items.last().map(|state| Page(state.handle.as_str().to_owned()));
-            let next = last.filter(|_| ours.next().is_some());
-            Ok(Listing { items, next })
-        })
-        .await
+        let ours = |state: &ResourceState| state.tags.as_ref().is_some_and(|tags| tags.owner == *owner);
+        self.list_where(site, kind, page, ours).await
     }
 
     async fn delete(&self, site: &Site, handle: &ResourceHandle, _token: &Token) -> Result<()> {

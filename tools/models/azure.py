@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""Reduces Microsoft's OpenAPI to the operations that the Azure provider uses: tools/models/azure.py SPECIFICATION OUTPUT.
+
+SPECIFICATION is the folder `specification` of https://github.com/Azure/azure-rest-api-specs (MIT). The output is JSON,
+packed with zstd: `operations` (id, method, path, query parameters) and the JSON Schema of the only body that we send,
+references resolved, read-only properties left out, unknown properties refused.
+"""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+COMPUTE = "compute/resource-manager/Microsoft.Compute"
+NETWORK = "network/resource-manager/Microsoft.Network/stable/2023-05-01"
+FILES = {
+    f"{COMPUTE}/ComputeRP/stable/2023-07-01/virtualMachine.json": [
+        "VirtualMachines_CreateOrUpdate", "VirtualMachines_Get", "VirtualMachines_Delete", "VirtualMachines_List"],
+    f"{COMPUTE}/ComputeRP/stable/2023-07-01/computeRPCommon.json": ["Usage_List"],
+    f"{COMPUTE}/DiskRP/stable/2023-04-02/disk.json": ["Disks_Get", "Disks_Delete", "Disks_ListByResourceGroup"],
+    f"{COMPUTE}/Skus/stable/2021-07-01/skus.json": ["ResourceSkus_List"],
+    f"{NETWORK}/networkInterface.json": [
+        "NetworkInterfaces_Get", "NetworkInterfaces_Delete", "NetworkInterfaces_List"],
+    f"{NETWORK}/publicIpAddress.json": [
+        "PublicIPAddresses_Get", "PublicIPAddresses_Delete", "PublicIPAddresses_List"],
+}
+BODY = "VirtualMachines_CreateOrUpdate"
+# What says nothing about a request's form.
+DROPPED = {"description", "example", "title", "discriminator", "readOnly", "format"}
+
+
+class Specification:
+    def __init__(self, root):
+        self.root, self.read = Path(root).resolve(), {}
+
+    def load(self, file):
+        if file not in self.read:
+            self.read[file] = json.loads(file.read_text(encoding="utf-8-sig"))
+        return self.read[file]
+
+    def follow(self, reference, file):
+        name, pointer = reference.split("#")
+        file = (file.parent / name).resolve() if name else file
+        target = self.load(file)
+        for key in pointer.strip("/").split("/"):
+            target = target[key]
+        return target, file
+
+    def parameter(self, parameter, file):
+        return self.follow(parameter["$ref"], file) if "$ref" in parameter else (parameter, file)
+
+
+def flat(schema, file, specification):
+    """An object's own properties and those of what it extends."""
+    properties, required = dict(schema.get("properties", {})), list(schema.get("required", []))
+    properties = {name: (value, file) for name, value in properties.items()}
+    for part in schema.get("allOf", []):
+        target, where = specification.follow(part["$ref"], file) if "$ref" in part else (part, file)
+        inherited, needed = flat(target, where, specification)
+        properties, required = {**inherited, **properties}, required + needed
+    return properties, required
+
+
+def converted(schema, file, specification):
+    while "$ref" in schema:
+        schema, file = specification.follow(schema["$ref"], file)
+    if "properties" in schema or "allOf" in schema:
+        properties, required = flat(schema, file, specification)
+        written = {}
+        for name, (value, where) in properties.items():
+            target = specification.follow(value["$ref"], where)[0] if "$ref" in value else value
+            if not (value.get("readOnly") or target.get("readOnly")):
+                written[name] = converted(value, where, specification)
+        required = [name for name in required if name in written]
+        return {"type": "object", "properties": written, "required": required, "additionalProperties": False}
+    result = {key: value for key, value in schema.items() if key not in DROPPED and not key.startswith("x-ms-")}
+    # "Property vmSize ... the enum data type is currently deprecated": any size is allowed.
+    if schema.get("x-ms-enum", {}).get("name") == "VirtualMachineSizeTypes":
+        del result["enum"]
+    for key in ("items", "additionalProperties"):
+        if isinstance(result.get(key), dict):
+            result[key] = converted(result[key], file, specification)
+    return result
+
+
+def main():
+    root, output = sys.argv[1:]
+    specification = Specification(root)
+    operations, body = [], None
+    for name, wanted in FILES.items():
+        file = (specification.root / name).resolve()
+        for path, methods in specification.load(file)["paths"].items():
+            for method, operation in methods.items():
+                if operation.get("operationId") not in wanted:
+                    continue
+                parameters = [specification.parameter(p, file) for p in operation["parameters"]]
+                query = sorted(p["name"] for p, _ in parameters if p["in"] == "query")
+                operations.append(
+                    {"id": operation["operationId"], "method": method.upper(), "path": path, "query": query})
+                for parameter, where in parameters:
+                    if parameter["in"] == "body" and operation["operationId"] == BODY:
+                        body = converted(parameter["schema"], where, specification)
+    found = {operation["id"] for operation in operations}
+    assert found == set(sum(FILES.values(), [])) and body, f"found only {found}"
+    text = json.dumps({"operations": operations, "virtual_machine": body}, sort_keys=True, separators=(",", ":"))
+    subprocess.run(["zstd", "-19", "--force", "--quiet", "-o", output], input=text.encode(), check=True)
+
+
+main()
