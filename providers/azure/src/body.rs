@@ -42,20 +42,32 @@ pub(crate) fn wanted(request: &CreateResource, settings: &Settings) -> Result<Wa
     let offered = offered(request, machine, settings)?;
     let json = serde_json::to_vec(request).map_err(|error| unreadable(&error))?;
     let (names, digest) = (Names::of(&request.name, &request.token), digest(&json));
-    let tags = tags(&request.tags, [
-        (NAME, request.name.clone()),
-        (REQUEST, digest.clone()),
-        (PORTS, format!("{}-{}", machine.open_ports.0, machine.open_ports.1)),
-    ]);
+    let tags = tags(
+        &request.tags,
+        [
+            (NAME, request.name.clone()),
+            (REQUEST, digest.clone()),
+            (PORTS, format!("{}-{}", machine.open_ports.0, machine.open_ports.1)),
+        ],
+    );
     let vm = models::VirtualMachine {
         properties: Some(properties(machine, &offered, &names, settings)),
-        zones: settings.zone_number(&machine.zone).map(str::to_owned).into_iter().collect(),
+        zones: settings
+            .zone_number(&machine.zone)
+            .map(str::to_owned)
+            .into_iter()
+            .collect(),
         ..models::VirtualMachine::new(models::Resource {
             tags: Some(tags),
             ..models::Resource::new(settings.region.clone())
         })
     };
-    let body = serde_json::to_vec(&vm).map_err(|error| unreadable(&error))?;
+    let mut body = serde_json::to_value(&vm).map_err(|error| unreadable(&error))?;
+    // The frozen models write this read-only field as null.
+    if let Some(properties) = body["properties"].as_object_mut() {
+        properties.remove("timeCreated");
+    }
+    let body = serde_json::to_vec(&body).map_err(|error| unreadable(&error))?;
     Ok(Wanted { names, digest, body })
 }
 
@@ -86,7 +98,10 @@ fn offered(request: &CreateResource, machine: &MachineRequest, settings: &Settin
 
 fn tags(owner: &OwnerTags, ours: [(&str, String); 3]) -> Value {
     let all = owner.labels().into_iter().chain(ours);
-    Value::Object(all.map(|(key, value)| (key.to_owned(), Value::String(value))).collect::<Map<_, _>>())
+    Value::Object(
+        all.map(|(key, value)| (key.to_owned(), Value::String(value)))
+            .collect::<Map<_, _>>(),
+    )
 }
 
 fn properties(

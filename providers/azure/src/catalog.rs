@@ -78,7 +78,10 @@ pub(crate) fn of(
 ) -> Result<SiteCatalog> {
     let listed = prices.offerings(&settings.region);
     if listed.is_empty() {
-        return Err(invalid(site, &format!("no prices are known for region {}", settings.region)));
+        return Err(invalid(
+            site,
+            &format!("no prices are known for region {}", settings.region),
+        ));
     }
     let sold: BTreeMap<String, &Sku> = skus
         .iter()
@@ -92,7 +95,9 @@ pub(crate) fn of(
     Ok(SiteCatalog {
         site: site.name.clone(),
         as_of: prices.as_of,
-        offerings: offerings.filter(|offering| bootable(settings, offering.architecture)).collect(),
+        offerings: offerings
+            .filter(|offering| bootable(settings, offering.architecture))
+            .collect(),
         images: images(settings),
         machines_left: machines_left(usages),
     })
@@ -100,11 +105,18 @@ pub(crate) fn of(
 
 /// An offering of the region, once for each of the site's zones that has it.
 fn in_zones(offering: &Offering, sku: &Sku, settings: &Settings) -> Vec<Offering> {
-    if sku.restrictions.iter().any(|restriction| restriction.kind == "Location") {
+    if sku
+        .restrictions
+        .iter()
+        .any(|restriction| restriction.kind == "Location")
+    {
         return Vec::new();
     }
     let has = |number: &&str| {
-        let offered = sku.location_info.iter().any(|info| info.zones.iter().any(|zone| zone == number));
+        let offered = sku
+            .location_info
+            .iter()
+            .any(|info| info.zones.iter().any(|zone| zone == number));
         let refused = sku.restrictions.iter().any(|restriction| {
             restriction.kind == "Zone" && restriction.restriction_info.zones.iter().any(|zone| zone == number)
         });

@@ -154,7 +154,11 @@ struct Over(reqwest::Client);
 impl HttpClient for Over {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
         let failed = |error: reqwest::Error| {
-            let kind = if error.is_connect() { ErrorKind::Connection } else { ErrorKind::Io };
+            let kind = if error.is_connect() {
+                ErrorKind::Connection
+            } else {
+                ErrorKind::Io
+            };
             // Without its address: there may be secrets in it.
             azure_core::Error::new(kind, error.without_url())
         };

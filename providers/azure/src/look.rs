@@ -90,9 +90,16 @@ pub(crate) fn machine(vm: &models::VirtualMachine, card: Option<&Part>, addresse
     };
     let name = vm.resource.name.clone().ok_or_else(|| broken("a name"))?;
     let properties = vm.properties.as_ref().ok_or_else(|| broken("properties"))?;
-    let disk = properties.storage_profile.as_ref().and_then(|storage| storage.os_disk.as_ref());
-    let disk = disk.and_then(|disk| disk.name.clone()).ok_or_else(|| broken("a disk"))?;
-    let created = properties.time_created.map_or(0, |at| at.unix_timestamp_nanos() / 1_000_000);
+    let disk = properties
+        .storage_profile
+        .as_ref()
+        .and_then(|storage| storage.os_disk.as_ref());
+    let disk = disk
+        .and_then(|disk| disk.name.clone())
+        .ok_or_else(|| broken("a disk"))?;
+    let created = properties
+        .time_created
+        .map_or(0, |at| at.unix_timestamp_nanos() / 1_000_000);
     Ok(ResourceState {
         handle: Names {
             machine: name.clone(),
@@ -113,7 +120,9 @@ fn status(properties: &models::VirtualMachineProperties) -> ResourceStatus {
     let view = properties.instance_view.as_ref();
     let statuses = view.map(|view| view.statuses.as_slice()).unwrap_or_default();
     let code = |start: &str| {
-        let all = statuses.iter().filter_map(|status| Some((status.code.as_deref()?, status)));
+        let all = statuses
+            .iter()
+            .filter_map(|status| Some((status.code.as_deref()?, status)));
         let mut found = all.filter_map(|(code, status)| Some((code.strip_prefix(start)?.to_owned(), status)));
         found.next()
     };

@@ -38,7 +38,12 @@ impl Names {
     }
 
     pub(crate) fn handle(&self) -> ResourceHandle {
-        ResourceHandle::new(format!("{}/{}/{}", word(ResourceKind::Machine), self.machine, self.disk))
+        ResourceHandle::new(format!(
+            "{}/{}/{}",
+            word(ResourceKind::Machine),
+            self.machine,
+            self.disk
+        ))
     }
 }
 
@@ -113,7 +118,15 @@ mod tests {
         assert_eq!(named(&names.handle()), Some(Named::Machine(names)));
         let disk = part(ResourceKind::Disk, "d");
         assert_eq!(named(&disk), Some(Named::Part(ResourceKind::Disk, "d".to_owned())));
-        for wrong in ["", "disks", "disks/", "disks/../x", "virtualMachines/a", "vaults/a", "disks/a?b"] {
+        for wrong in [
+            "",
+            "disks",
+            "disks/",
+            "disks/../x",
+            "virtualMachines/a",
+            "vaults/a",
+            "disks/a?b",
+        ] {
             assert_eq!(named(&ResourceHandle::new(wrong)), None, "{wrong}");
         }
     }

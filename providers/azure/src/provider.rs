@@ -136,18 +136,30 @@ impl AzureProvider {
 
     /// A machine goes with all that was made with it; what Azure left of that is deleted by name.
     async fn remove_machine(&self, site: &Site, settings: &Settings, names: &Names) -> Result<bool> {
-        if self.remove(site, settings, (ResourceKind::Machine, &names.machine)).await? {
+        if self
+            .remove(site, settings, (ResourceKind::Machine, &names.machine))
+            .await?
+        {
             return Ok(true);
         }
         let mut left = self.remove(site, settings, (ResourceKind::Disk, &names.disk)).await?;
-        left |= self.remove(site, settings, (ResourceKind::Interface, &names.interface())).await?;
+        left |= self
+            .remove(site, settings, (ResourceKind::Interface, &names.interface()))
+            .await?;
         if settings.public_address {
-            left |= self.remove(site, settings, (ResourceKind::Address, &names.address())).await?;
+            left |= self
+                .remove(site, settings, (ResourceKind::Address, &names.address()))
+                .await?;
         }
         Ok(left)
     }
 
-    async fn machines(&self, site: &Site, settings: &Settings, (owner, page): (&Owner, Option<Page>)) -> Result<Listing> {
+    async fn machines(
+        &self,
+        site: &Site,
+        settings: &Settings,
+        (owner, page): (&Owner, Option<Page>),
+    ) -> Result<Listing> {
         let list: List<VirtualMachine> = self.page(site, settings, (ResourceKind::Machine, page)).await?;
         let ours = |vm: &VirtualMachine| look::owner(vm).is_some_and(|tags| tags.owner == *owner);
         let vms: Vec<_> = list.value.into_iter().filter(ours).collect();
@@ -261,7 +273,10 @@ impl Provider for AzureProvider {
                 let vm = self.vm(site, &settings, &named.machine).await?;
                 let card = match look::card_id(&vm) {
                     Some(id) if id.starts_with('/') => {
-                        let query = [("api-version", NETWORK), ("$expand", "ipConfigurations/publicIPAddress")];
+                        let query = [
+                            ("api-version", NETWORK),
+                            ("$expand", "ipConfigurations/publicIPAddress"),
+                        ];
                         match self.read::<Part>(site, id.to_owned(), &query).await {
                             Err(ProviderError::NotFound) => None,
                             other => Some(other?),
@@ -271,7 +286,9 @@ impl Provider for AzureProvider {
                 };
                 let state = look::machine(&vm, card.as_ref(), &[])?;
                 // Another machine under a name that was free again is not this one.
-                Some(state).filter(|state| state.handle == *handle).ok_or(ProviderError::NotFound)
+                Some(state)
+                    .filter(|state| state.handle == *handle)
+                    .ok_or(ProviderError::NotFound)
             }
             Named::Part(kind, name) => {
                 let query = [("api-version", version(kind))];

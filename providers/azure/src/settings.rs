@@ -56,7 +56,8 @@ impl Settings {
             known(site, name)?;
         }
         let text = |name: &str| site.settings.get(name).cloned();
-        let required = |name: &str| text(name).ok_or_else(|| invalid(site, &format!("the setting `{name}` is missing")));
+        let required =
+            |name: &str| text(name).ok_or_else(|| invalid(site, &format!("the setting `{name}` is missing")));
         let id = |name: &str| required(name).and_then(|id| resource_id(site, name, id));
         let plain = |name: &str| required(name).and_then(|value| segment(site, name, value));
         Ok(Self {
@@ -132,7 +133,12 @@ fn resource_id(site: &Site, name: &str, value: String) -> Result<String> {
 
 fn disk(site: &Site, gib: &str) -> Result<i32> {
     let parsed = gib.parse().ok().filter(|gib| (1..=DISK_MAX_GIB).contains(gib));
-    parsed.ok_or_else(|| invalid(site, &format!("`{DISK_GIB}` is a number from 1 to {DISK_MAX_GIB}, not `{gib}`")))
+    parsed.ok_or_else(|| {
+        invalid(
+            site,
+            &format!("`{DISK_GIB}` is a number from 1 to {DISK_MAX_GIB}, not `{gib}`"),
+        )
+    })
 }
 
 fn yes_or_no(site: &Site, value: Option<&str>) -> Result<bool> {
@@ -152,8 +158,14 @@ fn zones(site: &Site, list: &str) -> Result<Vec<String>> {
         .map(|number| number.trim().to_owned())
         .filter(|number| !number.is_empty())
         .collect();
-    match numbers.iter().find(|number| !number.bytes().all(|byte| byte.is_ascii_digit())) {
+    match numbers
+        .iter()
+        .find(|number| !number.bytes().all(|byte| byte.is_ascii_digit()))
+    {
         None => Ok(numbers),
-        Some(wrong) => Err(invalid(site, &format!("`{ZONES}` are numbers like 1,2,3, not `{wrong}`"))),
+        Some(wrong) => Err(invalid(
+            site,
+            &format!("`{ZONES}` are numbers like 1,2,3, not `{wrong}`"),
+        )),
     }
 }

@@ -83,7 +83,9 @@ impl SimProvider {
                 Some(Page(last)) => Bound::Excluded(ResourceHandle::new(last)),
                 None => Bound::Unbounded,
             };
-            let mut listed = world.all_seen(kind, &site.region, (after, moment)).filter(|state| wanted(state));
+            let mut listed = world
+                .all_seen(kind, &site.region, (after, moment))
+                .filter(|state| wanted(state));
             let items: Vec<_> = listed.by_ref().take(PAGE_MAX_ITEMS).collect();
             let last = items.last().map(|state| Page(state.handle.as_str().to_owned()));
             let next = last.filter(|_| listed.next().is_some());

@@ -1,0 +1,127 @@
+//! Azure's resource manager over a simulated cloud: `/subscriptions/...` with bearer tokens, versions, conditional PUTs,
+//! operations, pages and errors as its documentation has them; each request is checked against Microsoft's OpenAPI.
+//!
+//! What the specification has nothing for is refused and kept in [`AzureCloud::violations`], which a test asks at its end.
+//! State is the simulated cloud's, but for the bodies of the PUTs. Used by tests.
+
+mod answer;
+mod made;
+mod model;
+mod route;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Router;
+use isobar_engine_model::catalog::Purchase;
+use isobar_engine_model::id::{ProviderId, SiteName, Zone};
+use isobar_engine_model::quantity::{Mebibytes, MicroUsdPerHour, MilliCpus, Resources};
+use isobar_engine_provider::Site;
+use isobar_providers_sim::{RegionConfig, Shape, SimCloud, SimConfig, SimProvider, ZoneConfig};
+
+use crate::front::{Calls, Front};
+use made::Made;
+use model::Model;
+
+/// The only region there is.
+pub const REGION: &str = "westeurope";
+/// The only token that counts.
+pub const TOKEN: &str = "a-token-of-entra";
+/// The subscription that it is for.
+pub const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000001";
+/// The only resource group.
+pub const GROUP: &str = "isobar";
+
+/// A strict Azure.
+pub struct AzureCloud {
+    /// Where it answers, and what it was asked.
+    pub front: Front,
+    state: Arc<State>,
+}
+
+struct State {
+    sim: SimProvider,
+    cloud: SimCloud,
+    site: Site,
+    model: Model,
+    calls: Calls,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// By name in lower case; also of machines that are gone.
+    made: BTreeMap<String, Made>,
+    puts: u64,
+    violations: Vec<String>,
+}
+
+/// A simulated cloud that looks like a region of Azure: three zones, and the region for machines that choose none.
+pub fn config(seed: u64) -> SimConfig {
+    let zone = |name: String| ZoneConfig {
+        zone: Zone::new(name),
+        capacity_machines: 10_000,
+        price_percent: 100,
+    };
+    let shape = |size: &str, purchase| Shape {
+        instance_type: size.to_owned(),
+        purchase,
+        total: Resources {
+            cpu: MilliCpus(2000),
+            memory: Mebibytes(8192),
+        },
+        price: MicroUsdPerHour(115_000),
+    };
+    let sizes = ["Standard_D2s_v5", "Standard_D2ps_v5"];
+    let shapes = sizes
+        .iter()
+        .flat_map(|size| [shape(size, Purchase::OnDemand), shape(size, Purchase::Spot)]);
+    let numbered = (1..=3).map(|number| zone(format!("{REGION}-{number}")));
+    let region = RegionConfig {
+        zones: std::iter::once(zone(REGION.to_owned())).chain(numbered).collect(),
+        shapes: shapes.collect(),
+        quota_machines: 25_000,
+    };
+    SimConfig {
+        regions: BTreeMap::from([(REGION.to_owned(), region)]),
+        // More than any user data, whose bound is the front's to keep.
+        identity_max_bytes: 1 << 20,
+        ..SimConfig::of_regions(seed, &[])
+    }
+}
+
+impl AzureCloud {
+    /// Serves a simulated cloud that was made of [`config`].
+    pub async fn serve(cloud: SimCloud) -> io::Result<Self> {
+        let named = || io::Error::other("a name");
+        let calls = Calls::default();
+        let state = Arc::new(State {
+            sim: SimProvider::new(ProviderId::new("sim").map_err(|_| named())?, cloud.clone()),
+            cloud,
+            site: Site {
+                name: SiteName::new(REGION).map_err(|_| named())?,
+                provider: ProviderId::new("sim").map_err(|_| named())?,
+                region: REGION.to_owned(),
+                settings: BTreeMap::new(),
+            },
+            model: Model::read(),
+            calls: calls.clone(),
+            kept: Mutex::default(),
+        });
+        let router = Router::new().fallback(route::answer).with_state(Arc::clone(&state));
+        let front = Front::serve(router, calls).await?;
+        Ok(Self { front, state })
+    }
+
+    /// Requests that Microsoft's specification has nothing for.
+    pub fn violations(&self) -> Vec<String> {
+        self.state.kept().violations.clone()
+    }
+}
+
+impl State {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,362 @@
+//! What Azure does with a request: who asks, is it one of the specification's, and then one function an operation.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Query, State as Shared};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use isobar_engine_model::id::ResourceHandle;
+use isobar_engine_provider::{Provider, ProviderError, ResourceKind, ResourceState, Token};
+use serde_json::{Value, json};
+
+use super::answer::{self, Refused, refused};
+use super::made::Made;
+use super::model::{Matched, SKIP};
+use super::{GROUP, SUBSCRIPTION, State, TOKEN};
+
+/// Small, so that every list has pages.
+const PAGE_ITEMS: usize = 2;
+
+type Answer = Result<Response, Refused>;
+
+/// A request, checked.
+struct Asked {
+    matched: Matched,
+    query: BTreeMap<String, String>,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Asked {
+    fn name(&self, parameter: &str) -> &str {
+        self.matched.parameters.get(parameter).map_or("", String::as_str)
+    }
+
+    fn expands(&self) -> bool {
+        self.query.contains_key("$expand")
+    }
+}
+
+/// Answers anything.
+pub(super) async fn answer(
+    Shared(state): Shared<Arc<State>>,
+    (method, uri): (Method, Uri),
+    Query(query): Query<BTreeMap<String, String>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let asked = match state.admit((&method, uri.path()), (query, headers), body) {
+        Ok(asked) => asked,
+        Err(refused) => return refused.into_response(),
+    };
+    state.calls.count(&asked.matched.operation);
+    state.carry(&asked).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+impl State {
+    /// Who asks, for which version, and whether the specification has such a request.
+    fn admit(
+        &self,
+        (method, path): (&Method, &str),
+        (query, headers): (BTreeMap<String, String>, HeaderMap),
+        body: Bytes,
+    ) -> Result<Asked, Refused> {
+        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        // https://learn.microsoft.com/rest/api/azure/#create-the-request
+        if bearer.and_then(|value| value.strip_prefix("Bearer ")) != Some(TOKEN) {
+            let code = "InvalidAuthenticationToken";
+            return Err(refused(StatusCode::UNAUTHORIZED, code, "The access token is invalid."));
+        }
+        if !query.contains_key("api-version") {
+            let code = "MissingApiVersionParameter";
+            return Err(self.violated(code, "the api-version query parameter is required".to_owned()));
+        }
+        let matched = self.model.check((method.as_str(), path), &query, &body);
+        let matched = matched.map_err(|what| self.violated("InvalidRequestContent", what))?;
+        let asked = Asked {
+            matched,
+            query,
+            headers,
+            body,
+        };
+        if !asked.name("subscriptionId").eq_ignore_ascii_case(SUBSCRIPTION) {
+            return Err(refused(
+                StatusCode::NOT_FOUND,
+                "SubscriptionNotFound",
+                "no such subscription",
+            ));
+        }
+        let group = asked.name("resourceGroupName");
+        if !group.is_empty() && !group.eq_ignore_ascii_case(GROUP) {
+            return Err(refused(
+                StatusCode::NOT_FOUND,
+                "ResourceGroupNotFound",
+                "no such resource group",
+            ));
+        }
+        Ok(asked)
+    }
+
+    fn violated(&self, code: &str, what: String) -> Refused {
+        let answer = refused(StatusCode::BAD_REQUEST, code, &what);
+        self.kept().violations.push(what);
+        answer
+    }
+
+    async fn carry(&self, asked: &Asked) -> Answer {
+        use ResourceKind::{Address, Disk, Interface, Machine};
+        match asked.matched.operation.as_str() {
+            "VirtualMachines_CreateOrUpdate" => self.put(asked).await,
+            "VirtualMachines_Get" => self.get(asked, (Machine, "vmName")).await,
+            "VirtualMachines_Delete" => self.delete((Machine, asked.name("vmName"))).await,
+            "VirtualMachines_List" => self.list(asked, Machine).await,
+            "Disks_Get" => self.get(asked, (Disk, "diskName")).await,
+            "Disks_Delete" => self.delete((Disk, asked.name("diskName"))).await,
+            "Disks_ListByResourceGroup" => self.list(asked, Disk).await,
+            "NetworkInterfaces_Get" => self.get(asked, (Interface, "networkInterfaceName")).await,
+            "NetworkInterfaces_Delete" => self.delete((Interface, asked.name("networkInterfaceName"))).await,
+            "NetworkInterfaces_List" => self.list(asked, Interface).await,
+            "PublicIPAddresses_Get" => self.get(asked, (Address, "publicIpAddressName")).await,
+            "PublicIPAddresses_Delete" => self.delete((Address, asked.name("publicIpAddressName"))).await,
+            "PublicIPAddresses_List" => self.list(asked, Address).await,
+            "ResourceSkus_List" => self.skus().await,
+            "Usage_List" => self.usages().await,
+            other => Err(self.violated("InvalidResourceType", format!("nobody carries {other} out"))),
+        }
+    }
+
+    /// <https://learn.microsoft.com/rest/api/compute/virtual-machines/create-or-update>
+    async fn put(&self, asked: &Asked) -> Answer {
+        let name = asked.name("vmName");
+        let body: Value = serde_json::from_slice(&asked.body).unwrap_or_default();
+        let bad = |what: String| refused(StatusCode::BAD_REQUEST, "InvalidParameter", &what);
+        let group = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}");
+        let made = Made::of(group, name, body).map_err(bad)?;
+        // A PUT without it would change a machine that is there.
+        if asked
+            .headers
+            .get(header::IF_NONE_MATCH)
+            .is_none_or(|value| value != "*")
+        {
+            return Err(self.violated("InvalidRequestContent", "a PUT without If-None-Match: *".to_owned()));
+        }
+        self.check_disk(&made)?;
+        let token = {
+            let mut kept = self.kept();
+            kept.puts += 1;
+            Token(format!("put-{}", kept.puts))
+        };
+        let region = self.cloud_offerings();
+        let request = made.request(self.site.clone(), &region, token).map_err(bad)?;
+        let lower = name.to_ascii_lowercase();
+        match self.sim.create(&request).await {
+            // "If-None-Match: Set to '*' to allow a new record set to be created, but to prevent updating an existing
+            // record set." https://learn.microsoft.com/rest/api/compute/virtual-machines/create-or-update#uri-parameters
+            Err(ProviderError::Conflict { .. }) => {
+                let words = "The condition specified using HTTP conditional header(s) is not met.";
+                return Err(refused(StatusCode::PRECONDITION_FAILED, "PreconditionFailed", words));
+            }
+            // It may still come.
+            Err(error @ ProviderError::OutcomeUnknown { .. }) => {
+                self.kept().made.entry(lower).or_insert(made);
+                return Err(error.into());
+            }
+            other => other.map_err(Refused::from)?,
+        };
+        self.kept().made.insert(lower, made.clone());
+        let location = self.site.region.as_str();
+        let operation = format!(
+            "https://management.azure.com/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Compute/locations/{location}/operations/{name}"
+        );
+        let mut shown = made.body.clone();
+        shown["name"] = json!(name);
+        shown["properties"]["provisioningState"] = json!("Creating");
+        Ok(answer::accepted(StatusCode::CREATED, &operation, Some(shown)))
+    }
+
+    /// "Disk ... already exists in resource group ... Only CreateOption.Attach is supported."
+    /// <https://learn.microsoft.com/troubleshoot/azure/virtual-machines/error-messages>
+    fn check_disk(&self, made: &Made) -> Result<(), Refused> {
+        let alive = self.cloud.machines();
+        let kept = self.kept();
+        let taken = alive.iter().any(|machine| {
+            let other = kept.made.get(&machine.state.name.to_ascii_lowercase());
+            other.is_some_and(|other| !other.name.eq_ignore_ascii_case(&made.name) && other.disk == made.disk)
+        });
+        if !taken {
+            return Ok(());
+        }
+        let words = format!("Disk {} already exists in resource group {GROUP}.", made.disk);
+        Err(refused(StatusCode::CONFLICT, "ConflictingUserInput", &words))
+    }
+
+    async fn get(&self, asked: &Asked, (kind, parameter): (ResourceKind, &str)) -> Answer {
+        let (made, handle) = self
+            .find((kind, asked.name(parameter)))
+            .ok_or(ProviderError::NotFound)?;
+        let state = self.sim.get(&self.site, &handle).await?;
+        let shown = match kind {
+            ResourceKind::Machine => answer::machine(&made, &state, asked.expands()),
+            ResourceKind::Disk | ResourceKind::Interface | ResourceKind::Address => {
+                self.part(&made, kind, asked.expands())
+            }
+        };
+        Ok(Json(shown).into_response())
+    }
+
+    /// 202 while there is something to delete, then 204.
+    /// <https://learn.microsoft.com/rest/api/compute/virtual-machines/delete#response>
+    async fn delete(&self, (kind, name): (ResourceKind, &str)) -> Answer {
+        let Some((_, handle)) = self.find((kind, name)) else {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        };
+        match self.sim.delete(&self.site, &handle, &Token(String::new())).await {
+            Ok(()) => Ok(answer::accepted(
+                StatusCode::ACCEPTED,
+                "https://management.azure.com/operations/1",
+                None,
+            )),
+            Err(ProviderError::NotFound) => Ok(StatusCode::NO_CONTENT.into_response()),
+            // https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/error-in-use
+            Err(ProviderError::Conflict { .. }) => {
+                let words = "Disk is attached to a virtual machine.";
+                Err(refused(StatusCode::CONFLICT, "OperationNotAllowed", words))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Pages by name; the next link is whole and goes to us.
+    /// <https://learn.microsoft.com/rest/api/azure/#async-operations-throttling-and-paging>
+    async fn list(&self, asked: &Asked, kind: ResourceKind) -> Answer {
+        let after = asked.query.get(SKIP).map(String::as_str).unwrap_or_default();
+        let listed = self.sim.list_everyone(&self.site, kind, None).await?;
+        let mut shown: Vec<Value> = listed
+            .items
+            .iter()
+            .filter_map(|state| self.shown(kind, state))
+            .collect();
+        shown.sort_by_key(name);
+        shown.retain(|value| name(value).as_str() > after);
+        let more = shown.len() > PAGE_ITEMS;
+        shown.truncate(PAGE_ITEMS);
+        let last = shown.last().map(name).unwrap_or_default();
+        let mut page = json!({"value": shown});
+        if more {
+            let host = asked
+                .headers
+                .get(header::HOST)
+                .and_then(|host| host.to_str().ok())
+                .unwrap_or_default();
+            let version = asked.query.get("api-version").map(String::as_str).unwrap_or_default();
+            let path = asked.matched.path.as_str();
+            page["nextLink"] = json!(format!("http://{host}{path}?api-version={version}&{SKIP}={last}"));
+        }
+        Ok(Json(page).into_response())
+    }
+
+    /// Only what Azure says of a size; its names are the simulated cloud's.
+    /// <https://learn.microsoft.com/rest/api/compute/resource-skus/list>
+    async fn skus(&self) -> Answer {
+        let catalog = self.sim.catalog(&self.site).await?;
+        let mut names: Vec<_> = catalog
+            .offerings
+            .iter()
+            .map(|offering| offering.instance_type.as_str())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        let sku = |name: &str| {
+            let info = json!({"location": self.site.region, "zones": ["1", "2", "3"]});
+            json!({"resourceType": "virtualMachines", "name": name, "locationInfo": [info], "restrictions": []})
+        };
+        let skus: Vec<Value> = names.into_iter().map(sku).collect();
+        Ok(Json(json!({"value": skus})).into_response())
+    }
+
+    /// <https://learn.microsoft.com/rest/api/compute/usage/list>
+    async fn usages(&self) -> Answer {
+        let catalog = self.sim.catalog(&self.site).await?;
+        let used = self.cloud.machines().len();
+        let limit = used + usize::try_from(catalog.machines_left.unwrap_or(0)).unwrap_or(usize::MAX);
+        let name = json!({"value": "virtualMachines", "localizedValue": "Virtual Machines"});
+        let usage = json!({"unit": "Count", "currentValue": used, "limit": limit, "name": name});
+        Ok(Json(json!({"value": [usage]})).into_response())
+    }
+
+    fn cloud_offerings(&self) -> Vec<isobar_engine_model::catalog::Offering> {
+        let config = super::config(0);
+        config.regions.values().flat_map(|region| region.offerings()).collect()
+    }
+
+    /// What a name of Azure's is in the simulated cloud.
+    fn find(&self, (kind, name): (ResourceKind, &str)) -> Option<(Made, ResourceHandle)> {
+        let named = |state: &ResourceState| self.made(kind, state).filter(|made| called(made, kind, name));
+        match kind {
+            ResourceKind::Machine => {
+                let machines = self.cloud.machines();
+                machines
+                    .iter()
+                    .find_map(|machine| Some((named(&machine.state)?, machine.handle.clone())))
+            }
+            ResourceKind::Disk | ResourceKind::Interface | ResourceKind::Address => {
+                let parts = self.cloud.parts();
+                let mut parts = parts.iter().filter(|part| part.kind == kind);
+                parts.find_map(|part| Some((named(&part.state)?, part.state.handle.clone())))
+            }
+        }
+    }
+
+    /// The PUT that made something.
+    fn made(&self, kind: ResourceKind, state: &ResourceState) -> Option<Made> {
+        let name = match kind {
+            ResourceKind::Machine => state.name.as_str(),
+            ResourceKind::Disk | ResourceKind::Interface | ResourceKind::Address => {
+                state.name.strip_suffix(kind.name())?.strip_suffix('-')?
+            }
+        };
+        let made = self.kept().made.get(&name.to_ascii_lowercase()).cloned()?;
+        // The simulated cloud gives every machine an address.
+        (kind != ResourceKind::Address || made.address.is_some()).then_some(made)
+    }
+
+    fn shown(&self, kind: ResourceKind, state: &ResourceState) -> Option<Value> {
+        let made = self.made(kind, state)?;
+        Some(match kind {
+            // "The list shows no instance view." https://learn.microsoft.com/rest/api/compute/virtual-machines/list
+            ResourceKind::Machine => answer::machine(&made, state, false),
+            ResourceKind::Disk | ResourceKind::Interface | ResourceKind::Address => self.part(&made, kind, false),
+        })
+    }
+
+    fn part(&self, made: &Made, kind: ResourceKind, expanded: bool) -> Value {
+        let machines = self.cloud.machines();
+        let machine = machines
+            .iter()
+            .find(|machine| machine.state.name.eq_ignore_ascii_case(&made.name));
+        let endpoint = machine.and_then(|machine| machine.state.endpoints.values().next());
+        let private = endpoint.and_then(|endpoint| endpoint.split(':').next());
+        match (kind, &made.address) {
+            (ResourceKind::Interface, _) => answer::card(made, private, expanded),
+            (ResourceKind::Address, Some(name)) => answer::address(made, name, private),
+            (ResourceKind::Disk | ResourceKind::Machine | ResourceKind::Address, _) => answer::disk(made),
+        }
+    }
+}
+
+fn name(value: &Value) -> String {
+    value["name"].as_str().unwrap_or_default().to_owned()
+}
+
+fn called(made: &Made, kind: ResourceKind, name: &str) -> bool {
+    let known = match kind {
+        ResourceKind::Machine => Some(&made.name),
+        ResourceKind::Disk => Some(&made.disk),
+        ResourceKind::Interface => Some(&made.card),
+        ResourceKind::Address => made.address.as_ref(),
+    };
+    known.is_some_and(|known| known.eq_ignore_ascii_case(name))
+}
