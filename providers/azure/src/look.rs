@@ -192,3 +192,51 @@ impl Part {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn seen(provisioning: &str, codes: &[(&str, &str)]) -> ResourceStatus {
+        let statuses: Vec<Value> = codes
+            .iter()
+            .map(|(code, message)| json!({"code": code, "message": message}))
+            .collect();
+        let properties = json!({"provisioningState": provisioning, "instanceView": {"statuses": statuses}});
+        status(&serde_json::from_value(properties).expect("Azure's model"))
+    }
+
+    #[test]
+    fn a_machine_that_was_accepted_and_could_not_be_made_says_why() {
+        let failed = seen("Failed", &[("ProvisioningState/failed/AllocationFailed", "no room")]);
+        let reason = "AllocationFailed: no room".to_owned();
+        assert_eq!(failed, ResourceStatus::Stopped { reason });
+    }
+
+    #[test]
+    fn power_counts_once_azure_is_done_with_a_machine() {
+        let running = ("PowerState/running", "");
+        assert_eq!(seen("Succeeded", &[running]), ResourceStatus::Running);
+        assert_eq!(seen("Creating", &[running]), ResourceStatus::Pending);
+        assert_eq!(seen("Deleting", &[running]), ResourceStatus::Deleting);
+        assert_eq!(
+            seen("Succeeded", &[("PowerState/starting", "")]),
+            ResourceStatus::Pending
+        );
+        assert_eq!(seen("Succeeded", &[]), ResourceStatus::Pending, "a view without power");
+        for state in ["stopped", "deallocated"] {
+            let code = format!("PowerState/{state}");
+            let stopped = seen("Succeeded", &[(&code, "")]);
+            assert!(matches!(stopped, ResourceStatus::Stopped { .. }), "{stopped:?}");
+        }
+    }
+
+    #[test]
+    fn names_of_azure_do_not_tell_case() {
+        let tags = json!({"Isobar-Name": "m"});
+        assert_eq!(tag_of(&tags, NAME), Some("m"));
+        assert!(same_id("/Subscriptions/A", "/subscriptions/a"));
+    }
+}

@@ -5,7 +5,7 @@
 
 mod bed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use isobar_engine_model::id::{OfferingId, Zone};
@@ -31,6 +31,7 @@ async fn azure_conforms() {
 
 #[tokio::test(start_paused = true)]
 async fn azure_conforms_on_bad_days_behind_the_decorators() {
+    let mut met = BTreeSet::new();
     for seed in 0..5 {
         let bed = AzureBed::new(seed, FaultRates::rough(), move |provider, clock| {
             decorate::standard(Arc::new(provider), clock, Arc::new(SeededEntropy::new(seed)))
@@ -44,6 +45,15 @@ async fn azure_conforms_on_bad_days_behind_the_decorators() {
             0,
             "seed {seed}: the suite leaves nothing behind"
         );
+        met.extend(bed.cloud.counters().faults.into_keys());
+    }
+    for fault in [
+        Fault::LostAnswer,
+        Fault::LateRequest,
+        Fault::LateVisibility,
+        Fault::Throttled,
+    ] {
+        assert!(met.contains(&fault), "{fault:?} never happened");
     }
 }
 
