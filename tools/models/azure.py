@@ -1,9 +1,14 @@
 #!/usr/bin/env python3
-"""Reduces Microsoft's OpenAPI to the operations that the Azure provider uses: tools/models/azure.py SPECIFICATION OUTPUT.
+"""Reduces Microsoft's OpenAPI to the operations that the Azure provider uses: tools/models/azure.py SPECIFICATION FOLDER.
 
-SPECIFICATION is the folder `specification` of https://github.com/Azure/azure-rest-api-specs (MIT). The output is JSON,
-packed with zstd: `operations` (id, method, path, query parameters) and the JSON Schema of the only body that we send,
+SPECIFICATION is the folder `specification` of https://github.com/Azure/azure-rest-api-specs (MIT). Two files come into FOLDER,
+JSON packed with zstd:
+
+azure.json.zst: `operations` (id, method, path, query parameters) and the JSON Schema of the only body that we send,
 references resolved, read-only properties left out, unknown properties refused.
+
+azure.openapi.json.zst: the same operations and their definitions as Microsoft has them, in one document, for validators
+that others wrote.
 """
 import json
 import subprocess
@@ -82,8 +87,54 @@ def converted(schema, file, specification):
     return result
 
 
+def bundled(specification, operations):
+    """One document of several: definitions are named after their file too, since files share names."""
+    paths, definitions, security = {}, {}, {}
+
+    def moved(value, file):
+        if isinstance(value, list):
+            return [moved(item, file) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if isinstance(value.get("$ref"), str):
+            target, where = specification.follow(value["$ref"], file)
+            name = where.stem + "_" + value["$ref"].rsplit("/", 1)[1]
+            if name not in definitions:
+                definitions[name] = None
+                definitions[name] = moved(target, where)
+            return {"$ref": "#/definitions/" + name}
+        return {key: moved(item, file) for key, item in value.items()
+                if key != "x-ms-examples" and not (key == "description" and isinstance(item, str))}
+
+    for name in FILES:
+        file = (specification.root / name).resolve()
+        document = specification.load(file)
+        security.update(document.get("securityDefinitions", {}))
+        for path, methods in document["paths"].items():
+            for method, operation in methods.items():
+                if operation.get("operationId") not in operations:
+                    continue
+                resolved = [specification.parameter(p, file) for p in operation["parameters"]]
+                # Definitions of the network refer to each other in circles, at which validators fail: only requests count.
+                kept = {} if name.startswith("network/") else operation["responses"]
+                answers = {status: {"description": "", **moved(kept.get(status, {}), file)}
+                           for status in operation["responses"]}
+                paths.setdefault(path, {})[method] = {
+                    "operationId": operation["operationId"], "responses": answers,
+                    "parameters": [moved(parameter, where) for parameter, where in resolved]}
+    return {
+        "swagger": "2.0", "info": {"title": "Azure", "version": "1"}, "paths": paths, "definitions": definitions,
+        "consumes": ["application/json"], "produces": ["application/json"], "securityDefinitions": security,
+        "security": [{"azure_auth": ["user_impersonation"]}]}
+
+
+def pack(output, data):
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    subprocess.run(["zstd", "-19", "--force", "--quiet", "-o", str(output)], input=text.encode(), check=True)
+
+
 def main():
-    root, output = sys.argv[1:]
+    root, folder = sys.argv[1:]
     specification = Specification(root)
     operations, body = [], None
     for name, wanted in FILES.items():
@@ -101,8 +152,8 @@ def main():
                         body = converted(parameter["schema"], where, specification)
     found = {operation["id"] for operation in operations}
     assert found == set(sum(FILES.values(), [])) and body, f"found only {found}"
-    text = json.dumps({"operations": operations, "virtual_machine": body}, sort_keys=True, separators=(",", ":"))
-    subprocess.run(["zstd", "-19", "--force", "--quiet", "-o", output], input=text.encode(), check=True)
+    pack(Path(folder) / "azure.json.zst", {"operations": operations, "virtual_machine": body})
+    pack(Path(folder) / "azure.openapi.json.zst", bundled(specification, found))
 
 
 main()

@@ -23,6 +23,7 @@ use isobar_providers_sim::{RegionConfig, Shape, SimCloud, SimConfig, SimProvider
 use crate::front::{Calls, Front};
 use made::Made;
 use model::Model;
+pub use model::openapi;
 
 /// The only region there is.
 pub const REGION: &str = "westeurope";

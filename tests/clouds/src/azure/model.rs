@@ -8,12 +8,18 @@ use serde::Deserialize;
 use serde_json::Value;
 
 static PACKED: &[u8] = include_bytes!("../../data/azure.json.zst");
+static OPENAPI: &[u8] = include_bytes!("../../data/azure.openapi.json.zst");
 /// The model is not larger unpacked, in bytes.
 const MODEL_MAX_BYTES: usize = 1 << 20;
 /// What a body is checked for: the only operation that has one.
 const BODY: &str = "VirtualMachines_CreateOrUpdate";
 /// The cloud's own, in its next links.
 pub(super) const SKIP: &str = "$skiptoken";
+
+/// The same operations as Microsoft has them: an OpenAPI document, for validators that others wrote.
+pub fn openapi() -> Vec<u8> {
+    zstd::bulk::decompress(OPENAPI, MODEL_MAX_BYTES).expect("the document is packed with zstd")
+}
 
 /// The operations that there are.
 pub(super) struct Model {

@@ -1,0 +1,192 @@
+//! A second opinion on what we send: prism, which others wrote, holds our calls against Microsoft's OpenAPI. It keeps no
+//! state and answers with examples, so only that it takes a call is looked at, never what it says.
+//!
+//! The specification is Microsoft's own, reduced to the operations used. Where we differ from prism: it lets unknown
+//! fields pass, since Microsoft's schemas do not close them; the strict Azure of tests/clouds does not.
+
+#![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use isobar_engine_model::id::{
+    AttemptNo, ClusterName, Epoch, ImageId, MachineId, OfferingId, OperationId, ProviderId, ResourceHandle, SiteName,
+    Zone,
+};
+use isobar_engine_provider::{
+    CreateResource, MachineRequest, Owner, OwnerTags, Provider, ProviderError, ResourceKind, ResourceSpec, Secret,
+    Site, Token,
+};
+use isobar_providers_azure::{AzureConfig, AzureProvider, Credentials};
+use isobar_tests_clouds::azure::{REGION, SUBSCRIPTION, openapi};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+/// Among the sizes that the specification names. Prism takes no other, though they are only examples (`modelAsString`; the
+/// list is called deprecated in the specification itself).
+const SIZE: &str = "Standard_D2s_v3";
+/// Prism starts within this.
+const START_MAX: Duration = Duration::from_secs(120);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+const IMAGE: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/galleries/isobar/images/node";
+
+/// Prism on a port of loopback, until the value is dropped.
+struct Prism {
+    port: u16,
+    _process: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Prism {
+    async fn start() -> Self {
+        let cache = std::env::var("ISOBAR_CACHE").expect("ISOBAR_CACHE: run ./dev test clouds");
+        let program = PathBuf::from(cache).join("second-opinion/node_modules/.bin/prism");
+        assert!(
+            program.exists(),
+            "{} is absent: run ./dev test clouds",
+            program.display()
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let specification = folder.path().join("azure.json");
+        std::fs::write(&specification, openapi()).unwrap();
+        let port = TcpListener::bind(("127.0.0.1", 0))
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let process = Command::new(program)
+            .args(["mock", "--errors", "--host", "127.0.0.1", "--port", &port.to_string()])
+            .arg(&specification)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let up = async {
+            while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        tokio::time::timeout(START_MAX, up).await.expect("prism starts");
+        Self {
+            port,
+            _process: process,
+            _folder: folder,
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The status of a PUT of a machine.
+    async fn put(&self, query: &str, body: &str) -> u16 {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        let path = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/v";
+        let head = "Host: a\r\nAuthorization: Bearer t\r\nContent-Type: application/json\r\nConnection: close";
+        let length = body.len();
+        let request = format!("PUT {path}{query} HTTP/1.1\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+}
+
+fn site(url: &str) -> Site {
+    let settings = [
+        ("subscription", SUBSCRIPTION),
+        ("resource_group", "isobar"),
+        ("image", IMAGE),
+        (
+            "subnet",
+            "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/n",
+        ),
+        ("zones", "1"),
+        ("disk_gib", "64"),
+        ("public_address", "true"),
+        ("endpoint", url),
+    ];
+    let settings = settings
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()));
+    Site {
+        name: SiteName::new("azure-west").unwrap(),
+        provider: ProviderId::new("azure").unwrap(),
+        region: REGION.to_owned(),
+        settings: settings.collect(),
+    }
+}
+
+fn owner() -> Owner {
+    Owner {
+        store: "0123456789abcdef".to_owned(),
+        cluster: ClusterName::new("shop").unwrap(),
+    }
+}
+
+fn request(url: &str, suffix: &str) -> CreateResource {
+    CreateResource {
+        site: site(url),
+        name: format!("isobar-shop-m-1{suffix}"),
+        token: Token("token".to_owned()),
+        tags: OwnerTags {
+            owner: owner(),
+            machine: MachineId::new("m-1"),
+            operation: OperationId::new("op-00000000c0f02a9c"),
+            attempt: AttemptNo(1),
+            epoch: Epoch(1),
+        },
+        spec: ResourceSpec::Machine(MachineRequest {
+            zone: Zone::new(format!("{REGION}-1")),
+            offering: OfferingId::new(format!("{SIZE}@{REGION}-1{suffix}")),
+            image: ImageId::new(IMAGE),
+            identity: Secret(b"a join token".to_vec()),
+            open_ports: (30_000, 30_031),
+        }),
+    }
+}
+
+#[tokio::test]
+async fn prism_takes_every_call_of_ours_and_refuses_others() {
+    let prism = Prism::start().await;
+    // It does look.
+    let version = "?api-version=2024-07-01";
+    assert_eq!(prism.put(version, r#"{"location": "westeurope"}"#).await, 200);
+    assert_eq!(prism.put(version, r#"{"location": 1}"#).await, 422, "a wrong type");
+    assert_eq!(prism.put("", r#"{"location": "westeurope"}"#).await, 422, "no version");
+
+    let url = prism.url();
+    let azure = AzureProvider::new(AzureConfig {
+        id: ProviderId::new("azure").unwrap(),
+        allowed_endpoints: vec![url.clone()],
+        credentials: Credentials::Token("t".to_owned()),
+    });
+    let azure = azure.unwrap();
+    let made = azure.create(&request(&url, "")).await.unwrap();
+    azure.create(&request(&url, "+spot")).await.unwrap();
+    // Its examples are another machine's.
+    let site = site(&url);
+    assert_eq!(azure.get(&site, &made.handle).await, Err(ProviderError::NotFound));
+    azure.delete(&site, &made.handle, &Token("d".to_owned())).await.unwrap();
+    for kind in ResourceKind::ALL {
+        taken(kind.name(), azure.list(&site, kind, &owner(), None).await);
+    }
+    for part in ["disks/d", "networkInterfaces/n", "publicIPAddresses/p"] {
+        let handle = ResourceHandle::new(part);
+        taken(part, azure.get(&site, &handle).await);
+        taken(part, azure.delete(&site, &handle, &Token("d".to_owned())).await);
+    }
+    taken("catalog", azure.catalog(&site).await);
+}
+
+/// A call that prism took. Its answers are nothing to read: empty for the network, and a list's next link is `string`.
+fn taken<T>(what: &str, answer: Result<T, ProviderError>) {
+    match answer {
+        Ok(_) | Err(ProviderError::Unexpected { .. }) => {}
+        Err(error) => panic!("{what}: {error}"),
+    }
+}
