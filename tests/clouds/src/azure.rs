@@ -55,6 +55,8 @@ struct Kept {
     /// By name in lower case; also of machines that are gone.
     made: BTreeMap<String, Made>,
     puts: u64,
+    /// The code with which the next machine fails once it is accepted.
+    fail_next: Option<String>,
     violations: Vec<String>,
 }
 
@@ -113,6 +115,12 @@ impl AzureCloud {
         let router = Router::new().fallback(route::answer).with_state(Arc::clone(&state));
         let front = Front::serve(router, calls).await?;
         Ok(Self { front, state })
+    }
+
+    /// The next machine is accepted, and then cannot be made, for this code's reason.
+    /// <https://learn.microsoft.com/azure/azure-resource-manager/management/async-operations#provisioningstate-values>
+    pub fn fail_next_once_accepted(&self, code: &str) {
+        self.state.kept().fail_next = Some(code.to_owned());
     }
 
     /// Requests that Microsoft's specification has nothing for.

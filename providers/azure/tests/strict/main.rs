@@ -219,3 +219,46 @@ async fn wrong_settings_are_named() {
     assert!(error.contains("`subnet` is missing"), "{error}");
     assert_eq!(bed.azure.front.calls.all(), BTreeMap::new(), "nothing was sent");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_fails_once_it_is_accepted_says_why_and_goes() {
+    let bed = AzureBed::plain().await;
+    bed.azure.fail_next_once_accepted("AllocationFailed");
+    let made = bed.provider().create(&bed.request(1)).await.unwrap();
+    bed.clock().sleep(std::time::Duration::from_secs(10)).await;
+    let state = bed.provider().get(&bed.site(), &made.handle).await.unwrap();
+    let ResourceStatus::Stopped { reason } = state.status else {
+        panic!("{:?}", state.status);
+    };
+    assert!(reason.starts_with("AllocationFailed"), "{reason}");
+    delete_to_the_end(&bed, &made.handle).await;
+    assert_eq!((bed.cloud.machines().len(), bed.cloud.parts().len()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_catalog_is_of_the_site_s_zones_and_architectures() {
+    let bed = AzureBed::plain().await;
+    let site = bed.site();
+    let ids = |catalog: &isobar_engine_model::catalog::SiteCatalog| {
+        let ids = catalog.offerings.iter().map(|offering| offering.id.as_str().to_owned());
+        ids.collect::<BTreeSet<_>>()
+    };
+    let catalog = bed.provider().catalog(&site).await.unwrap();
+    let both = |size: &str, zone: &str| [format!("{size}@{REGION}{zone}"), format!("{size}@{REGION}{zone}+spot")];
+    let wanted: BTreeSet<_> = ["-1", "-2", "-3"]
+        .iter()
+        .flat_map(|zone| both("Standard_D2s_v5", zone))
+        .collect();
+    assert_eq!(ids(&catalog), wanted, "no Arm without an image for it");
+    assert_eq!(catalog.machines_left, Some(25_000));
+
+    let mut arm = site;
+    arm.settings.insert("image_arm64".to_owned(), bed::IMAGE.to_owned());
+    arm.settings.remove("zones");
+    let catalog = bed.provider().catalog(&arm).await.unwrap();
+    let wanted: BTreeSet<_> = ["Standard_D2s_v5", "Standard_D2ps_v5"]
+        .iter()
+        .flat_map(|size| both(size, ""))
+        .collect();
+    assert_eq!(ids(&catalog), wanted);
+}

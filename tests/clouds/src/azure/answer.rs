@@ -86,6 +86,9 @@ pub(super) fn accepted(status: StatusCode, operation: &str, body: Option<Value>)
 pub(super) fn machine(made: &Made, state: &ResourceState, view: bool) -> Value {
     let mut vm = made.body.clone();
     let (provisioning, power) = match &state.status {
+        ResourceStatus::Pending | ResourceStatus::Running | ResourceStatus::Stopped { .. } if made.failed.is_some() => {
+            ("Failed", None)
+        }
         ResourceStatus::Pending => ("Creating", None),
         ResourceStatus::Running => ("Succeeded", Some("PowerState/running")),
         ResourceStatus::Stopped { .. } => ("Succeeded", Some("PowerState/stopped")),
@@ -105,10 +108,13 @@ pub(super) fn machine(made: &Made, state: &ResourceState, view: bool) -> Value {
         "networkInterfaces": [{"id": made.id("Microsoft.Network/networkInterfaces", &made.card)}],
     });
     if view {
-        let statuses: Vec<Value> = power
-            .into_iter()
-            .map(|code| json!({"code": code, "level": "Info"}))
-            .collect();
+        // https://learn.microsoft.com/azure/virtual-machines/states-billing#provisioning-states
+        let failed = made
+            .failed
+            .iter()
+            .map(|code| format!("ProvisioningState/failed/{code}"));
+        let codes = failed.chain(power.map(str::to_owned));
+        let statuses: Vec<Value> = codes.map(|code| json!({"code": code, "level": "Info"})).collect();
         properties["instanceView"] = json!({"statuses": statuses});
     }
     vm

@@ -20,6 +20,8 @@ pub(super) struct Made {
     pub(super) card: String,
     pub(super) address: Option<String>,
     pub(super) body: Value,
+    /// Why Azure could not make it after all.
+    pub(super) failed: Option<String>,
 }
 
 impl Made {
@@ -44,6 +46,7 @@ impl Made {
             name: name.to_owned(),
             group,
             body,
+            failed: None,
         })
     }
 

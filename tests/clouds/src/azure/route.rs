@@ -134,7 +134,7 @@ impl State {
         let body: Value = serde_json::from_slice(&asked.body).unwrap_or_default();
         let bad = |what: String| refused(StatusCode::BAD_REQUEST, "InvalidParameter", &what);
         let group = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}");
-        let made = Made::of(group, name, body).map_err(bad)?;
+        let mut made = Made::of(group, name, body).map_err(bad)?;
         // A PUT without it would change a machine that is there.
         if asked
             .headers
@@ -166,7 +166,11 @@ impl State {
             }
             other => other.map_err(Refused::from)?,
         };
-        self.kept().made.insert(lower, made.clone());
+        {
+            let mut kept = self.kept();
+            made.failed = kept.fail_next.take();
+            kept.made.insert(lower, made.clone());
+        }
         let location = self.site.region.as_str();
         let operation = format!(
             "https://management.azure.com/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Compute/locations/{location}/operations/{name}"
