@@ -186,3 +186,60 @@ impl HttpClient for Over {
         Ok(AsyncRawResponse::from_bytes(status.into(), headers, body))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use azure_core::credentials::TokenRequestOptions;
+    use azure_core::time::OffsetDateTime;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Always(&'static str);
+
+    #[async_trait]
+    impl TokenCredential for Always {
+        async fn get_token(&self, _: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
+            Ok(AccessToken::new(self.0, OffsetDateTime::UNIX_EPOCH))
+        }
+    }
+
+    fn absent(name: &'static str) -> Source {
+        Source {
+            name,
+            credential: Err(format!("no {name} here")),
+        }
+    }
+
+    fn chain(sources: Vec<Source>) -> Identity {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let identity = Identity::new(Credentials::Chain, reqwest::Client::new());
+        assert!(identity.sources.set(sources).is_ok(), "a new chain has no sources yet");
+        identity
+    }
+
+    #[tokio::test]
+    async fn the_first_source_that_answers_is_asked_from_then_on() {
+        let answers = |name| Source {
+            name,
+            credential: Ok(Arc::new(Always(name))),
+        };
+        let identity = chain(vec![absent("environment"), answers("cli"), answers("later")]);
+        for _ in 0..2 {
+            assert_eq!(identity.token().await.expect("a token").secret(), "cli");
+            assert_eq!(identity.answered.get(), Some(&1));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_lists_what_was_tried_and_what_each_said() {
+        let error = chain(vec![absent("environment"), absent("cli")]).token().await;
+        let error = error.expect_err("nobody answers");
+        assert_eq!(error.kind(), "unauthorized");
+        let said = error.to_string();
+        assert!(
+            said.contains("environment: no environment here; cli: no cli here"),
+            "{said}"
+        );
+    }
+}

@@ -1,0 +1,46 @@
+//! What is logged of a create. By itself: who is logged to is settled for a whole process at a line's first use.
+
+#![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
+
+#[path = "../strict/bed.rs"]
+mod bed;
+
+use std::sync::{Arc, Mutex};
+
+use isobar_engine_provider::conformance::TestBed;
+use isobar_engine_provider::decorate;
+use isobar_providers_sim::SeededEntropy;
+
+use bed::AzureBed;
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_log_of_a_create_shows_the_identity_or_the_token() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::TRACE);
+    let subscriber = subscriber.with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL);
+    let _logging = tracing::subscriber::set_default(subscriber.with_writer(move || writer.clone()).finish());
+    let bed = AzureBed::plain().await;
+    let provider = decorate::standard(bed.provider(), bed.clock(), Arc::new(SeededEntropy::new(1)));
+    provider.create(&bed.request(1)).await.unwrap();
+    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(logged.contains("create"), "something was logged: {logged}");
+    for secret in ["a join token", "YSBqb2luIHRva2Vu", isobar_tests_clouds::azure::TOKEN] {
+        assert!(!logged.contains(secret), "{secret} is in {logged}");
+    }
+}
