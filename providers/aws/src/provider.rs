@@ -1,0 +1,99 @@
+//! The [`Provider`] over EC2: hands every call to its area.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use isobar_engine_model::catalog::SiteCatalog;
+use isobar_engine_model::id::{ProviderId, ResourceHandle};
+use isobar_engine_provider::{
+    Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, Owner, Page, Provider, ResourceKind,
+    ResourceState, Result, Site, Token,
+};
+
+use crate::client::Clients;
+use crate::config::AwsConfig;
+use crate::create::IDENTITY_MAX_BYTES;
+use crate::image::Images;
+use crate::{catalog, console, create, delete, look};
+
+/// A client token is valid for at least 24 hours after the termination of the instance; counted from its making here,
+/// since that is sooner. <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/Run_Instance_Idempotency.html>
+const TOKEN_VALIDITY_MS: u64 = 24 * 3_600_000;
+/// What was made may be invisible while callers pause for up to five minutes.
+/// <https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html>
+const VISIBILITY_DELAY_MAX_MS: u64 = 5 * 60_000;
+
+/// Machines of EC2. A clone of nothing: one a process and account is enough.
+pub struct AwsProvider {
+    clients: Clients,
+    images: Images,
+}
+
+impl fmt::Debug for AwsProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AwsProvider")
+            .field("config", self.clients.config())
+            .finish_non_exhaustive()
+    }
+}
+
+impl AwsProvider {
+    /// Asks nobody yet: credentials are looked for at the first call.
+    pub fn new(config: AwsConfig, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clients: Clients::new(config, clock),
+            images: Images::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl Provider for AwsProvider {
+    fn id(&self) -> &ProviderId {
+        &self.clients.config().id
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            token_validity_ms: TOKEN_VALIDITY_MS,
+            visibility_delay_max_ms: VISIBILITY_DELAY_MAX_MS,
+            identity_max_bytes: IDENTITY_MAX_BYTES,
+        }
+    }
+
+    async fn catalog(&self, site: &Site) -> Result<SiteCatalog> {
+        catalog::catalog(&self.clients, &self.images, site).await
+    }
+
+    async fn create(&self, request: &CreateResource) -> Result<Created> {
+        create::create(&self.clients, &self.images, request).await
+    }
+
+    async fn get(&self, site: &Site, handle: &ResourceHandle) -> Result<ResourceState> {
+        let (_, client) = self.clients.of(site).await?;
+        look::get(&client, handle).await
+    }
+
+    async fn list(&self, site: &Site, kind: ResourceKind, owner: &Owner, page: Option<Page>) -> Result<Listing> {
+        let (_, client) = self.clients.of(site).await?;
+        look::list(&client, kind, owner, page).await
+    }
+
+    async fn delete(&self, site: &Site, handle: &ResourceHandle, _token: &Token) -> Result<()> {
+        let (_, client) = self.clients.of(site).await?;
+        delete::delete(&client, handle).await
+    }
+
+    fn console(&self) -> Option<&dyn Console> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Console for AwsProvider {
+    async fn read(&self, site: &Site, handle: &ResourceHandle, offset: u64) -> Result<ConsoleChunk> {
+        let (_, client) = self.clients.of(site).await?;
+        console::read(&client, handle, offset).await
+    }
+}
