@@ -47,7 +47,8 @@ pub trait Provider: Send + Sync {
     ///
     /// Idempotent by token: the same token with the same request answers with the resource made first, also after a
     /// crash of the caller or of the provider's own process, for at least [`Capabilities::token_validity_ms`]. The same
-    /// token with another request is [`ProviderError::Conflict`]; so is a name in use under another token.
+    /// token with another request is [`ProviderError::Conflict`]; so is a name in use under another token, where the cloud knows unique
+    /// names at all: a caller derives name and token from the same attempt, so that the token alone is enough.
     async fn create(&self, request: &CreateResource) -> Result<Created>;
 
     /// One resource as it is now. `NotFound` may be early: a new resource can be invisible for a while.

@@ -58,12 +58,12 @@ pub(crate) async fn catalog(clients: &Clients, images: &Images, site: &Site) -> 
             continue;
         };
         let key = (instance_type, zone);
-        for (purchase, prices) in [(Purchase::OnDemand, &on_demand), (Purchase::Spot, &spot)] {
-            offerings.extend(
-                prices
-                    .get(&key)
-                    .map(|price| offering(&key, purchase, (architecture, total), *price)),
-            );
+        let prices = [
+            (Purchase::OnDemand, on_demand.get(&key.0)),
+            (Purchase::Spot, spot.get(&key)),
+        ];
+        for (purchase, price) in prices {
+            offerings.extend(price.map(|price| offering(&key, purchase, (architecture, total), *price)));
         }
     }
     Ok(SiteCatalog {
@@ -98,11 +98,12 @@ fn offering(
     }
 }
 
-fn on_demand(region: &str) -> Prices {
+/// A price on demand is the same in all zones of a region.
+fn on_demand(region: &str) -> BTreeMap<String, MicroUsdPerHour> {
     let offered = snapshot().offerings(region).into_iter();
     let on_demand = offered.filter(|offering| offering.purchase == Purchase::OnDemand);
     on_demand
-        .map(|offering| ((offering.instance_type, offering.zone), offering.price))
+        .map(|offering| (offering.instance_type, offering.price))
         .collect()
 }
 

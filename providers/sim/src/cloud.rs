@@ -6,12 +6,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use isobar_engine_model::catalog::Offering;
 use isobar_engine_model::id::{ResourceHandle, Zone};
 use isobar_engine_model::quantity::{MicroUsdPerHour, Timestamp};
 use isobar_engine_provider::{Clock, CreateResource, Owner, OwnerTags, ResourceKind, ResourceState, Result, Secret};
 use tokio::sync::Notify;
 
-use crate::config::SimConfig;
+use crate::config::{RegionConfig, SimConfig};
 use crate::fault::{Counters, Fault, FaultRates, Operation};
 use crate::machine::Machine;
 use crate::world::World;
@@ -111,6 +112,11 @@ impl SimCloud {
         self.now_in(|world, now| world.bill_micro_usd(now))
     }
 
+    /// Everything that a region rents, zones in order; empty: there is no such region.
+    pub fn offerings(&self, region: &str) -> Vec<Offering> {
+        self.now_in(|world, _| world.region(region).map(RegionConfig::offerings).unwrap_or_default())
+    }
+
     /// Every machine that is not gone, in handle order: also hidden, stopped and foreign ones.
     pub fn machines(&self) -> Vec<SimMachine> {
         self.now_in(|world, _| world.alive().filter_map(truth).collect())
@@ -140,6 +146,11 @@ impl SimCloud {
     /// One machine, unless it is gone.
     pub fn machine(&self, handle: &ResourceHandle) -> Option<SimMachine> {
         self.now_in(|world, _| world.machines.get(handle).and_then(truth))
+    }
+
+    /// What a machine was made from, also a while after it is gone; absent: nobody asked for it.
+    pub fn request_of(&self, handle: &ResourceHandle) -> Option<Arc<CreateResource>> {
+        self.now_in(|world, _| world.machines.get(handle).and_then(Machine::request).cloned())
     }
 
     /// Stops a machine from outside, as a crash of its host would. Whether there was one to stop.

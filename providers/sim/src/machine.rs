@@ -102,6 +102,13 @@ impl Machine {
         }
     }
 
+    pub(crate) fn request(&self) -> Option<&Arc<CreateResource>> {
+        match &self.origin {
+            Origin::Request(request) => Some(request),
+            Origin::Foreign { .. } => None,
+        }
+    }
+
     pub(crate) fn tags(&self) -> Option<&OwnerTags> {
         match &self.origin {
             Origin::Request(request) => Some(&request.tags),

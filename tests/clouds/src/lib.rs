@@ -2,9 +2,10 @@
 //! the engine. Each says no where the cloud's documentation does, and cites it; a fake that shares our assumptions proves
 //! little. Links no cloud's SDK. Never used by the product.
 //!
-//! [`front`] serves any of them on loopback and counts what it is asked; [`azure`] is Azure's resource manager, [`gcp`]
-//! Google's Compute Engine.
+//! [`front`] serves any of them on loopback and counts what it is asked; [`aws`] is EC2, [`azure`] Azure's resource
+//! manager, [`gcp`] Google's Compute Engine.
 
+pub mod aws;
 pub mod azure;
 pub mod front;
 pub mod gcp;

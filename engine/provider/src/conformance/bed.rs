@@ -43,4 +43,10 @@ pub trait TestBed: Send + Sync {
     fn boots(&self) -> bool {
         true
     }
+
+    /// Whether the cloud refuses a name that is in use. Where it knows no unique names the token alone makes a create
+    /// idempotent, and the name is only shown.
+    fn names_are_unique(&self) -> bool {
+        true
+    }
 }

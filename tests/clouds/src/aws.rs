@@ -1,0 +1,149 @@
+//! A strict EC2: its query protocol over the simulated cloud. Every call is signed, fits Amazon's own model and is
+//! counted; what is not so is a violation, and a violation fails the test that made it. Links no SDK.
+//!
+//! Faults, capacity, quota, delays and states are the simulated cloud's: break that one.
+
+mod answer;
+mod look;
+mod model;
+mod offers;
+mod params;
+mod run;
+mod signature;
+mod time;
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use isobar_engine_model::id::{ProviderId, SiteName};
+use isobar_engine_provider::{Clock, Provider, Site};
+use isobar_providers_sim::{SimCloud, SimProvider};
+
+use crate::front::{Calls, Front};
+use answer::{Answer, Failure};
+use model::Model;
+use params::Params;
+
+/// The only image of the account: for x86_64, its root disk is `/dev/xvda`.
+pub const AMI: &str = "ami-0123456789abcdef0";
+/// The only access key of the account.
+pub const KEY_ID: &str = "AKIDEXAMPLE";
+/// Its secret.
+pub const KEY_SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+
+/// A strict EC2 on a port of loopback. Dropping it fails the test if a call was not as EC2 documents.
+pub struct Ec2 {
+    /// Where, and what it was asked.
+    pub front: Front,
+    violations: Violations,
+}
+
+/// What was not as EC2 documents.
+#[derive(Debug, Clone, Default)]
+struct Violations(Arc<Mutex<Vec<String>>>);
+
+impl Violations {
+    fn add(&self, what: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What every call needs.
+struct Account {
+    cloud: SimCloud,
+    provider: SimProvider,
+    clock: Arc<dyn Clock>,
+    region: String,
+    page_max: usize,
+    model: Model,
+    calls: Calls,
+    violations: Violations,
+}
+
+impl Ec2 {
+    /// Serves one region of `cloud`, in pages of at most `page_max`: EC2 may give fewer than a caller asks for.
+    pub async fn serve(cloud: SimCloud, clock: Arc<dyn Clock>, region: &str, page_max: usize) -> io::Result<Self> {
+        let id = ProviderId::new("ec2").map_err(io::Error::other)?;
+        let (calls, violations) = (Calls::default(), Violations::default());
+        let account = Account {
+            provider: SimProvider::new(id, cloud.clone()),
+            cloud,
+            clock,
+            region: region.to_owned(),
+            page_max,
+            model: Model::read()?,
+            calls: calls.clone(),
+            violations: violations.clone(),
+        };
+        let router = Router::new().route("/", post(answered)).with_state(Arc::new(account));
+        Ok(Self {
+            front: Front::serve(router, calls).await?,
+            violations,
+        })
+    }
+
+    /// What was not as EC2 documents until now; it does not count any more.
+    pub fn take_violations(&self) -> Vec<String> {
+        std::mem::take(&mut *self.violations.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Ec2 {
+    fn drop(&mut self) {
+        let violations = self.violations.all();
+        assert!(
+            std::thread::panicking() || violations.is_empty(),
+            "EC2 documents otherwise: {violations:#?}"
+        );
+    }
+}
+
+async fn answered(State(account): State<Arc<Account>>, headers: HeaderMap, body: Bytes) -> Response {
+    let answer = match account.answer(&headers, &body).await {
+        Ok(answer) => answer.into_response(),
+        Err(failure) => failure.into_response(),
+    };
+    // The SDK signs by the clock that the cloud shows.
+    ([("date", time::http(account.clock.now()))], answer).into_response()
+}
+
+impl Account {
+    async fn answer(&self, headers: &HeaderMap, body: &[u8]) -> Result<Answer, Failure> {
+        let params = Params::read(body);
+        let action = params.text("Action").unwrap_or_default().to_owned();
+        self.calls.count(&action);
+        signature::check(headers, body, (&self.region, self.clock.now()))?;
+        if let Err(wrong) = self.model.check(&action, &params) {
+            self.violations.add(format!("{action}: {wrong}"));
+            return Err(Failure::client("UnknownParameter", &wrong));
+        }
+        match action.as_str() {
+            "RunInstances" => run::run(self, &params).await,
+            "TerminateInstances" => run::terminate(self, &params).await,
+            "DeleteVolume" | "DeleteNetworkInterface" => run::delete_part(self, &action, &params).await,
+            "DescribeInstances" => look::instances(self, &params).await,
+            "DescribeVolumes" | "DescribeNetworkInterfaces" => look::parts(self, &action, &params).await,
+            "GetConsoleOutput" => look::console(self, &params).await,
+            _ => offers::answer(self, &action, &params).await,
+        }
+    }
+
+    fn site(&self) -> Result<Site, Failure> {
+        Ok(Site {
+            name: SiteName::new("ec2").map_err(|_| Failure::internal())?,
+            provider: self.provider.id().clone(),
+            region: self.region.clone(),
+            settings: std::collections::BTreeMap::new(),
+        })
+    }
+}
