@@ -37,8 +37,9 @@ async fn machine(client: &Client, handle: &ResourceHandle) -> Result<()> {
         .and_then(|change| change.previous_state())
         .and_then(|state| state.name());
     // A terminated instance can be terminated for as long as EC2 still shows it.
-    match before {
-        Some(InstanceStateName::Terminated) => Err(ProviderError::NotFound),
-        _ => Ok(()),
+    if before == Some(&InstanceStateName::Terminated) {
+        Err(ProviderError::NotFound)
+    } else {
+        Ok(())
     }
 }

@@ -178,7 +178,7 @@ where
         }
         SdkError::TimeoutError(_) => Kind::Unknown.error(call, "no answer in time".to_owned()),
         SdkError::ResponseError(_) => Kind::Unknown.error(call, "the answer broke off".to_owned()),
-        _ => undelivered(error, call),
+        SdkError::DispatchFailure(_) | _ => undelivered(error, call),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{ArchitectureValues, Image};
+use aws_sdk_ec2::types::Image;
 use isobar_engine_model::catalog::Architecture;
 use isobar_engine_model::id::ImageId;
 use isobar_engine_provider::{ProviderError, Result};
@@ -56,9 +56,9 @@ async fn ask(client: &Client, image: &ImageId) -> Result<Facts> {
 }
 
 fn facts(image: &Image) -> Option<Facts> {
-    let architecture = match image.architecture()? {
-        ArchitectureValues::X8664 => Architecture::X86_64,
-        ArchitectureValues::Arm64 => Architecture::Arm64,
+    let architecture = match image.architecture()?.as_str() {
+        "x86_64" => Architecture::X86_64,
+        "arm64" => Architecture::Arm64,
         _ => return None,
     };
     Some(Facts {

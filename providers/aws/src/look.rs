@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{Instance, InstanceStateName, NetworkInterface, Volume, VolumeState};
+use aws_sdk_ec2::types::{Instance, NetworkInterface, Volume};
 use aws_smithy_types::DateTime;
 use isobar_engine_model::id::ResourceHandle;
 use isobar_engine_model::quantity::Timestamp;
@@ -126,14 +126,14 @@ fn page_size() -> i32 {
 /// An instance as a resource; absent once it is terminated.
 fn machine(instance: &Instance) -> Option<ResourceState> {
     let tags = tags::read(instance.tags());
-    let status = match instance.state()?.name()? {
-        InstanceStateName::Pending => ResourceStatus::Pending,
-        InstanceStateName::Running => ResourceStatus::Running,
-        InstanceStateName::ShuttingDown => ResourceStatus::Deleting,
-        InstanceStateName::Terminated => return None,
+    let status = match instance.state()?.name()?.as_str() {
+        "pending" => ResourceStatus::Pending,
+        "running" => ResourceStatus::Running,
+        "shutting-down" => ResourceStatus::Deleting,
+        "terminated" => return None,
         // Stopped, stopping, and what a later API may add: it does not run by itself.
         other => ResourceStatus::Stopped {
-            reason: reason(instance).unwrap_or(other.as_str()).to_owned(),
+            reason: reason(instance).unwrap_or(other).to_owned(),
         },
     };
     let address = instance.public_ip_address().or(instance.private_ip_address());
@@ -157,10 +157,10 @@ fn reason(instance: &Instance) -> Option<&str> {
 }
 
 fn disk(volume: &Volume) -> Option<ResourceState> {
-    let status = match volume.state()? {
-        VolumeState::Creating => ResourceStatus::Pending,
-        VolumeState::Deleting => ResourceStatus::Deleting,
-        VolumeState::Deleted => return None,
+    let status = match volume.state()?.as_str() {
+        "creating" => ResourceStatus::Pending,
+        "deleting" => ResourceStatus::Deleting,
+        "deleted" => return None,
         _ => ResourceStatus::Running,
     };
     let created = time(volume.create_time());

@@ -23,10 +23,8 @@ pub(super) fn http(at: Timestamp) -> String {
         .ok()
         .and_then(|month| names.get(month * 3..month * 3 + 3));
     // 1970-01-01 was a Thursday.
-    let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"].into_iter().cycle();
-    let weekday = weekday
-        .skip(usize::try_from(at.0 / DAY_MS % 7).unwrap_or_default())
-        .next();
+    let mut weekdays = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"].into_iter();
+    let weekday = weekdays.nth(usize::try_from(at.0 / DAY_MS % 7).unwrap_or_default());
     let time = iso(at);
     let (weekday, name) = (weekday.unwrap_or_default(), name.unwrap_or_default());
     format!("{weekday}, {day:02} {name} {year:04} {} GMT", &time[11..19])
