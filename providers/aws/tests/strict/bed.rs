@@ -1,14 +1,13 @@
 //! The provider over the strict EC2, over the simulated cloud, in a time that only jumps: real sockets, no waiting.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use isobar_engine_model::catalog::Purchase;
 use isobar_engine_model::id::{ImageId, OfferingId, ProviderId, ResourceHandle, SiteName, Zone};
-use isobar_engine_model::quantity::{Mebibytes, MicroUsdPerHour, MilliCpus, Resources, Timestamp};
+use isobar_engine_model::quantity::{Mebibytes, MicroUsdPerHour, MilliCpus, Resources};
 use isobar_engine_provider::conformance::TestBed;
 use isobar_engine_provider::decorate::{Retry, RetryBounds};
 use isobar_engine_provider::{Clock, MachineRequest, Provider, Secret, Site};
@@ -18,26 +17,11 @@ use isobar_providers_sim::{
 };
 use isobar_tests_clouds::aws::{AMI, Ec2, KEY_ID, KEY_SECRET};
 
+use crate::clock::JumpingClock;
+
 const REGION: &str = "eu-central-1";
 /// Smaller than any list of the suite: every list has several pages.
 const PAGE_MAX: usize = 1;
-
-/// A sleep takes no time and moves the clock by its length.
-#[derive(Default)]
-pub(crate) struct JumpingClock(AtomicU64);
-
-#[async_trait]
-impl Clock for JumpingClock {
-    fn now(&self) -> Timestamp {
-        SIMULATION_EPOCH.plus_ms(self.0.load(Ordering::SeqCst))
-    }
-
-    async fn sleep(&self, pause: Duration) {
-        self.0
-            .fetch_add(u64::try_from(pause.as_millis()).unwrap(), Ordering::SeqCst);
-        tokio::task::yield_now().await;
-    }
-}
 
 pub(crate) struct StrictBed {
     pub(crate) cloud: SimCloud,
@@ -60,7 +44,7 @@ impl StrictBed {
     }
 
     async fn new(seed: u64, faults: FaultRates, decorated: bool) -> Self {
-        let clock = Arc::new(JumpingClock::default());
+        let clock = Arc::new(JumpingClock::at(SIMULATION_EPOCH));
         let cloud = SimCloud::new(config(seed).with_faults(faults), clock.clone());
         let ec2 = Ec2::serve(cloud.clone(), clock.clone(), REGION, PAGE_MAX)
             .await
@@ -107,6 +91,16 @@ fn config(seed: u64) -> SimConfig {
         regions: BTreeMap::from([(REGION.to_owned(), region)]),
         ..SimConfig::of_regions(seed, &[])
     }
+}
+
+/// The provider with the ordinary chain of credentials.
+pub(crate) fn chained(clock: &Arc<JumpingClock>, url: &str) -> AwsProvider {
+    let config = AwsConfig {
+        id: ProviderId::new("aws").unwrap(),
+        allowed_endpoints: vec![url.to_owned()],
+        keys: Keys::Chain,
+    };
+    AwsProvider::new(config, clock.clone())
 }
 
 /// The provider with other keys.

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
 mod bed;
+mod clock;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -16,9 +17,9 @@ use isobar_engine_provider::{
     Secret, Token, list_all,
 };
 use isobar_providers_sim::{Fault, Operation};
-use isobar_tests_clouds::aws::KEY_SECRET;
+use isobar_tests_clouds::aws::{KEY_ID, KEY_SECRET};
 
-use bed::{StrictBed, client};
+use bed::{StrictBed, chained, client};
 
 #[tokio::test]
 async fn a_reliable_ec2_conforms() {
@@ -186,6 +187,53 @@ async fn a_wrong_secret_is_found_by_the_signature() {
         matches!(&refused, ProviderError::Unauthorized { message } if message.contains("SignatureDoesNotMatch")),
         "{refused}"
     );
+}
+
+/// Runs a test of this program in an environment of its own, since the chain reads the environment.
+fn in_environment(test: &str, environment: &[(&str, &str)]) {
+    let program = std::env::current_exe().unwrap();
+    let child = std::process::Command::new(program)
+        .args(["--exact", test, "--ignored"])
+        .env_clear()
+        .envs(environment.iter().copied())
+        .output();
+    let output = child.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+fn the_ordinary_chain_takes_credentials_from_the_environment_or_says_where_it_looked() {
+    let nowhere = ("AWS_EC2_METADATA_DISABLED", "true");
+    let keys = [("AWS_ACCESS_KEY_ID", KEY_ID), ("AWS_SECRET_ACCESS_KEY", KEY_SECRET)];
+    in_environment("chain_without_credentials", &[nowhere]);
+    in_environment("chain_with_an_environment", &keys);
+}
+
+#[tokio::test]
+#[ignore = "run by another test, in an environment without credentials"]
+async fn chain_without_credentials() {
+    let bed = StrictBed::reliable().await;
+    let refused = chained(&bed.clock, &bed.ec2.front.url).create(&request(&bed)).await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.kind(), "unauthorized", "{refused}");
+    assert!(
+        refused
+            .to_string()
+            .contains("environment, profile, web identity, container, instance metadata"),
+        "{refused}"
+    );
+    assert_eq!(bed.ec2.front.calls.all().len(), 0, "nothing is sent unsigned");
+}
+
+#[tokio::test]
+#[ignore = "run by another test, in an environment with credentials"]
+async fn chain_with_an_environment() {
+    let bed = StrictBed::reliable().await;
+    chained(&bed.clock, &bed.ec2.front.url)
+        .create(&request(&bed))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
