@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 source tools/env.sh
 
-STAGES="fmt clippy unit doc interop second-gcp image vm"
+STAGES="fmt clippy unit doc interop second image vm"
 
 about() {
     case "$1" in
@@ -13,7 +13,7 @@ about() {
         unit) say "unit, property, simulation and conformance tests" ;;
         doc) say "the documentation builds, every link in it holds" ;;
         interop) say "programs that others wrote understand ours: an MCP client, a JSON Schema validator" ;;
-        second-gcp) say "programs that others wrote judge our calls of Google's cloud" ;;
+        second) say "clouds that others wrote judge our calls: moto, gcplocal, prism with the clouds' own descriptions" ;;
         image) say "the agent links statically, the node image builds" ;;
         vm) say "the real kernel, booted VMs: the node image, the local provider, whole clusters (tests/e2e)" ;;
     esac
@@ -34,9 +34,10 @@ run_stage() {
             interop_programs
             "$INTEROP/bin/python" -B -m unittest discover -s tests/interop
             ;;
-        second-gcp)
-            second_gcp_programs
-            cargo test --locked -p isobar-providers-gcp --features second-opinion --test second
+        second)
+            build_programs
+            second_programs
+            tests --features "$SECOND_OPINIONS" --test second -- --test-threads=1
             ;;
         image) build_image ;;
         vm)
@@ -52,6 +53,7 @@ run_stage() {
 tests() { cargo test --locked --workspace "$@"; }
 build_programs() { cargo build --locked --workspace --bins --tests; }
 REAL_PARTS=isobar-node-image-image/debian,isobar-providers-local/vm,isobar-tests-cloudbox/vm,isobar-tests-e2e/vm
+SECOND_OPINIONS=isobar-providers-aws/second-opinion,isobar-providers-azure/second-opinion,isobar-providers-gcp/second-opinion
 
 # Where the other programs are.
 INTEROP=$ISOBAR_CACHE/interop
@@ -66,11 +68,11 @@ interop_programs() {
     cp "$wanted" "$INTEROP/requirements.txt"
 }
 
-second_gcp_programs() {
-    local wanted=providers/gcp/tests/second into=$ISOBAR_CACHE/second-gcp document
+second_programs() {
+    local wanted=tests/clouds/programs into=$ISOBAR_CACHE/second document
     ! diff -rq "$wanted" "$into/wanted" >/dev/null 2>&1 || return 0
     need_packages interop second
-    step "installing into $into: gcplocal, prism, Google's discovery document"
+    step "installing into $into: $(grep -hv '^#' "$wanted/requirements.txt" | paste -sd ' '), prism"
     rm -rf "$into" && mkdir -p "$into"
     python3 -m venv "$into/venv"
     "$into/venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted/requirements.txt"

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{Instance, NetworkInterface, Volume};
+use aws_sdk_ec2::types::{Instance, InstanceLifecycleType, NetworkInterface, Volume};
 use aws_smithy_types::DateTime;
-use isobar_engine_model::id::ResourceHandle;
+use isobar_engine_model::catalog::Purchase;
+use isobar_engine_model::id::{OfferingId, ResourceHandle, Zone};
 use isobar_engine_model::quantity::Timestamp;
+use isobar_engine_provider::offering::Offered;
 use isobar_engine_provider::resource::PAGE_MAX_ITEMS;
 use isobar_engine_provider::{
     Listing, Owner, Page, ProviderError, ResourceKind, ResourceState, ResourceStatus, Result,
@@ -144,9 +146,24 @@ fn machine(instance: &Instance) -> Option<ResourceState> {
         name: tags.name,
         tags: tags.owner,
         status,
+        offering: offered(instance),
         endpoints: endpoints.unwrap_or_default(),
         created: time(instance.launch_time()),
     })
+}
+
+/// As what an instance was rented.
+fn offered(instance: &Instance) -> Option<OfferingId> {
+    let purchase = match instance.instance_lifecycle() {
+        Some(InstanceLifecycleType::Spot) => Purchase::Spot,
+        Some(_) | None => Purchase::OnDemand,
+    };
+    let offered = Offered {
+        instance_type: instance.instance_type()?.as_str().to_owned(),
+        zone: Zone::new(instance.placement()?.availability_zone()?),
+        purchase,
+    };
+    Some(offered.id())
 }
 
 fn reason(instance: &Instance) -> Option<&str> {
@@ -184,6 +201,7 @@ fn part(handle: &str, tags: tags::Read, (status, created): (ResourceStatus, Time
         name: tags.name,
         tags: tags.owner,
         status,
+        offering: None,
         endpoints: BTreeMap::new(),
         created,
     }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use azure_mgmt_compute::package_2024_07_01::models;
+use isobar_engine_model::catalog::Purchase;
+use isobar_engine_model::id::{OfferingId, Zone};
 use isobar_engine_model::quantity::Timestamp;
+use isobar_engine_provider::offering::Offered;
 use isobar_engine_provider::{OwnerTags, ProviderError, ResourceKind, ResourceState, ResourceStatus, Result};
 use serde::Deserialize;
 use serde_json::Value;
@@ -109,9 +112,32 @@ pub(crate) fn machine(vm: &models::VirtualMachine, card: Option<&Part>, addresse
         name: tag(vm, NAME).map_or(name, str::to_owned),
         tags: owner(vm),
         status: status(properties),
+        offering: offered(vm, properties),
         endpoints: endpoints(tag(vm, PORTS), card.and_then(|card| card.address(addresses))),
         created: Timestamp(u64::try_from(created).unwrap_or(0)),
     })
+}
+
+/// As what a machine was rented. Its zone is named as [`Settings::zone_names`](crate::settings::Settings::zone_names) does.
+fn offered(vm: &models::VirtualMachine, properties: &models::VirtualMachineProperties) -> Option<OfferingId> {
+    use models::Priority;
+    let size = properties.hardware_profile.as_ref()?.vm_size.as_ref()?;
+    let size = serde_json::to_value(size).ok()?;
+    let region = vm.resource.location.as_str();
+    let purchase = match properties.priority {
+        Some(Priority::Spot | Priority::Low) => Purchase::Spot,
+        Some(_) | None => Purchase::OnDemand,
+    };
+    let offered = Offered {
+        instance_type: size.as_str()?.to_owned(),
+        zone: Zone::new(
+            vm.zones
+                .first()
+                .map_or(region.to_owned(), |number| format!("{region}-{number}")),
+        ),
+        purchase,
+    };
+    Some(offered.id())
 }
 
 /// Where a machine stands: what is being done to it, then what its host says.
@@ -186,6 +212,7 @@ impl Part {
                 "Creating" | "Updating" => ResourceStatus::Pending,
                 _ => ResourceStatus::Running,
             },
+            offering: None,
             endpoints: BTreeMap::new(),
             // Network cards and addresses have no such time.
             created: Timestamp(0),

@@ -3,9 +3,10 @@
 //! little. Links no cloud's SDK. Never used by the product.
 //!
 //! [`front`] serves any of them on loopback and counts what it is asked; [`aws`] is EC2, [`azure`] Azure's resource
-//! manager, [`gcp`] Google's Compute Engine.
+//! manager, [`gcp`] Google's Compute Engine. [`program`] starts clouds that others wrote, for their opinion.
 
 pub mod aws;
 pub mod azure;
 pub mod front;
 pub mod gcp;
+pub mod program;

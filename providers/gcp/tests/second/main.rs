@@ -1,10 +1,6 @@
-//! Second opinions: the provider's calls against programs that others wrote, started here on a port of loopback.
-//!
-//! `./dev test second-gcp` installs them into `$ISOBAR_CACHE/second-gcp`; where they are not, these tests fail and say so.
+//! Second opinions: the provider's calls against programs that others wrote.
 
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
-
-mod program;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -20,8 +16,7 @@ use isobar_engine_provider::{
 };
 use isobar_providers_gcp::{GcpConfig, GcpProvider};
 use isobar_providers_sim::TokioClock;
-
-use program::Program;
+use isobar_tests_clouds::program::{Program, installed};
 
 const IMAGE: &str = "projects/shop-1/global/images/node";
 
@@ -115,10 +110,15 @@ fn is_unread<T>(answer: &Result<T, ProviderError>) -> bool {
     said.is_some_and(|said| said.contains("not as Google describes it"))
 }
 
+/// Prism with Google's own discovery document.
+async fn prism() -> Program {
+    Program::prism(installed("compute.swagger.json")).await
+}
+
 /// Prism answers with examples, which say nothing; it refuses what is not as Google describes, with 422.
 #[tokio::test]
 async fn prism_finds_nothing_wrong_with_any_call() {
-    let (tokens, prism) = (Program::gcplocal().await, Program::prism().await);
+    let (tokens, prism) = (Program::gcplocal().await, prism().await);
     let (provider, _credentials) = provider(&prism.url, &tokens.url);
     let site = site(&prism.url);
     let owner = request(&prism.url, "").tags.owner;
@@ -152,15 +152,14 @@ fn kind<T>(answer: Result<T, ProviderError>) -> &'static str {
 /// Else its silence would say nothing.
 #[tokio::test]
 async fn prism_refuses_what_is_not_as_described() {
-    let prism = Program::prism().await;
-    let path = "/compute/v1/projects/shop-1/zones/europe-west1-b/instances";
+    let prism = prism().await;
+    let what = "POST /compute/v1/projects/shop-1/zones/europe-west1-b/instances";
     for (body, status) in [
-        (r#"{"name":"a","labels":{"x":"y"}}"#, "200"),
-        (r#"{"name":"a","nmae":"b"}"#, "422"),
-        (r#"{"name":1}"#, "422"),
-        (r#"{"name":"a","disks":[{"boot":"yes"}]}"#, "422"),
+        (r#"{"name":"a","labels":{"x":"y"}}"#, 200),
+        (r#"{"name":"a","nmae":"b"}"#, 422),
+        (r#"{"name":1}"#, 422),
+        (r#"{"name":"a","disks":[{"boot":"yes"}]}"#, 422),
     ] {
-        let answer = prism.post(path, body).await;
-        assert_eq!(answer.split_whitespace().nth(1), Some(status), "{body}: {answer}");
+        assert_eq!(prism.status(what, body).await, status, "{body}");
     }
 }

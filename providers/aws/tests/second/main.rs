@@ -5,7 +5,7 @@
 
 #[path = "../strict/clock.rs"]
 mod clock;
-mod server;
+mod moto;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -18,7 +18,7 @@ use isobar_engine_provider::{Clock, MachineRequest, Provider, Secret, Site, Toke
 use isobar_providers_aws::{AwsConfig, AwsProvider, Keys};
 
 use clock::JumpingClock;
-use server::Moto;
+use moto::Moto;
 
 /// Where moto 5.2 is wrong.
 const MOTO_IS_WRONG: [(&str, &str); 5] = [
@@ -66,7 +66,7 @@ fn client(moto: &Moto, clock: &Arc<JumpingClock>) -> Arc<dyn Provider> {
         secret: Secret(moto.key_secret.clone().into_bytes()),
     };
     let id = ProviderId::new("aws").unwrap();
-    let allowed_endpoints = vec![moto.url.clone()];
+    let allowed_endpoints = vec![moto.url().to_owned()];
     Arc::new(AwsProvider::new(
         AwsConfig {
             id,
@@ -101,17 +101,16 @@ impl TestBed for MotoBed<'_> {
 
     fn site(&self) -> Site {
         // moto wants a size beside the root disk's name, where EC2 takes the image's own.
-        let disk = "8".to_owned();
         let settings = [
-            ("image", &self.moto.image),
-            ("endpoint", &self.moto.url),
-            ("disk_gib", &disk),
+            ("image", self.moto.image.as_str()),
+            ("endpoint", self.moto.url()),
+            ("disk_gib", "8"),
         ];
         Site {
             name: SiteName::new("aws-iad").unwrap(),
             provider: ProviderId::new("aws").unwrap(),
             region: "us-east-1".to_owned(),
-            settings: settings.map(|(key, value)| (key.to_owned(), value.clone())).into(),
+            settings: settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
         }
     }
 

@@ -6,11 +6,6 @@
 
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
-use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::Stdio;
-use std::time::Duration;
-
 use isobar_engine_model::id::{
     AttemptNo, ClusterName, Epoch, ImageId, MachineId, OfferingId, OperationId, ProviderId, ResourceHandle, SiteName,
     Zone,
@@ -21,79 +16,19 @@ use isobar_engine_provider::{
 };
 use isobar_providers_azure::{AzureConfig, AzureProvider, Credentials};
 use isobar_tests_clouds::azure::{REGION, SUBSCRIPTION, openapi};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use isobar_tests_clouds::program::Program;
 
 /// Among the sizes that the specification names. Prism takes no other, though they are only examples (`modelAsString`; the
 /// list is called deprecated in the specification itself).
 const SIZE: &str = "Standard_D2s_v3";
-/// Prism starts within this.
-const START_MAX: Duration = Duration::from_secs(120);
-const LOOK_EVERY: Duration = Duration::from_millis(200);
 const IMAGE: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/galleries/isobar/images/node";
 
-/// Prism on a port of loopback, until the value is dropped.
-struct Prism {
-    port: u16,
-    _process: Child,
-    _folder: tempfile::TempDir,
-}
-
-impl Prism {
-    async fn start() -> Self {
-        let cache = std::env::var("ISOBAR_CACHE").expect("ISOBAR_CACHE: run ./dev test clouds");
-        let program = PathBuf::from(cache).join("second-opinion/node_modules/.bin/prism");
-        assert!(
-            program.exists(),
-            "{} is absent: run ./dev test clouds",
-            program.display()
-        );
-        let folder = tempfile::tempdir().unwrap();
-        let specification = folder.path().join("azure.json");
-        std::fs::write(&specification, openapi()).unwrap();
-        let port = TcpListener::bind(("127.0.0.1", 0))
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let process = Command::new(program)
-            .args(["mock", "--errors", "--host", "127.0.0.1", "--port", &port.to_string()])
-            .arg(&specification)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let up = async {
-            while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        };
-        tokio::time::timeout(START_MAX, up).await.expect("prism starts");
-        Self {
-            port,
-            _process: process,
-            _folder: folder,
-        }
-    }
-
-    fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-
-    /// The status of a PUT of a machine.
-    async fn put(&self, query: &str, body: &str) -> u16 {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
-        let path = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/v";
-        let head = "Host: a\r\nAuthorization: Bearer t\r\nContent-Type: application/json\r\nConnection: close";
-        let length = body.len();
-        let request = format!("PUT {path}{query} HTTP/1.1\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer.split(' ').nth(1).unwrap().parse().unwrap()
-    }
+/// Prism with Microsoft's specification.
+async fn prism() -> (Program, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let specification = folder.path().join("azure.json");
+    std::fs::write(&specification, openapi()).unwrap();
+    (Program::prism(specification).await, folder)
 }
 
 fn site(url: &str) -> Site {
@@ -152,14 +87,20 @@ fn request(url: &str, suffix: &str) -> CreateResource {
 
 #[tokio::test]
 async fn prism_takes_every_call_of_ours_and_refuses_others() {
-    let prism = Prism::start().await;
+    let (prism, _folder) = prism().await;
     // It does look.
-    let version = "?api-version=2024-07-01";
-    assert_eq!(prism.put(version, r#"{"location": "westeurope"}"#).await, 200);
-    assert_eq!(prism.put(version, r#"{"location": 1}"#).await, 422, "a wrong type");
-    assert_eq!(prism.put("", r#"{"location": "westeurope"}"#).await, 422, "no version");
+    let put = "PUT /subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/v";
+    let versioned = format!("{put}?api-version=2024-07-01");
+    let body = r#"{"location": "westeurope"}"#;
+    assert_eq!(prism.status(&versioned, body).await, 200);
+    assert_eq!(
+        prism.status(&versioned, r#"{"location": 1}"#).await,
+        422,
+        "a wrong type"
+    );
+    assert_eq!(prism.status(put, body).await, 422, "no version");
 
-    let url = prism.url();
+    let url = prism.url.clone();
     let azure = AzureProvider::new(AzureConfig {
         id: ProviderId::new("azure").unwrap(),
         allowed_endpoints: vec![url.clone()],
