@@ -126,6 +126,10 @@ async fn each_tool_says_what_it_takes_gives_and_changes() {
         operation_cancel: reads only false, may destroy false, idempotent true
         explain: reads only true, may destroy false, idempotent true
         leaks: reads only true, may destroy false, idempotent true
+        recover: reads only true, may destroy false, idempotent true
+        recover_adopt: reads only false, may destroy false, idempotent true
+        recover_release: reads only false, may destroy true, idempotent true
+        recover_end: reads only false, may destroy false, idempotent true
         logs: reads only true, may destroy false, idempotent true
         audit: reads only true, may destroy false, idempotent true
     "#]]
@@ -271,7 +275,15 @@ async fn the_relay_outlives_the_engine_behind_it() {
 
     let first = Running::start_in(folder.clone()).await;
     assert_eq!(discover().await.is_error, Some(false));
-    assert_eq!(client.list_tools(None).await.unwrap().tools.len(), 10);
+    let through = client.list_tools(None).await.unwrap().tools;
+    let direct = first.call(LEGACY, "tools/list", json!({})).await;
+    let direct = direct["result"]["tools"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|tool| tool["name"].as_str());
+    let through: Vec<_> = through.iter().map(|tool| Some(tool.name.as_ref())).collect();
+    assert_eq!(through, direct.collect::<Vec<_>>());
     let unknown = client
         .call_tool(CallToolRequestParams::new("reboot"))
         .await
