@@ -1,8 +1,8 @@
 //! What the command line takes, with its help. Parses and nothing else.
 
+mod serve;
 mod store;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -10,6 +10,7 @@ use clap_complete::Shell;
 use isobar_engine_control::api::{QueryWhat, TAIL_MAX_LINES};
 use isobar_engine_model::id::{ClusterName, MachineId, OperationId, PlanId, ReplicaId, SiteName, WorkloadName};
 
+pub(crate) use self::serve::Serve;
 pub(crate) use self::store::{Backup, Recover, RecoverChoice, RecoverDecision, RecoverRelease, Restore, StoreArg};
 
 const EXIT_CODES: &str = "\
@@ -133,49 +134,6 @@ pub(crate) enum Command {
         /// For which shell
         shell: Shell,
     },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Serve {
-    /// Where MCP is served; loopback only
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7420")]
-    pub(crate) listen: SocketAddr,
-    /// Where nodes call home
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7421")]
-    pub(crate) node_listen: SocketAddr,
-    /// How nodes reach that address [default: as the local provider's machines see it]
-    #[arg(long, value_name = "HOST:PORT")]
-    pub(crate) advertise: Option<String>,
-    /// The folder of the node image that local machines boot [default: image in the data folder]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) image: Option<PathBuf>,
-    /// A PostgreSQL database that several engines share: postgres://USER@HOST/DATABASE [default: SQLite in the data folder]
-    #[arg(long, value_name = "URL", env = "ISOBAR_STORE", hide_env_values = true)]
-    pub(crate) store: Option<String>,
-    /// A Redis server, redis://HOST, over which engines of one store spread their periodic work; only in an isobar with the
-    /// feature `distributed-scheduler` [default: they spread it by themselves]
-    #[arg(long, value_name = "URL", env = "ISOBAR_SPREAD", hide_env_values = true)]
-    pub(crate) spread: Option<String>,
-    /// The file with the key that seals the store's secrets, the same for every engine of a store; made if there is none.
-    /// ISOBAR_KEY, the key itself in hex, goes before it [default: key in the data folder]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key_file: Option<PathBuf>,
-    /// The folder of local machines, the same for every engine of a store on this computer [default: machines in the data
-    /// folder]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) machines: Option<PathBuf>,
-    /// A registry that nodes may reach over plain HTTP; may be given more than once
-    #[arg(long = "insecure-registry", value_name = "HOST:PORT")]
-    pub(crate) insecure_registries: Vec<String>,
-    /// What to log, as `tracing` filters: `info`, `debug`, `isobar_engine_control=trace`
-    #[arg(
-        long,
-        value_name = "FILTER",
-        env = "ISOBAR_LOG",
-        hide_env_values = true,
-        default_value = "info"
-    )]
-    pub(crate) log: String,
 }
 
 #[derive(Debug, Args)]

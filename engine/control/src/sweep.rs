@@ -4,25 +4,27 @@
 //! The other direction, what the journal has and the cloud has not, is [`crate::watch`]'s. Never touches what carries no
 //! tags, another's tags, or the tags of a later epoch: that is the business of the engine that holds it.
 
+mod compare;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use isobar_engine_model::id::{AttemptNo, ClusterName, Epoch, MachineId, OperationId, SiteName};
+use isobar_engine_model::id::{AttemptNo, ClusterName, MachineId, OperationId, SiteName};
 use isobar_engine_model::observed::{Machine, MachinePhase};
 use isobar_engine_model::plan::{Action, Plan};
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_planner::sweep::{Orphan, sweep};
-use isobar_engine_provider::{OwnerTags, ProviderError, ResourceKind, ResourceState, ResourceStatus, Site, list_all};
+use isobar_engine_provider::{OwnerTags, ProviderError, ResourceKind, ResourceState, Site, list_all};
 
+pub(crate) use self::compare::is_known;
+use self::compare::{Change, Context, compare};
 use crate::api::AuditWho;
 use crate::ask::apply::Wanted;
 use crate::config::Bounds;
 use crate::engine::{Engine, resolve};
 use crate::ledger::{Draft, LedgerError};
 use crate::periodic::Work;
-use crate::record::{
-    AttemptState, OperationRecord, OrphanRecord, OrphanState, Record, attempt_key, orphan_key, prefix,
-};
+use crate::record::{OperationRecord, OrphanRecord, OrphanState, Record, orphan_key, prefix};
 use crate::state::State;
 
 /// How the last sweep of a site went.
@@ -220,126 +222,6 @@ impl Engine {
     }
 }
 
-/// What a sweep of a site changes.
-#[derive(Debug, PartialEq, Eq)]
-enum Change {
-    /// It is an orphan from now on.
-    Found(OrphanRecord),
-    /// The provider does not have it any more.
-    Gone(OrphanRecord),
-    /// The journal knows it by now, or it has been gone for long enough.
-    Forget(OrphanRecord),
-}
-
-impl Change {
-    fn put(self, draft: &mut Draft, now: Timestamp) {
-        match self {
-            Self::Found(record) => draft.put(record),
-            Self::Gone(record) => draft.put(OrphanRecord {
-                state: OrphanState::Gone { since: now },
-                ..record
-            }),
-            Self::Forget(record) => draft.remove::<OrphanRecord>(&record.key()),
-        }
-    }
-}
-
-/// What a site's resources are compared with.
-struct Context<'a> {
-    state: &'a State,
-    cluster: &'a ClusterName,
-    epoch: Epoch,
-    now: Timestamp,
-    visibility_delay_ms: u64,
-    tombstone_ms: u64,
-}
-
-fn compare(context: &Context<'_>, site: &Site, found: Found) -> Vec<Change> {
-    let (cluster, mut changes) = (context.cluster, Vec::new());
-    let mut there = BTreeSet::new();
-    for (kind, item, tags) in found {
-        let key = orphan_key(cluster, &site.name, &item.handle);
-        there.insert(key.clone());
-        let before = context.state.orphans.get(&key);
-        match (why_unknown(context, kind, &item, &tags), before) {
-            (Some(because), None) if item.status != ResourceStatus::Deleting => {
-                changes.push(Change::Found(OrphanRecord {
-                    cluster: cluster.clone(),
-                    site: site.clone(),
-                    kind,
-                    handle: item.handle,
-                    name: item.name,
-                    tags,
-                    offering: item.offering,
-                    found: context.now,
-                    because,
-                    state: OrphanState::Quarantined,
-                }));
-            }
-            // A list that lagged behind had it gone too early.
-            (Some(_), Some(record)) if matches!(record.state, OrphanState::Gone { .. }) => {
-                if item.status != ResourceStatus::Deleting {
-                    let state = OrphanState::Quarantined;
-                    changes.push(Change::Found(OrphanRecord {
-                        state,
-                        ..record.clone()
-                    }));
-                }
-            }
-            (Some(_), _) | (None, None) => {}
-            (None, Some(record)) => changes.push(Change::Forget(record.clone())),
-        }
-    }
-    let here = context.state.orphans.under(&prefix(cluster));
-    let missing = here.filter(|record| record.site.name == site.name && !there.contains(&record.key()));
-    changes.extend(missing.filter_map(|record| match record.state {
-        OrphanState::Quarantined | OrphanState::Asking { .. } => Some(Change::Gone(record.clone())),
-        OrphanState::Gone { since } if context.now.since_ms(since) > context.tombstone_ms => {
-            Some(Change::Forget(record.clone()))
-        }
-        // What an operation deletes is gone when the operation says so.
-        OrphanState::Deleting { .. } | OrphanState::Gone { .. } => None,
-    }));
-    changes
-}
-
-/// Why the journal does not know a resource; absent: it does, or it is not for this engine to say.
-fn why_unknown(context: &Context<'_>, kind: ResourceKind, item: &ResourceState, tags: &OwnerTags) -> Option<String> {
-    if tags.epoch > context.epoch {
-        return None;
-    }
-    let attempt = attempt_of(context.state, context.cluster, &tags.machine, tags.attempt)
-        .filter(|attempt| attempt.operation == tags.operation);
-    let Some(attempt) = attempt else {
-        return Some(format!(
-            "the journal has no attempt {} of {} by {}",
-            tags.attempt.0, tags.machine, tags.operation
-        ));
-    };
-    match &attempt.state {
-        AttemptState::Intended => None,
-        AttemptState::Accepted { .. } | AttemptState::Closing { .. } => {
-            let other = attempt.handle().filter(|handle| **handle != item.handle);
-            match (kind, other) {
-                (ResourceKind::Machine, Some(other)) => Some(format!("{} is {other}", tags.machine)),
-                (_, _) => None,
-            }
-        }
-        AttemptState::Refused { reason } => Some(format!("attempt {} was refused: {reason}", tags.attempt.0)),
-        AttemptState::Gone { since, .. } if context.now.since_ms(*since) <= context.visibility_delay_ms => None,
-        AttemptState::Gone { .. } => Some(format!("attempt {} was gone already", tags.attempt.0)),
-    }
-}
-
-fn attempt_of<'a>(
-    state: &'a State,
-    cluster: &ClusterName,
-    machine: &MachineId,
-    attempt: AttemptNo,
-) -> Option<&'a crate::record::AttemptRecord> {
-    state.attempts.get(&attempt_key(cluster, machine, attempt))
-}
-
 /// Orphans whose grace is over and that nothing is done about yet.
 fn due(state: &State, cluster: &ClusterName, now: Timestamp, bounds: &Bounds) -> Vec<OrphanRecord> {
     let here = state.orphans.under(&prefix(cluster));
@@ -405,18 +287,4 @@ pub(crate) fn begin(draft: &mut Draft, plan: &Plan, operation: &OperationId) {
             draft.put(OrphanRecord { state, ..record });
         }
     }
-}
-
-/// Whether an orphan turned out to be known after all.
-pub(crate) fn is_known(engine: &Engine, record: &OrphanRecord, item: &ResourceState) -> bool {
-    let state = engine.ledger.read();
-    let context = Context {
-        state: &state,
-        cluster: &record.cluster,
-        epoch: engine.ledger.epoch(),
-        now: engine.clock.now(),
-        visibility_delay_ms: 0,
-        tombstone_ms: engine.config.bounds.tombstone_ms,
-    };
-    why_unknown(&context, record.kind, item, &record.tags).is_none()
 }
