@@ -15,7 +15,8 @@ from mcp.client.streamable_http import streamable_http_client
 from engine import ISOBAR, SHOP, Engine, schema_of_specs
 
 NEWEST = "2026-07-28"
-TOOLS = ["discover", "query", "plan", "apply", "operation_get", "operation_cancel", "explain", "leaks", "logs",
+TOOLS = ["discover", "query", "plan", "apply", "operation_get", "operation_cancel", "explain", "leaks",
+         "recover", "recover_adopt", "recover_release", "recover_end", "logs",
          "audit"]
 
 
