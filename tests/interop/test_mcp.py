@@ -15,9 +15,9 @@ from mcp.client.streamable_http import streamable_http_client
 from engine import ISOBAR, SHOP, Engine, schema_of_specs
 
 NEWEST = "2026-07-28"
-TOOLS = ["discover", "query", "plan", "apply", "operation_get", "operation_cancel", "explain", "leaks",
-         "recover", "recover_adopt", "recover_release", "recover_end", "logs",
-         "audit"]
+TOOLS = ["discover", "query", "plan", "apply", "operation_get", "operation_cancel", "explain", "leaks", "recover",
+         "recover_adopt", "recover_release", "recover_end", "logs", "audit"]
+CHANGING = {"apply", "operation_cancel", "recover_adopt", "recover_release", "recover_end"}
 
 
 def setUpModule():
@@ -85,8 +85,7 @@ class Conversation:
                 self.assertEqual(schema["type"], "object", tool.name)
                 jsonschema.Draft202012Validator.check_schema(schema)
             self.assertTrue(tool.title and tool.description, tool.name)
-            changes = tool.name in ("apply", "operation_cancel")
-            self.assertEqual(tool.annotations.read_only_hint, not changes, tool.name)
+            self.assertEqual(tool.annotations.read_only_hint, tool.name not in CHANGING, tool.name)
 
     async def test_answers_are_what_their_schemas_say(self):
         async with self.connect() as client:
