@@ -28,7 +28,7 @@ pub struct Site {
     pub settings: BTreeMap<String, String>,
 }
 
-/// What a branch of the planner or of the executor depends on.
+/// What a branch of the planner, of the executor or of a decorator depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
     /// For how long the same token answers with the same resource, in ms.
@@ -37,6 +37,8 @@ pub struct Capabilities {
     pub visibility_delay_max_ms: u64,
     /// Largest identity that a machine can be given, in bytes.
     pub identity_max_bytes: usize,
+    /// The settings of a site that say whose account it is. A cloud's limits count for an account and region together.
+    pub account_settings: &'static [&'static str],
 }
 
 /// Kinds of resources.

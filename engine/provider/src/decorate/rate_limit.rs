@@ -1,4 +1,4 @@
-//! A bound on how many calls an account makes: for each region and kind of call a gate that lets one through after
+//! A bound on how many calls an account makes: for each account, region and kind of call a gate that lets one through after
 //! another, at a rate that follows what the provider takes.
 //!
 //! A provider that says "too many calls" closes the gate for as long as it asked, for everybody, and slows it down; calls
@@ -43,10 +43,14 @@ impl Default for RateBounds {
 pub struct RateLimit {
     clock: Arc<dyn Clock>,
     bounds: RateBounds,
-    gates: Mutex<BTreeMap<(String, Operation), Arc<Gate>>>,
+    account_settings: &'static [&'static str],
+    gates: Mutex<BTreeMap<Place, Arc<Gate>>>,
 }
 
-/// Where the calls of one kind to one region pass.
+/// What has a gate of its own: an account, a region, a kind of call.
+type Place = (Vec<Option<String>>, String, Operation);
+
+/// Where the calls of one kind to one region of an account pass.
 struct Gate {
     pace: Mutex<Pace>,
     /// Whoever is at the head of the queue. Fair: in the order of their coming.
@@ -66,11 +70,13 @@ impl Drop for Waiting<'_> {
 impl RateLimit {
     /// `provider` with gates of its own.
     pub fn around(provider: Arc<dyn Provider>, clock: Arc<dyn Clock>, bounds: RateBounds) -> Decorated<Self> {
+        let account_settings = provider.capabilities().account_settings;
         Decorated::new(
             provider,
             Self {
                 clock,
                 bounds,
+                account_settings,
                 gates: Mutex::default(),
             },
         )
@@ -78,7 +84,9 @@ impl RateLimit {
 
     fn gate(&self, call: &Call<'_>) -> Arc<Gate> {
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = (call.site.region.clone(), call.operation);
+        let settings = self.account_settings.iter();
+        let account = settings.map(|name| call.site.settings.get(*name).cloned()).collect();
+        let place = (account, call.site.region.clone(), call.operation);
         let gate = gates.entry(place).or_insert_with(|| Arc::new(Gate::new(self.bounds)));
         gate.clone()
     }

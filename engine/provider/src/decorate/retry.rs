@@ -111,6 +111,7 @@ fn asked_for_ms(error: &ProviderError) -> u64 {
         | ProviderError::InvalidSpec { .. }
         | ProviderError::Unauthorized { .. }
         | ProviderError::NotFound
+        | ProviderError::Gone
         | ProviderError::Conflict { .. }
         | ProviderError::QuotaExceeded { .. }
         | ProviderError::InsufficientCapacity { .. }

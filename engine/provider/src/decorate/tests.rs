@@ -93,6 +93,7 @@ impl Provider for Told {
             token_validity_ms: 0,
             visibility_delay_max_ms: 0,
             identity_max_bytes: 0,
+            account_settings: &["account"],
         }
     }
 
@@ -382,6 +383,30 @@ async fn a_full_queue_refuses_and_says_for_how_long() {
         "a refused call takes no place"
     );
     assert_eq!(told.asked_ms(), [0, 100, 200]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_is_an_account_s_whatever_its_sites_are_called() {
+    let told = Told::new([]);
+    let bounds = RateBounds {
+        calls_per_second: 1,
+        burst_calls: 1,
+        queue_calls: 10,
+    };
+    let provider = RateLimit::around(told.clone(), told.clock.clone(), bounds);
+    let of = |name: &str, account: &str| Site {
+        name: SiteName::new(name).unwrap(),
+        settings: BTreeMap::from([("account".to_owned(), account.to_owned())]),
+        ..site()
+    };
+    let sites = [of("one", "a"), of("two", "a"), of("three", "b")];
+    let answers = join_all(sites.iter().map(|site| provider.catalog(site))).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert_eq!(
+        told.asked_ms(),
+        [0, 0, 1_000],
+        "the second site of account `a` waits for the first, `b` for nobody"
+    );
 }
 
 #[tokio::test(start_paused = true)]
