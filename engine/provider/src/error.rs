@@ -23,6 +23,9 @@ pub enum ProviderError {
     /// There is no such resource, or it is not visible yet.
     #[error("no such resource")]
     NotFound,
+    /// It was there and has ended; the provider still knows it and says so for certain.
+    #[error("it has ended")]
+    Gone,
     /// The token or name is in use for something else: read it and compare the tags.
     #[error("in use for something else: {message}")]
     Conflict {
@@ -102,9 +105,15 @@ impl ProviderError {
             Self::InvalidSpec { .. }
             | Self::Unauthorized { .. }
             | Self::NotFound
+            | Self::Gone
             | Self::Unsupported { .. }
             | Self::Unexpected { .. } => Next::GiveUp,
         }
+    }
+
+    /// Whether the resource that a call was about is not there: for good, or as far as the provider can see.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::NotFound | Self::Gone)
     }
 
     /// The kind, as one word for fields and tables.
@@ -113,6 +122,7 @@ impl ProviderError {
             Self::InvalidSpec { .. } => "invalid_spec",
             Self::Unauthorized { .. } => "unauthorized",
             Self::NotFound => "not_found",
+            Self::Gone => "gone",
             Self::Conflict { .. } => "conflict",
             Self::QuotaExceeded { .. } => "quota_exceeded",
             Self::InsufficientCapacity { .. } => "insufficient_capacity",

@@ -37,7 +37,7 @@ pub trait Provider: Send + Sync {
     /// The name specs use: `local`, `aws` ...
     fn id(&self) -> &ProviderId;
 
-    /// What a planner or executor branch depends on.
+    /// What a branch of the planner, of the executor or of a decorator depends on.
     fn capabilities(&self) -> Capabilities;
 
     /// Offerings, images and quota of a site. May be cached; [`SiteCatalog::as_of`] says from when it is.
@@ -51,13 +51,14 @@ pub trait Provider: Send + Sync {
     /// names at all: a caller derives name and token from the same attempt, so that the token alone is enough.
     async fn create(&self, request: &CreateResource) -> Result<Created>;
 
-    /// One resource as it is now. `NotFound` may be early: a new resource can be invisible for a while.
+    /// One resource as it is now. `NotFound` may be early: a new resource can be invisible for a while. `Gone` is for good.
     async fn get(&self, site: &Site, handle: &ResourceHandle) -> Result<ResourceState>;
 
     /// The resources of one kind that carry the owner's tags, in handle order. May lag behind `create` and `delete`.
     async fn list(&self, site: &Site, kind: ResourceKind, owner: &Owner, page: Option<Page>) -> Result<Listing>;
 
-    /// Deletes a resource and what was made with it. Ok means accepted, not gone: call until `NotFound`.
+    /// Deletes a resource and what was made with it. Ok means accepted, not gone: call until `NotFound` or
+    /// `Gone`.
     async fn delete(&self, site: &Site, handle: &ResourceHandle, token: &Token) -> Result<()>;
 
     /// The console area, where the provider has one.

@@ -38,7 +38,7 @@ async fn machine(client: &Client, handle: &ResourceHandle) -> Result<()> {
         .and_then(|state| state.name());
     // A terminated instance can be terminated for as long as EC2 still shows it.
     if before == Some(&InstanceStateName::Terminated) {
-        Err(ProviderError::NotFound)
+        Err(ProviderError::Gone)
     } else {
         Ok(())
     }

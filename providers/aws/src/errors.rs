@@ -9,7 +9,6 @@ use std::io;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use isobar_engine_provider::ProviderError;
 
@@ -173,7 +172,7 @@ where
             of_code(code, answered.raw().status().as_u16()).error(call, format!("{code}: {message}"))
         }
         SdkError::ConstructionFailure(_) => {
-            let message = DisplayErrorContext(error).to_string();
+            let message = last_cause(error);
             ProviderError::InvalidSpec { message }
         }
         SdkError::TimeoutError(_) => Kind::Unknown.error(call, "no answer in time".to_owned()),
@@ -193,6 +192,15 @@ fn of_code(code: &str, status: u16) -> Kind {
     })
 }
 
+/// What began a chain of errors: what is around it says less and less.
+fn last_cause(error: &(dyn Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
 /// A call that was not answered: without credentials and without a connection nothing was sent.
 fn undelivered(error: &(dyn Error + 'static), call: Call) -> ProviderError {
     let mut cause = Some(error);
@@ -200,8 +208,8 @@ fn undelivered(error: &(dyn Error + 'static), call: Call) -> ProviderError {
         if let Some(credentials) = at.downcast_ref::<CredentialsError>() {
             return ProviderError::Unauthorized {
                 message: format!(
-                    "no credentials: {}; tried in this order: environment, profile, web identity, container, instance metadata",
-                    DisplayErrorContext(credentials)
+                    "no credentials for AWS; tried in this order: environment, profile, web identity, container, instance metadata; the last one said: {}",
+                    last_cause(credentials)
                 ),
             };
         }

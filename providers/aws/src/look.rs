@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{Instance, InstanceLifecycleType, NetworkInterface, Volume};
+use aws_sdk_ec2::types::{Instance, InstanceLifecycleType, InstanceStateName, NetworkInterface, Volume};
 use aws_smithy_types::DateTime;
 use isobar_engine_model::catalog::Purchase;
 use isobar_engine_model::id::{OfferingId, ResourceHandle, Zone};
@@ -43,7 +43,11 @@ pub(crate) async fn get(client: &Client, handle: &ResourceHandle) -> Result<Reso
             let answer = quiet(client.describe_instances().instance_ids(handle.as_str()).send()).await;
             let answer = answer.map_err(|error| kind_of(&error, Call::Read))?;
             let mut instances = answer.reservations().iter().flat_map(|one| one.instances());
-            instances.next().and_then(machine)
+            let instance = instances.next();
+            if instance.is_some_and(has_ended) {
+                return Err(ProviderError::Gone);
+            }
+            instance.and_then(machine)
         }
         Some(ResourceKind::Disk) => {
             let answer = quiet(client.describe_volumes().volume_ids(handle.as_str()).send()).await;
@@ -123,6 +127,12 @@ async fn interfaces(client: &Client, owner: &Owner, page: Option<String>) -> Res
 
 fn page_size() -> i32 {
     i32::try_from(PAGE_MAX_ITEMS).unwrap_or(i32::MAX)
+}
+
+/// Whether EC2 only remembers it.
+fn has_ended(instance: &Instance) -> bool {
+    let state = instance.state().and_then(|state| state.name());
+    state == Some(&InstanceStateName::Terminated)
 }
 
 /// An instance as a resource; absent once it is terminated.

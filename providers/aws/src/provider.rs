@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use isobar_engine_model::catalog::SiteCatalog;
 use isobar_engine_model::id::{ProviderId, ResourceHandle};
+use isobar_engine_provider::endpoint;
 use isobar_engine_provider::{
     Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, Owner, Page, Provider, ResourceKind,
     ResourceState, Result, Site, Token,
@@ -23,6 +24,9 @@ const TOKEN_VALIDITY_MS: u64 = 24 * 3_600_000;
 /// What was made may be invisible while callers pause for up to five minutes.
 /// <https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html>
 const VISIBILITY_DELAY_MAX_MS: u64 = 5 * 60_000;
+/// Settings that say whose account a site is. Requests are throttled for an account and region.
+/// <https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html>
+const ACCOUNT_SETTINGS: [&str; 2] = ["profile", endpoint::SETTING];
 
 /// Machines of EC2. A clone of nothing: one a process and account is enough.
 pub struct AwsProvider {
@@ -59,6 +63,7 @@ impl Provider for AwsProvider {
             token_validity_ms: TOKEN_VALIDITY_MS,
             visibility_delay_max_ms: VISIBILITY_DELAY_MAX_MS,
             identity_max_bytes: IDENTITY_MAX_BYTES,
+            account_settings: &ACCOUNT_SETTINGS,
         }
     }
 

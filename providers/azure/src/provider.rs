@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use azure_mgmt_compute::package_2024_07_01::models::VirtualMachine;
 use isobar_engine_model::catalog::SiteCatalog;
 use isobar_engine_model::id::{ProviderId, ResourceHandle};
+use isobar_engine_provider::endpoint;
 use isobar_engine_provider::snapshot::Snapshot;
 use isobar_engine_provider::{
     Capabilities, Console, CreateResource, Created, Listing, Owner, Page, Provider, ProviderError, ResourceKind,
@@ -36,6 +37,9 @@ const TOKEN_VALIDITY_MS: u64 = 3_600_000;
 /// After so long lists show what was made, in ms. Azure gives no bound; its own clients wait so long for what they have
 /// just made. <https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/error-not-found>
 const VISIBILITY_DELAY_MAX_MS: u64 = 60_000;
+/// Settings that say whose account a site is. Requests are throttled for a subscription and region.
+/// <https://learn.microsoft.com/azure/azure-resource-manager/management/request-limits-and-throttling>
+const ACCOUNT_SETTINGS: [&str; 2] = ["subscription", endpoint::SETTING];
 /// A list that is read to its end has at most so many pages.
 const PAGES_MAX: usize = 200;
 /// So many machines that this process deleted are remembered.
@@ -227,6 +231,7 @@ impl Provider for AzureProvider {
             token_validity_ms: TOKEN_VALIDITY_MS,
             visibility_delay_max_ms: VISIBILITY_DELAY_MAX_MS,
             identity_max_bytes: IDENTITY_MAX_BYTES,
+            account_settings: &ACCOUNT_SETTINGS,
         }
     }
 

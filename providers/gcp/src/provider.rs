@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use isobar_engine_model::catalog::SiteCatalog;
 use isobar_engine_model::id::{ProviderId, ResourceHandle};
+use isobar_engine_provider::endpoint;
 use isobar_engine_provider::{
     Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, Owner, Page, Provider, ResourceKind,
     ResourceState, Result, Site, Token,
@@ -25,6 +26,9 @@ const TOKEN_VALIDITY_MS: u64 = 60 * 60_000;
 /// After so long a new instance is in every list, in ms. Compute Engine's documentation names no bound: this one is ours, and
 /// meant to be generous, since only what fails waits for it.
 const VISIBILITY_DELAY_MAX_MS: u64 = 60_000;
+/// Settings that say whose account a site is. Requests are limited for a project and region.
+/// <https://cloud.google.com/compute/api-quota>
+const ACCOUNT_SETTINGS: [&str; 2] = ["project", endpoint::SETTING];
 
 /// Machines of Compute Engine.
 pub struct GcpProvider {
@@ -66,6 +70,7 @@ impl Provider for GcpProvider {
             token_validity_ms: TOKEN_VALIDITY_MS,
             visibility_delay_max_ms: VISIBILITY_DELAY_MAX_MS,
             identity_max_bytes: IDENTITY_MAX_BYTES,
+            account_settings: &ACCOUNT_SETTINGS,
         }
     }
 

@@ -78,6 +78,7 @@ impl Provider for LocalProvider {
             token_validity_ms: TOKEN_VALIDITY_MS,
             visibility_delay_max_ms: 0,
             identity_max_bytes: IDENTITY_MAX_BYTES,
+            account_settings: &[],
         }
     }
 

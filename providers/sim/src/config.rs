@@ -32,6 +32,8 @@ pub struct SimConfig {
     /// After so long a machine is in every list, in ms. Half of it is the most that a new machine stays hidden, half
     /// the most that an answer lags behind.
     pub visibility_delay_max_ms: u64,
+    /// For so long a machine that has ended is remembered as such, in ms; then it is as if it had never been.
+    pub remembers_ms: u64,
     /// Largest identity of a machine, in bytes.
     pub identity_max_bytes: usize,
 }
@@ -49,6 +51,7 @@ impl SimConfig {
             faults: FaultRates::none(),
             token_validity_ms: 24 * 3_600_000,
             visibility_delay_max_ms: 10_000,
+            remembers_ms: 0,
             identity_max_bytes: 16 * 1024,
         }
     }

@@ -6,7 +6,7 @@ use std::ops::Bound;
 
 use isobar_engine_model::id::ResourceHandle;
 use isobar_engine_model::quantity::Timestamp;
-use isobar_engine_provider::{ResourceKind, ResourceState};
+use isobar_engine_provider::{ProviderError, ResourceKind, ResourceState};
 
 use crate::world::World;
 
@@ -20,6 +20,16 @@ impl World {
                 let part = self.parts.get(handle).filter(|part| part.maker.region == region)?;
                 part.seen_at(handle, moment)
             }
+        }
+    }
+
+    /// Why a resource is not seen at a moment: it has ended and is remembered, or there is none.
+    pub(crate) fn absent(&self, region: &str, handle: &ResourceHandle, moment: Timestamp) -> ProviderError {
+        let machine = self.machines.get(handle).filter(|machine| machine.region() == region);
+        let ended = machine.and_then(|machine| machine.ended(moment));
+        match ended {
+            Some(since) if moment.since_ms(since) < self.config.remembers_ms => ProviderError::Gone,
+            Some(_) | None => ProviderError::NotFound,
         }
     }
 

@@ -140,6 +140,12 @@ impl Machine {
         })
     }
 
+    /// Since when it is gone, as it was known at `moment`.
+    pub(crate) fn ended(&self, moment: Timestamp) -> Option<Timestamp> {
+        let (since, phase) = self.history.last()?;
+        (*phase == Phase::Gone && *since <= moment).then_some(*since)
+    }
+
     /// What it cost until `now`, in micro-dollars x ms an hour: stopped machines are billed until they are gone.
     pub(crate) fn billed(&self, now: Timestamp) -> i128 {
         let gone = self

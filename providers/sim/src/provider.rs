@@ -181,6 +181,7 @@ impl Provider for SimProvider {
             token_validity_ms: world.config.token_validity_ms,
             visibility_delay_max_ms: world.config.visibility_delay_max_ms,
             identity_max_bytes: world.config.identity_max_bytes,
+            account_settings: &[],
         })
     }
 
@@ -221,7 +222,8 @@ impl Provider for SimProvider {
 
     async fn get(&self, site: &Site, handle: &ResourceHandle) -> Result<ResourceState> {
         self.read(Operation::Get, |world, moment| {
-            world.seen(&site.region, handle, moment).ok_or(ProviderError::NotFound)
+            let seen = world.seen(&site.region, handle, moment);
+            seen.ok_or_else(|| world.absent(&site.region, handle, moment))
         })
         .await
     }

@@ -12,6 +12,7 @@ mod run;
 mod signature;
 mod time;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,21 +22,59 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use isobar_engine_model::id::{ProviderId, SiteName};
+use isobar_engine_model::catalog::Purchase;
+use isobar_engine_model::id::{ProviderId, SiteName, Zone};
+use isobar_engine_model::quantity::{Mebibytes, MicroUsdPerHour, MilliCpus, Resources};
 use isobar_engine_provider::{Clock, Provider, Site};
-use isobar_providers_sim::{SimCloud, SimProvider};
+use isobar_providers_sim::{RegionConfig, Shape, SimCloud, SimConfig, SimProvider, ZoneConfig};
 
 use crate::front::{Calls, Front};
 use answer::{Answer, Failure};
 use model::Model;
 use params::Params;
 
+/// The region that [`config`] makes.
+pub const REGION: &str = "eu-central-1";
 /// The only image of the account: for x86_64, its root disk is `/dev/xvda`.
 pub const AMI: &str = "ami-0123456789abcdef0";
 /// The only access key of the account.
 pub const KEY_ID: &str = "AKIDEXAMPLE";
 /// Its secret.
 pub const KEY_SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+
+/// A simulated cloud that looks like a region of EC2: real names, so that price lists know them.
+pub fn config(seed: u64) -> SimConfig {
+    let shape = |instance_type: &str, cpus: u32, memory_mib, purchase, price| Shape {
+        instance_type: instance_type.to_owned(),
+        purchase,
+        total: Resources {
+            cpu: MilliCpus(cpus * 1000),
+            memory: Mebibytes(memory_mib),
+        },
+        price: MicroUsdPerHour(price),
+    };
+    let zone = |zone: &str| ZoneConfig {
+        zone: Zone::new(zone),
+        capacity_machines: 1_000,
+        price_percent: 100,
+    };
+    let region = RegionConfig {
+        zones: vec![zone("eu-central-1a"), zone("eu-central-1b")],
+        shapes: vec![
+            shape("t3.small", 2, 2_048, Purchase::OnDemand, 24_000),
+            shape("t3.small", 2, 2_048, Purchase::Spot, 8_000),
+            shape("m7i.large", 2, 8_192, Purchase::OnDemand, 120_000),
+            shape("m7i.large", 2, 8_192, Purchase::Spot, 50_000),
+        ],
+        quota_machines: 1_000,
+    };
+    SimConfig {
+        regions: BTreeMap::from([(REGION.to_owned(), region)]),
+        // "Terminated instances remain visible after termination (for approximately one hour)"
+        remembers_ms: 3_600_000,
+        ..SimConfig::of_regions(seed, &[])
+    }
+}
 
 /// A strict EC2 on a port of loopback. Dropping it fails the test if a call was not as EC2 documents.
 pub struct Ec2 {
@@ -143,7 +182,7 @@ impl Account {
             name: SiteName::new("ec2").map_err(|_| Failure::internal())?,
             provider: self.provider.id().clone(),
             region: self.region.clone(),
-            settings: std::collections::BTreeMap::new(),
+            settings: BTreeMap::new(),
         })
     }
 }

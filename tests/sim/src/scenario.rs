@@ -144,6 +144,9 @@ impl Scenario {
         if dice.happens(300) {
             cloud.token_validity_ms = 60_000;
         }
+        if Dice::new(seed, "memory").happens(500) {
+            cloud.remembers_ms = 3_600_000;
+        }
         let quiet = day == "quiet";
         let setup = Setup {
             bounds: Bounds {

@@ -116,6 +116,7 @@ fn no_catalog(site: &str, error: &ProviderError) -> ApiError {
         ProviderError::InvalidSpec { .. } | ProviderError::Unsupported { .. } => ErrorCode::InvalidArgument,
         ProviderError::Unauthorized { .. } => ErrorCode::Forbidden,
         ProviderError::NotFound
+        | ProviderError::Gone
         | ProviderError::Conflict { .. }
         | ProviderError::QuotaExceeded { .. }
         | ProviderError::InsufficientCapacity { .. }

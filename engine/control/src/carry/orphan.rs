@@ -11,8 +11,10 @@ use crate::record::{OrphanRecord, OrphanState, Record, orphan_key};
 enum Look {
     /// It is what was found, and still nobody's.
     Orphan,
-    /// The provider does not have it.
+    /// It has ended.
     Gone,
+    /// The provider does not see it, or not yet.
+    Absent,
     /// The journal knows it by now, or the handle names something else.
     NotOurs,
     /// Nothing yet.
@@ -42,8 +44,9 @@ pub(crate) async fn delete(job: &StepJob<'_>, site: &SiteName, handle: &Resource
                     .await?;
                 return Ok(());
             }
-            Look::Gone if asked > visible_from => return gone(job, &record).await,
-            Look::Gone => None,
+            Look::Gone => return gone(job, &record).await,
+            Look::Absent if asked > visible_from => return gone(job, &record).await,
+            Look::Absent => None,
             Look::Unclear(error) => Some(error),
             Look::Orphan => {
                 job.says(AttemptNo(1), format!("{site} deletes {}", record.name));
@@ -52,7 +55,7 @@ pub(crate) async fn delete(job: &StepJob<'_>, site: &SiteName, handle: &Resource
             }
         };
         match error {
-            None | Some(ProviderError::NotFound) => {}
+            None | Some(ProviderError::NotFound | ProviderError::Gone) => {}
             Some(error) if error.next() == Next::GiveUp => {
                 return Err(StepError::Failed(format!("delete {} in {site}: {error}", record.name)));
             }
@@ -67,7 +70,8 @@ fn look(job: &StepJob<'_>, record: &OrphanRecord, answer: Result<ResourceState, 
         Ok(item) if item.tags.as_ref() != Some(&record.tags) => Look::NotOurs,
         Ok(item) if crate::sweep::is_known(job.engine, record, &item) => Look::NotOurs,
         Ok(_) => Look::Orphan,
-        Err(ProviderError::NotFound) => Look::Gone,
+        Err(ProviderError::Gone) => Look::Gone,
+        Err(ProviderError::NotFound) => Look::Absent,
         Err(error) => Look::Unclear(error),
     }
 }

@@ -198,6 +198,7 @@ async fn delete(
             let deleting = provider.delete(site, &made.handle, &attempt.token);
             match job.engine.while_leased(deleting).await {
                 Ok(()) => accepted = Some(now),
+                Err(ProviderError::Gone) => return Ok(()),
                 Err(ProviderError::NotFound) if now > visible_from => return Ok(()),
                 Err(ProviderError::NotFound) => job.says(attempt.attempt, "waiting until it must be visible"),
                 Err(error) if error.next() == Next::GiveUp => {

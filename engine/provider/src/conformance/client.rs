@@ -193,7 +193,7 @@ impl<'a> Client<'a> {
 
     /// Deletes a machine until it is gone.
     pub(super) async fn delete_until_gone(&self, handle: &ResourceHandle) -> Result<(), Broken> {
-        let gone = |answer: &Answer<()>| *answer == Err(ProviderError::NotFound);
+        let gone = |answer: &Answer<()>| answer.as_ref().is_err_and(ProviderError::is_absent);
         let _gone = self
             .eventually("the deletion ends in `not found`", || self.delete(handle), gone)
             .await?;
@@ -215,7 +215,8 @@ impl<'a> Client<'a> {
                 let items = self.list(&owner).await?;
                 for item in &items {
                     match self.delete(&item.handle).await {
-                        Ok(()) | Err(ProviderError::NotFound) => {}
+                        Ok(()) => {}
+                        Err(error) if error.is_absent() => {}
                         Err(error) => return Err(Broken(format!("clean up of {}: {error}", item.handle))),
                     }
                 }

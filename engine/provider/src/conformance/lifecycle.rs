@@ -174,12 +174,12 @@ pub(super) async fn deletion_is_repeated_until_not_found(client: &Client<'_>) ->
         .map_err(|error| Broken(format!("get before the deletion: {error}")))?;
     let first = client.delete(&handle).await;
     // The answer to a first call may have been lost, and the machine may be gone before the next.
-    ensure(matches!(first, Ok(()) | Err(ProviderError::NotFound)), || {
+    ensure(first.as_ref().err().is_none_or(ProviderError::is_absent), || {
         format!("the first deletion: {first:?}")
     })?;
     client.delete_until_gone(&handle).await?;
 
-    let gone = |answer: &crate::Result<ResourceState>| *answer == Err(ProviderError::NotFound);
+    let gone = |answer: &crate::Result<ResourceState>| answer.as_ref().is_err_and(ProviderError::is_absent);
     let _gone = client
         .eventually(
             "`get` of a deleted machine ends in `not found`",
@@ -193,7 +193,7 @@ pub(super) async fn deletion_is_repeated_until_not_found(client: &Client<'_>) ->
         .eventually("the list forgets a deleted machine", || client.list(&owner), empty)
         .await??;
     let again = client.delete(&handle).await;
-    ensure(again == Err(ProviderError::NotFound), || {
+    ensure(again.as_ref().is_err_and(ProviderError::is_absent), || {
         format!("a deletion of what is gone: {again:?}")
     })
 }
@@ -220,7 +220,8 @@ pub(super) async fn machine_killed_outside_is_seen_and_can_be_deleted(client: &C
     let handle = client.create_visible(&client.request()).await?;
     client.bed.kill(&handle).await;
     let dead = |answer: &crate::Result<ResourceState>| {
-        *answer == Err(ProviderError::NotFound) || is(answer, |s| matches!(s, ResourceStatus::Stopped { .. }))
+        answer.as_ref().is_err_and(ProviderError::is_absent)
+            || is(answer, |s| matches!(s, ResourceStatus::Stopped { .. }))
     };
     let _dead = client
         .eventually(

@@ -1,25 +1,19 @@
 //! The provider over the strict EC2, over the simulated cloud, in a time that only jumps: real sockets, no waiting.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use isobar_engine_model::catalog::Purchase;
 use isobar_engine_model::id::{ImageId, OfferingId, ProviderId, ResourceHandle, SiteName, Zone};
-use isobar_engine_model::quantity::{Mebibytes, MicroUsdPerHour, MilliCpus, Resources};
 use isobar_engine_provider::conformance::TestBed;
 use isobar_engine_provider::decorate::{Retry, RetryBounds};
 use isobar_engine_provider::{Clock, MachineRequest, Provider, Secret, Site};
 use isobar_providers_aws::{AwsConfig, AwsProvider, Keys};
-use isobar_providers_sim::{
-    FaultRates, RegionConfig, SIMULATION_EPOCH, SeededEntropy, Shape, SimCloud, SimConfig, ZoneConfig,
-};
-use isobar_tests_clouds::aws::{AMI, Ec2, KEY_ID, KEY_SECRET};
+use isobar_providers_sim::{FaultRates, SIMULATION_EPOCH, SeededEntropy, SimCloud};
+use isobar_tests_clouds::aws::{self, AMI, Ec2, KEY_ID, KEY_SECRET, REGION};
 
 use crate::clock::JumpingClock;
 
-const REGION: &str = "eu-central-1";
 /// Smaller than any list of the suite: every list has several pages.
 const PAGE_MAX: usize = 1;
 
@@ -45,7 +39,7 @@ impl StrictBed {
 
     async fn new(seed: u64, faults: FaultRates, decorated: bool) -> Self {
         let clock = Arc::new(JumpingClock::at(SIMULATION_EPOCH));
-        let cloud = SimCloud::new(config(seed).with_faults(faults), clock.clone());
+        let cloud = SimCloud::new(aws::config(seed).with_faults(faults), clock.clone());
         let ec2 = Ec2::serve(cloud.clone(), clock.clone(), REGION, PAGE_MAX)
             .await
             .unwrap();
@@ -58,38 +52,6 @@ impl StrictBed {
             decorated,
             provider,
         }
-    }
-}
-
-/// A region of EC2: real names, so that the snapshot knows their prices.
-fn config(seed: u64) -> SimConfig {
-    let shape = |instance_type: &str, cpus: u32, memory_mib, purchase, price| Shape {
-        instance_type: instance_type.to_owned(),
-        purchase,
-        total: Resources {
-            cpu: MilliCpus(cpus * 1000),
-            memory: Mebibytes(memory_mib),
-        },
-        price: MicroUsdPerHour(price),
-    };
-    let zone = |zone: &str| ZoneConfig {
-        zone: Zone::new(zone),
-        capacity_machines: 1_000,
-        price_percent: 100,
-    };
-    let region = RegionConfig {
-        zones: vec![zone("eu-central-1a"), zone("eu-central-1b")],
-        shapes: vec![
-            shape("t3.small", 2, 2_048, Purchase::OnDemand, 24_000),
-            shape("t3.small", 2, 2_048, Purchase::Spot, 8_000),
-            shape("m7i.large", 2, 8_192, Purchase::OnDemand, 120_000),
-            shape("m7i.large", 2, 8_192, Purchase::Spot, 50_000),
-        ],
-        quota_machines: 1_000,
-    };
-    SimConfig {
-        regions: BTreeMap::from([(REGION.to_owned(), region)]),
-        ..SimConfig::of_regions(seed, &[])
     }
 }
 

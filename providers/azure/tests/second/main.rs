@@ -15,13 +15,12 @@ use isobar_engine_provider::{
     Site, Token,
 };
 use isobar_providers_azure::{AzureConfig, AzureProvider, Credentials};
-use isobar_tests_clouds::azure::{REGION, SUBSCRIPTION, openapi};
+use isobar_tests_clouds::azure::{IMAGE, REGION, SUBNET, SUBSCRIPTION, openapi};
 use isobar_tests_clouds::program::Program;
 
 /// Among the sizes that the specification names. Prism takes no other, though they are only examples (`modelAsString`; the
 /// list is called deprecated in the specification itself).
 const SIZE: &str = "Standard_D2s_v3";
-const IMAGE: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/galleries/isobar/images/node";
 
 /// Prism with Microsoft's specification.
 async fn prism() -> (Program, tempfile::TempDir) {
@@ -36,10 +35,7 @@ fn site(url: &str) -> Site {
         ("subscription", SUBSCRIPTION),
         ("resource_group", "isobar"),
         ("image", IMAGE),
-        (
-            "subnet",
-            "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/n",
-        ),
+        ("subnet", SUBNET),
         ("zones", "1"),
         ("disk_gib", "64"),
         ("public_address", "true"),

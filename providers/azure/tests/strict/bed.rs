@@ -15,13 +15,9 @@ use isobar_engine_provider::{
 };
 use isobar_providers_azure::{AzureConfig, AzureProvider, Credentials};
 use isobar_providers_sim::{FaultRates, SimCloud, TokioClock};
-use isobar_tests_clouds::azure::{self, AzureCloud, GROUP, REGION, SUBSCRIPTION, TOKEN};
+use isobar_tests_clouds::azure::{self, AzureCloud, GROUP, IMAGE, REGION, SUBNET, SUBSCRIPTION, TOKEN};
 
 type Wrap = Box<dyn Fn(AzureProvider, Arc<TokioClock>) -> Arc<dyn Provider> + Send + Sync>;
-
-pub(crate) const IMAGE: &str =
-    "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/galleries/isobar/images/node";
-const SUBNET: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/nodes";
 
 /// A strict Azure, and a provider over it that may be wrapped.
 pub(crate) struct AzureBed {

@@ -253,7 +253,8 @@ async fn the_catalog_is_of_the_site_s_zones_and_architectures() {
     assert_eq!(catalog.machines_left, Some(25_000));
 
     let mut arm = site;
-    arm.settings.insert("image_arm64".to_owned(), bed::IMAGE.to_owned());
+    arm.settings
+        .insert("image_arm64".to_owned(), isobar_tests_clouds::azure::IMAGE.to_owned());
     arm.settings.remove("zones");
     let catalog = bed.provider().catalog(&arm).await.unwrap();
     let wanted: BTreeSet<_> = ["Standard_D2s_v5", "Standard_D2ps_v5"]

@@ -58,7 +58,7 @@ impl World {
                 Ok(())
             }
             Phase::Deleting => Ok(()),
-            Phase::Gone => Err(ProviderError::NotFound),
+            Phase::Gone => Err(self.absent(region, handle, now)),
         }
     }
 
@@ -102,10 +102,8 @@ impl World {
             *taken = taken.saturating_sub(1);
         }
         self.alive.remove(handle);
-        self.stale.add(
-            at.plus_ms(self.config.visibility_delay_max_ms),
-            Stale::Machine(handle.clone()),
-        );
+        let forgotten_ms = self.config.visibility_delay_max_ms.max(self.config.remembers_ms);
+        self.stale.add(at.plus_ms(forgotten_ms), Stale::Machine(handle.clone()));
         self.note(handle, at, MachineChange::Gone);
     }
 }

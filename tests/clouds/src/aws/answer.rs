@@ -57,7 +57,7 @@ impl Failure {
         match error {
             ProviderError::InvalidSpec { message } => Self::client("InvalidParameterValue", &message),
             ProviderError::Unauthorized { message } => Self::unauthorized("AuthFailure", &message),
-            ProviderError::NotFound => Self::client(missing, "it does not exist"),
+            ProviderError::NotFound | ProviderError::Gone => Self::client(missing, "it does not exist"),
             ProviderError::Conflict { message } => Self::client(taken, &message),
             ProviderError::QuotaExceeded { message } => Self::client("VcpuLimitExceeded", &message),
             // A server error: "the request was valid, but there is not enough capacity".

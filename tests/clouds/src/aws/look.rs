@@ -70,7 +70,7 @@ async fn one(account: &Account, id: &str) -> Result<String, Failure> {
         Ok(state) => instance(account, &state),
         // "Terminated instances remain visible after termination (for approximately one hour)":
         // <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_TerminateInstances.html>
-        Err(ProviderError::NotFound) if was(account, &handle) => {
+        Err(ProviderError::NotFound | ProviderError::Gone) if was(account, &handle) => {
             let state = state_element("terminated");
             Ok(format!(
                 "{}<instanceState>{state}</instanceState>",

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use isobar_engine_model::catalog::Purchase;
 use isobar_engine_model::id::{ImageId, OfferingId, ResourceHandle, Zone};
 use isobar_engine_provider::{
-    CreateResource, MachineRequest, OwnerTags, Provider, ResourceKind, ResourceSpec, Secret, Token,
+    CreateResource, MachineRequest, OwnerTags, Provider, ProviderError, ResourceKind, ResourceSpec, Secret, Token,
 };
 use isobar_providers_sim::SIM_IMAGE;
 
@@ -157,7 +157,7 @@ pub(super) async fn terminate(account: &Account, params: &Params) -> Result<Answ
         // It is shown as terminated for a while, and can be terminated all the same.
         // <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_TerminateInstances.html>: "This operation is
         // idempotent; if you terminate an instance more than once, each call succeeds."
-        Err(isobar_engine_provider::ProviderError::NotFound) if look::was(account, &handle) => ["terminated"; 2],
+        Err(ProviderError::NotFound | ProviderError::Gone) if look::was(account, &handle) => ["terminated"; 2],
         Err(error) => {
             return Err(Failure::of(
                 error,

@@ -43,7 +43,9 @@ impl From<ProviderError> for Refused {
             ProviderError::Unauthorized { .. } => {
                 refused(StatusCode::UNAUTHORIZED, "ExpiredAuthenticationToken", &said)
             }
-            ProviderError::NotFound => refused(StatusCode::NOT_FOUND, "ResourceNotFound", "the resource was not found"),
+            ProviderError::NotFound | ProviderError::Gone => {
+                refused(StatusCode::NOT_FOUND, "ResourceNotFound", "the resource was not found")
+            }
             ProviderError::Conflict { .. } | ProviderError::NotReady { .. } => {
                 refused(StatusCode::CONFLICT, "AnotherOperationInProgress", &said)
             }

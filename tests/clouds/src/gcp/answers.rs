@@ -61,7 +61,7 @@ impl Refusal {
         match error {
             ProviderError::InvalidSpec { message } | ProviderError::Unsupported { message } => Self::invalid(&message),
             ProviderError::Unauthorized { .. } => Self::unauthenticated(),
-            ProviderError::NotFound => Self::not_found(what),
+            ProviderError::NotFound | ProviderError::Gone => Self::not_found(what),
             // hashicorp/terraform 23698 shows the code and the status.
             ProviderError::Conflict { message } => Self::new(400, "resourceInUseByAnotherResource", &message),
             // A rate quota is 403: <https://cloud.google.com/docs/quotas/troubleshoot>
