@@ -1,4 +1,6 @@
-//! Where the engine meets the world: its store, its keys, its providers. Adding a cloud is one line here.
+//! Where the engine meets the world: its store, its keys, its providers.
+
+mod providers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,12 +9,11 @@ use anyhow::Result;
 use isobar_engine_control::authority::Authority;
 use isobar_engine_control::vault::KEY_BYTES;
 use isobar_engine_control::{Boundaries, Bounds, Config, Fleet, Pacing};
-use isobar_engine_model::id::{MemberId, ProviderId};
-use isobar_engine_provider::{Clock, Entropy, Provider, decorate};
+use isobar_engine_model::id::MemberId;
+use isobar_engine_provider::{Clock, Entropy};
 use isobar_engine_store::sql::SqlStore;
 use isobar_engine_store::{Member, Store};
 use isobar_mcp::folder::DataFolder;
-use isobar_providers_local::{LocalConfig, LocalProvider};
 
 use crate::exit::{Complaint, Exit};
 use crate::system::{SystemClock, SystemEntropy};
@@ -72,35 +73,12 @@ pub(crate) async fn fleet(
         nodes: args.advertise.clone().unwrap_or_else(|| seen_by_guests(nodes)),
     };
     let boundaries = Boundaries {
-        providers: providers(folder, args, &clock, &entropy)?,
+        providers: providers::all(folder, args, &clock, &entropy)?,
         store,
         clock,
         entropy,
     };
     Ok(Fleet::start(config, boundaries, me).await?)
-}
-
-/// Every provider that sites may name.
-fn providers(
-    folder: &DataFolder,
-    args: &cli::Serve,
-    clock: &Arc<SystemClock>,
-    entropy: &Arc<SystemEntropy>,
-) -> Result<Vec<Arc<dyn Provider>>> {
-    let provided: Vec<Arc<dyn Provider>> = vec![Arc::new(local(folder, args, clock.clone())?)];
-    Ok(provided
-        .into_iter()
-        .map(|provider| decorate::standard(provider, clock.clone(), entropy.clone()))
-        .collect())
-}
-
-/// Machines on this computer.
-fn local(folder: &DataFolder, args: &cli::Serve, clock: Arc<SystemClock>) -> Result<LocalProvider> {
-    let id = ProviderId::new("local").expect("a name");
-    let image = args.image.clone().unwrap_or_else(|| folder.path().join("image"));
-    let machines = args.machines.clone().unwrap_or_else(|| folder.path().join("machines"));
-    let config = LocalConfig::new(id, std::path::absolute(machines)?, std::path::absolute(image)?);
-    Ok(LocalProvider::new(config, clock)?)
 }
 
 /// The authority that signs the nodes' certificates, sealed with the key: whichever engine came first made it.

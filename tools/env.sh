@@ -64,7 +64,7 @@ as_root() {
 
 build_command() {
     step "building the command"
-    cargo build --locked -p isobar
+    cargo build --locked --workspace --bin isobar
 }
 
 # With the whole workspace's features, like the tests: so nothing is built twice.

@@ -5,6 +5,7 @@
 //! State is the simulated cloud's, but for the bodies of the PUTs. Used by tests.
 
 mod answer;
+mod identity;
 mod made;
 mod model;
 mod route;
@@ -14,6 +15,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
+use axum::routing::get;
 use isobar_engine_model::catalog::Purchase;
 use isobar_engine_model::id::{ProviderId, SiteName, Zone};
 use isobar_engine_model::quantity::{Mebibytes, MicroUsdPerHour, MilliCpus, Resources};
@@ -33,6 +35,12 @@ pub const TOKEN: &str = "a-token-of-entra";
 pub const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000001";
 /// The only resource group.
 pub const GROUP: &str = "isobar";
+
+/// An image that machines boot.
+pub const IMAGE: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/galleries/isobar/images/node";
+/// A subnet for their network cards.
+pub const SUBNET: &str =
+    "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/nodes";
 
 /// A strict Azure.
 pub struct AzureCloud {
@@ -112,9 +120,17 @@ impl AzureCloud {
             calls: calls.clone(),
             kept: Mutex::default(),
         });
-        let router = Router::new().fallback(route::answer).with_state(Arc::clone(&state));
+        let router = Router::new()
+            .route(identity::PATH, get(identity::token))
+            .fallback(route::answer)
+            .with_state(Arc::clone(&state));
         let front = Front::serve(router, calls).await?;
         Ok(Self { front, state })
+    }
+
+    /// The environment of a program that this Azure runs under a managed identity: where it gets its tokens.
+    pub fn environment(&self) -> [(&'static str, String); 2] {
+        identity::environment(&self.front.url)
     }
 
     /// The next machine is accepted, and then cannot be made, for this code's reason.

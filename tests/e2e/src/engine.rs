@@ -4,10 +4,12 @@
 //! Everything ends with the value: the engine, and every VM of its folder. When the test fails, what engine and machines
 //! wrote last is shown.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 
+use isobar_tests_clouds::world::{Cloud, World};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -29,6 +31,8 @@ pub struct Setup {
     registry: Option<String>,
     shared: Option<Shared>,
     crash_at: Option<String>,
+    environment: BTreeMap<&'static str, String>,
+    endpoints: Vec<String>,
 }
 
 /// What several engines share.
@@ -75,6 +79,24 @@ impl Setup {
     pub fn registry(mut self, registry: &Registry) -> Self {
         self.registry = Some(registry.seen_by_machines());
         self
+    }
+
+    /// Which finds clouds here: their addresses, and its credentials by its environment.
+    #[must_use]
+    pub fn clouds(mut self, world: &World) -> Self {
+        self.environment = world.environment();
+        self.endpoints = Cloud::ALL.map(|cloud| world.endpoint(cloud).to_owned()).into();
+        self
+    }
+
+    /// Without credentials in its environment.
+    pub fn forget_environment(&mut self) {
+        self.environment.clear();
+    }
+
+    /// Which may not send credentials to clouds here.
+    pub fn forget_endpoints(&mut self) {
+        self.endpoints.clear();
     }
 
     /// One of several that share a store.
@@ -174,6 +196,7 @@ impl Engine {
             let paths = std::iter::once(folder).chain(std::env::split_paths(&others));
             command.env("PATH", std::env::join_paths(paths).expect("paths of PATH"));
         }
+        command.envs(&self.setup.environment);
         if let Some(point) = &self.setup.crash_at {
             command.env("ISOBAR_TEST_CRASH_AT", point);
         }
@@ -376,6 +399,9 @@ impl Engine {
         .to_vec();
         if let Some(registry) = &self.setup.registry {
             arguments.extend(["--insecure-registry".to_owned(), registry.clone()]);
+        }
+        for endpoint in &self.setup.endpoints {
+            arguments.extend(["--allow-endpoint".to_owned(), endpoint.clone()]);
         }
         if let Some(shared) = &self.setup.shared {
             let [key, machines] = [&shared.key_file, &shared.machines].map(|path| path.display().to_string());

@@ -5,6 +5,7 @@
 //! tests beside it; [`engine`] is where to begin.
 
 pub mod command;
+pub mod emulated;
 pub mod engine;
 pub mod group;
 pub mod image;

@@ -1,0 +1,168 @@
+//! AWS, Azure and GCP at once, in real time: for a whole engine, which finds them as it would find the real ones, by its
+//! environment, its sites and `--allow-endpoint`.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use isobar_engine_model::quantity::Timestamp;
+use isobar_engine_provider::Clock;
+use isobar_providers_sim::{SimCloud, SimConfig, TokioClock};
+use serde_json::{Value, json};
+
+use crate::front::Calls;
+use crate::{aws, azure, gcp};
+
+/// Fewer than EC2's thousand, so that lists have several pages.
+const EC2_PAGE_MAX: usize = 5;
+/// Each cloud's faults and delays follow from it.
+const SEED: u64 = 1;
+
+/// Whose cloud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cloud {
+    /// Amazon EC2.
+    Aws,
+    /// Microsoft Azure.
+    Azure,
+    /// Google Compute Engine.
+    Gcp,
+}
+
+impl Cloud {
+    /// Every cloud.
+    pub const ALL: [Self; 3] = [Self::Aws, Self::Azure, Self::Gcp];
+
+    /// The provider's name in specs; sites carry it too.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Aws => "aws",
+            Self::Azure => "azure",
+            Self::Gcp => "gcp",
+        }
+    }
+
+    /// The only region.
+    pub fn region(self) -> &'static str {
+        match self {
+            Self::Aws => aws::REGION,
+            Self::Azure => azure::REGION,
+            Self::Gcp => gcp::REGION,
+        }
+    }
+
+    fn config(self) -> SimConfig {
+        match self {
+            Self::Aws => aws::config(SEED),
+            Self::Azure => azure::config(SEED),
+            Self::Gcp => gcp::config(SEED),
+        }
+    }
+}
+
+/// Three strict clouds that answer for as long as this lives. Dropping it fails the test if a call was not as its cloud
+/// documents.
+pub struct World {
+    clouds: BTreeMap<Cloud, SimCloud>,
+    ec2: aws::Ec2,
+    resource_manager: azure::AzureCloud,
+    compute_engine: gcp::Gcp,
+    credentials: PathBuf,
+}
+
+impl World {
+    /// Answers on free ports of loopback. `folder` keeps a file of credentials. `change` may change each cloud before it
+    /// opens.
+    pub async fn serve(folder: &Path, change: impl Fn(Cloud, SimConfig) -> SimConfig) -> io::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::starting_at(now()?));
+        let open = |cloud: Cloud| (cloud, SimCloud::new(change(cloud, cloud.config()), clock.clone()));
+        let clouds = BTreeMap::from(Cloud::ALL.map(open));
+        let of = |cloud: Cloud| clouds[&cloud].clone();
+        let ec2 = aws::Ec2::serve(of(Cloud::Aws), clock.clone(), aws::REGION, EC2_PAGE_MAX).await?;
+        let resource_manager = azure::AzureCloud::serve(of(Cloud::Azure)).await?;
+        let compute_engine = gcp::Gcp::serve(of(Cloud::Gcp), clock.clone()).await?;
+        let credentials = folder.join("google-credentials.json");
+        std::fs::write(&credentials, compute_engine.credentials().to_string())?;
+        Ok(Self {
+            clouds,
+            ec2,
+            resource_manager,
+            compute_engine,
+            credentials,
+        })
+    }
+
+    /// What there really is in a cloud, and the way to break it.
+    pub fn cloud(&self, cloud: Cloud) -> &SimCloud {
+        &self.clouds[&cloud]
+    }
+
+    /// What a cloud was asked.
+    pub fn calls(&self, cloud: Cloud) -> &Calls {
+        match cloud {
+            Cloud::Aws => &self.ec2.front.calls,
+            Cloud::Azure => &self.resource_manager.front.calls,
+            Cloud::Gcp => &self.compute_engine.front.calls,
+        }
+    }
+
+    /// Where a cloud answers.
+    pub fn endpoint(&self, cloud: Cloud) -> &str {
+        match cloud {
+            Cloud::Aws => &self.ec2.front.url,
+            Cloud::Azure => &self.resource_manager.front.url,
+            Cloud::Gcp => &self.compute_engine.front.url,
+        }
+    }
+
+    /// Google's access tokens that were given out until now count no more.
+    pub fn expire_tokens(&self) {
+        self.compute_engine.expire_tokens();
+    }
+
+    /// What a program finds its credentials by: keys for AWS, a managed identity for Azure, a file for Google.
+    pub fn environment(&self) -> BTreeMap<&'static str, String> {
+        let mut environment = BTreeMap::from(self.resource_manager.environment());
+        environment.insert("AWS_ACCESS_KEY_ID", aws::KEY_ID.to_owned());
+        environment.insert("AWS_SECRET_ACCESS_KEY", aws::KEY_SECRET.to_owned());
+        environment.insert("GOOGLE_APPLICATION_CREDENTIALS", self.credentials.display().to_string());
+        environment
+    }
+
+    /// A site of a spec.
+    pub fn site(&self, cloud: Cloud) -> Value {
+        let endpoint = self.endpoint(cloud);
+        let settings = match cloud {
+            Cloud::Aws => json!({ "image": aws::AMI, "disk_gib": "8", "endpoint": endpoint }),
+            Cloud::Azure => json!({
+                "subscription": azure::SUBSCRIPTION,
+                "resource_group": azure::GROUP,
+                "image": azure::IMAGE,
+                "subnet": azure::SUBNET,
+                "zones": "1,2,3",
+                "endpoint": endpoint,
+            }),
+            Cloud::Gcp => json!({ "project": gcp::PROJECT, "image": gcp::IMAGE, "endpoint": endpoint }),
+        };
+        json!({ "provider": cloud.name(), "region": cloud.region(), "settings": settings })
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let violations = self.resource_manager.violations();
+        assert!(
+            std::thread::panicking() || violations.is_empty(),
+            "Azure documents otherwise: {violations:#?}"
+        );
+    }
+}
+
+fn now() -> io::Result<Timestamp> {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_err(io::Error::other)?;
+    Ok(Timestamp(u64::try_from(since.as_millis()).map_err(io::Error::other)?))
+}
