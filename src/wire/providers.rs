@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use isobar_engine_model::id::ProviderId;
-use isobar_engine_provider::{Clock, Entropy, Provider, decorate};
+use isobar_engine_provider::decorate::{self, Renew};
+use isobar_engine_provider::{Clock, Entropy, Provider};
 use isobar_mcp::folder::DataFolder;
 use isobar_providers_aws::{AwsConfig, AwsProvider, Keys};
 use isobar_providers_azure::{AzureConfig, AzureProvider, Credentials};
@@ -22,9 +23,9 @@ pub(super) fn all(
 ) -> Result<Vec<Arc<dyn Provider>>> {
     let provided: Vec<Arc<dyn Provider>> = vec![
         Arc::new(local(folder, args, clock.clone())?),
-        Arc::new(aws(args, clock.clone())),
-        Arc::new(azure(args)?),
-        Arc::new(gcp(args, clock.clone())),
+        Arc::new(Renew::around(Arc::new(aws(args, clock.clone())), clock.clone())),
+        Arc::new(Renew::around(Arc::new(azure(args)?), clock.clone())),
+        Arc::new(Renew::around(Arc::new(gcp(args, clock.clone())), clock.clone())),
     ];
     Ok(provided
         .into_iter()

@@ -6,6 +6,7 @@
 mod deadline;
 mod layer;
 mod rate_limit;
+mod renew;
 mod retry;
 mod trace;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 pub use deadline::{Deadline, DeadlineBounds};
 pub use layer::{Call, Decorated, Operation};
 pub use rate_limit::{RateBounds, RateLimit};
+pub use renew::{KeepsCredentials, Renew};
 pub use retry::{Retry, RetryBounds};
 pub use trace::Trace;
 

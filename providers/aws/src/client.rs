@@ -79,6 +79,11 @@ impl Clients {
         Ok((settings, Client::from_conf(builder.build())))
     }
 
+    /// The next call of every profile looks for its credentials anew.
+    pub(crate) async fn forget(&self) {
+        self.profiles.lock().await.clear();
+    }
+
     async fn profile(&self, name: Option<String>, region: &str) -> Result<SdkConfig> {
         let mut profiles = self.profiles.lock().await;
         if let Some(known) = profiles.get(&name) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use isobar_engine_model::catalog::SiteCatalog;
 use isobar_engine_model::id::{ProviderId, ResourceHandle};
+use isobar_engine_provider::decorate::KeepsCredentials;
 use isobar_engine_provider::endpoint;
 use isobar_engine_provider::{
     Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, Owner, Page, Provider, ResourceKind,
@@ -92,6 +93,13 @@ impl Provider for AwsProvider {
 
     fn console(&self) -> Option<&dyn Console> {
         Some(self)
+    }
+}
+
+#[async_trait]
+impl KeepsCredentials for AwsProvider {
+    async fn forget_credentials(&self) {
+        self.clients.forget().await;
     }
 }
 

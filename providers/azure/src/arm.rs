@@ -111,6 +111,11 @@ impl Arm {
         })
     }
 
+    /// The next call looks for its credentials anew.
+    pub(crate) fn forget_credentials(&self) {
+        self.identity.forget();
+    }
+
     /// Sends a call once.
     pub(crate) async fn send(&self, site: &Site, call: Call<'_>) -> Result<Answer> {
         let base = endpoint::of(site, &self.allowed_endpoints)?.unwrap_or(AZURE);

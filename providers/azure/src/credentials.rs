@@ -2,7 +2,7 @@
 //! and ring). Never prints a token or a secret. Used by [`crate::arm`].
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, Secret as AzureSecret, TokenCredential};
@@ -43,6 +43,12 @@ impl fmt::Debug for Credentials {
 pub(crate) struct Identity {
     credentials: Credentials,
     http: reqwest::Client,
+    chain: Mutex<Arc<Chain>>,
+}
+
+/// Where tokens may come from. Each source keeps its own until shortly before it runs out.
+#[derive(Default)]
+struct Chain {
     sources: OnceLock<Vec<Source>>,
     /// Which of them answered first; it is asked from then on.
     answered: OnceLock<usize>,
@@ -59,18 +65,23 @@ impl Identity {
         Self {
             credentials,
             http,
-            sources: OnceLock::new(),
-            answered: OnceLock::new(),
+            chain: Mutex::default(),
         }
     }
 
-    /// A token for the next call. The sources keep theirs until shortly before they run out.
+    /// The chain is gone through from its beginning for the next call.
+    pub(crate) fn forget(&self) {
+        *self.chain.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+    }
+
+    /// A token for the next call.
     pub(crate) async fn token(&self) -> Result<AzureSecret> {
         if let Credentials::Token(token) = &self.credentials {
             return Ok(AzureSecret::new(token.clone()));
         }
-        let sources = self.sources.get_or_init(|| sources(&self.http));
-        if let Some(source) = self.answered.get().and_then(|index| sources.get(*index)) {
+        let chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let sources = chain.sources.get_or_init(|| sources(&self.http));
+        if let Some(source) = chain.answered.get().and_then(|index| sources.get(*index)) {
             let token = source.ask().await.map_err(|reason| ProviderError::Unauthorized {
                 message: format!("{}: {reason}", source.name),
             })?;
@@ -81,7 +92,7 @@ impl Identity {
             match source.ask().await {
                 Ok(token) => {
                     // Another call may have come first: both have a token that counts.
-                    let _same = self.answered.set(index);
+                    let _same = chain.answered.set(index);
                     return Ok(token.token);
                 }
                 Err(reason) => tried.push(format!("{}: {reason}", source.name)),
@@ -214,7 +225,9 @@ mod tests {
     fn chain(sources: Vec<Source>) -> Identity {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let identity = Identity::new(Credentials::Chain, reqwest::Client::new());
-        assert!(identity.sources.set(sources).is_ok(), "a new chain has no sources yet");
+        let chain = Chain::default();
+        assert!(chain.sources.set(sources).is_ok(), "a new chain has no sources yet");
+        *identity.chain.lock().expect("nobody panicked") = Arc::new(chain);
         identity
     }
 
@@ -227,7 +240,8 @@ mod tests {
         let identity = chain(vec![absent("environment"), answers("cli"), answers("later")]);
         for _ in 0..2 {
             assert_eq!(identity.token().await.expect("a token").secret(), "cli");
-            assert_eq!(identity.answered.get(), Some(&1));
+            let chain = identity.chain.lock().expect("nobody panicked").clone();
+            assert_eq!(chain.answered.get(), Some(&1));
         }
     }
 

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use azure_mgmt_compute::package_2024_07_01::models::VirtualMachine;
 use isobar_engine_model::catalog::SiteCatalog;
 use isobar_engine_model::id::{ProviderId, ResourceHandle};
+use isobar_engine_provider::decorate::KeepsCredentials;
 use isobar_engine_provider::endpoint;
 use isobar_engine_provider::snapshot::Snapshot;
 use isobar_engine_provider::{
@@ -217,6 +218,13 @@ impl Deleted {
         {
             self.known.remove(&oldest);
         }
+    }
+}
+
+#[async_trait]
+impl KeepsCredentials for AzureProvider {
+    async fn forget_credentials(&self) {
+        self.arm.forget_credentials();
     }
 }
 

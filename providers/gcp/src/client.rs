@@ -63,6 +63,11 @@ impl Pool {
         Ok(clients)
     }
 
+    /// The next call of every endpoint looks for its credentials anew.
+    pub(crate) async fn forget(&self) {
+        self.by_endpoint.lock().await.clear();
+    }
+
     async fn make(&self, at: Option<&str>) -> Result<Clients> {
         let source = Source::find(self.config.credentials.as_deref());
         let credentials = source.credentials()?;

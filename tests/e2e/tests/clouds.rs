@@ -150,6 +150,15 @@ fn zones(cloud: Cloud) -> Vec<Zone> {
 }
 
 #[test]
+fn a_token_that_counts_no_more_in_the_middle_is_renewed() {
+    let (clouds, engine) = open();
+    apply(&engine, &everywhere(&clouds, 1, 3));
+    clouds.world.expire_tokens();
+    apply(&engine, &everywhere(&clouds, 2, 6));
+    assert_eq!(count(&clouds), [2, 2, 2]);
+}
+
+#[test]
 fn a_machine_that_somebody_deletes_by_hand_is_replaced() {
     let (clouds, engine) = open();
     apply(&engine, &everywhere(&clouds, 1, 3));

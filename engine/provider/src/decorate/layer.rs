@@ -69,6 +69,16 @@ pub struct Call<'a> {
     pub handle: Option<&'a ResourceHandle>,
 }
 
+/// Whose limits and whose credentials a call counts for: the values of the settings that say so.
+pub(super) type Account = Vec<Option<String>>;
+
+impl Call<'_> {
+    pub(super) fn account(&self, settings: &[&str]) -> Account {
+        let value = |name: &&str| self.site.settings.get(*name).cloned();
+        settings.iter().map(value).collect()
+    }
+}
+
 /// One sending of a call.
 pub(super) type Sending<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 

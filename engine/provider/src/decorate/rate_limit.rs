@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use self::pace::Pace;
-use super::layer::{Call, Decorated, Layer, Operation, Sending};
+use super::layer::{Account, Call, Decorated, Layer, Operation, Sending};
 use crate::{Clock, Provider, ProviderError, Result};
 
 /// How many calls an account makes.
@@ -48,7 +48,7 @@ pub struct RateLimit {
 }
 
 /// What has a gate of its own: an account, a region, a kind of call.
-type Place = (Vec<Option<String>>, String, Operation);
+type Place = (Account, String, Operation);
 
 /// Where the calls of one kind to one region of an account pass.
 struct Gate {
@@ -84,9 +84,11 @@ impl RateLimit {
 
     fn gate(&self, call: &Call<'_>) -> Arc<Gate> {
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        let settings = self.account_settings.iter();
-        let account = settings.map(|name| call.site.settings.get(*name).cloned()).collect();
-        let place = (account, call.site.region.clone(), call.operation);
+        let place = (
+            call.account(self.account_settings),
+            call.site.region.clone(),
+            call.operation,
+        );
         let gate = gates.entry(place).or_insert_with(|| Arc::new(Gate::new(self.bounds)));
         gate.clone()
     }

@@ -1,6 +1,7 @@
 //! The decorators around a provider that answers as it is told.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use isobar_engine_model::quantity::Timestamp;
 use tokio::time::Instant;
 
 use super::*;
+use crate::error::Next;
 use crate::{
     Capabilities, Console, CreateResource, Created, Listing, MachineRequest, Owner, OwnerTags, Page, ProviderError,
     ResourceKind, ResourceSpec, ResourceState, Result, Secret, Site, Token,
@@ -50,6 +52,7 @@ struct Told {
     errors: Mutex<VecDeque<ProviderError>>,
     takes_ms: u64,
     asked_ms: Mutex<Vec<u64>>,
+    forgotten: AtomicU32,
 }
 
 impl Told {
@@ -60,6 +63,7 @@ impl Told {
             errors: Mutex::new(errors.into_iter().collect()),
             takes_ms: 0,
             asked_ms: Mutex::new(Vec::new()),
+            forgotten: AtomicU32::new(0),
         })
     }
 
@@ -72,6 +76,11 @@ impl Told {
         self.asked_ms.lock().unwrap().clone()
     }
 
+    /// How often it was told to forget its credentials.
+    fn forgotten(&self) -> u32 {
+        self.forgotten.load(Ordering::SeqCst)
+    }
+
     async fn answer<T>(&self, answer: T) -> Result<T> {
         self.asked_ms.lock().unwrap().push(self.clock.now().0);
         self.clock.sleep(Duration::from_millis(self.takes_ms)).await;
@@ -79,6 +88,13 @@ impl Told {
             Some(error) => Err(error),
             None => Ok(answer),
         }
+    }
+}
+
+#[async_trait]
+impl KeepsCredentials for Told {
+    async fn forget_credentials(&self) {
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -407,6 +423,29 @@ async fn a_limit_is_an_account_s_whatever_its_sites_are_called() {
         [0, 0, 1_000],
         "the second site of account `a` waits for the first, `b` for nobody"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_counted_are_looked_for_anew_once_and_then_refused() {
+    let refused = || ProviderError::Unauthorized { message: words() };
+    let told = Told::new([]);
+    let provider = Renew::around(told.clone(), told.clock.clone());
+    let told_next = |errors: &[ProviderError]| told.errors.lock().unwrap().extend(errors.iter().cloned());
+
+    told_next(&[refused()]);
+    assert_eq!(delete(&provider).await, Err(refused()), "these never counted");
+    assert_eq!(delete(&provider).await, Ok(()));
+    told_next(&[refused(), refused()]);
+    let first = delete(&provider).await.map_err(|error| error.next());
+    assert_eq!((first, told.forgotten()), (Err(Next::Again), 1));
+    assert_eq!(delete(&provider).await, Err(refused()), "others do not count either");
+    assert_eq!(told.forgotten(), 1);
+
+    told.clock.sleep(Duration::from_secs(60)).await;
+    assert_eq!(delete(&provider).await, Ok(()));
+    told_next(&[refused()]);
+    let later = delete(&provider).await.map_err(|error| error.next());
+    assert_eq!((later, told.forgotten()), (Err(Next::Again), 2));
 }
 
 #[tokio::test(start_paused = true)]

@@ -96,7 +96,7 @@ async fn a_machine_costs_one_call_to_make_and_two_to_delete_to_the_end() {
         .unwrap();
     bed.clock.sleep(std::time::Duration::from_secs(5)).await;
     let gone = provider.delete(&request.site, &first.handle, &request.token).await;
-    assert_eq!(gone, Err(ProviderError::NotFound));
+    assert_eq!(gone, Err(ProviderError::Gone));
     assert_eq!(bed.ec2.front.calls.of("TerminateInstances"), 2);
     assert_eq!(calls(&bed).len(), 3, "nothing else is asked: {:?}", calls(&bed));
 }
