@@ -94,7 +94,7 @@ class Conversation:
             plan = await self.answer(client, "plan", intent={"intent": "deploy", "spec": shop()})
         jsonschema.validate(discovery, schemas["discover"], jsonschema.Draft202012Validator)
         jsonschema.validate(plan, schemas["plan"], jsonschema.Draft202012Validator)
-        self.assertEqual((discovery["providers"], discovery["clusters"]), (["local"], []))
+        self.assertEqual((discovery["providers"], discovery["clusters"]), (["local", "aws", "azure", "gcp"], []))
         self.assertFalse(plan["converged"])
         machines = [step for step in plan["plan"]["body"]["steps"] if step["action"]["action"] == "buy_machine"]
         self.assertEqual(len(machines), 3)
