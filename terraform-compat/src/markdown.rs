@@ -1,0 +1,96 @@
+//! The account of a state for people. Decides nothing.
+
+use std::fmt::Write as _;
+
+use crate::account::{Account, Line, Refusal, Standing};
+use crate::identity::{Identified, Part};
+
+/// A heading, the counts, what is asked, then a row an object.
+pub fn render(account: &Account) -> String {
+    let counts = account.counts();
+    let mut text = format!("# {}\n\n{} objects: ", plain(&account.name), account.lines.len());
+    let named = [
+        (counts.candidate, "can be taken over"),
+        (counts.tainted, "tainted"),
+        (counts.deposed, "deposed"),
+        (counts.already_owned, "already owned"),
+        (counts.unmanaged, "not managed by Isobar"),
+        (counts.data, "data"),
+        (counts.refused, "refused"),
+    ];
+    let named: Vec<String> = named
+        .iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, what)| format!("{n} {what}"))
+        .collect();
+    text.push_str(if named.is_empty() { "none" } else { "" });
+    text.push_str(&named.join(", "));
+    text.push_str(".\n");
+    for (number, (provider, ask)) in account.questions().into_iter().enumerate() {
+        text.push_str(if number == 0 { "\nTo answer first:\n\n" } else { "" });
+        write_line(&mut text, format_args!("- `{}`: {ask}", plain(provider)));
+    }
+    if !account.lines.is_empty() {
+        text.push_str("\n| object | standing | known by |\n|---|---|---|\n");
+    }
+    for line in &account.lines {
+        let address = plain(&line.address.to_string());
+        write_line(
+            &mut text,
+            format_args!("| `{address}` | {} | {} |", standing(line), known_by(line)),
+        );
+    }
+    text
+}
+
+fn write_line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    writeln!(text, "{line}").expect("writing to a String never fails");
+}
+
+fn standing(line: &Line) -> String {
+    let stale = if line.flatmap { ", attributes of 0.11" } else { "" };
+    let standing = match &line.standing {
+        Standing::Candidate { .. } => "can be taken over".to_owned(),
+        Standing::Tainted { .. } => "tainted".to_owned(),
+        Standing::Deposed { key, .. } => format!("deposed {}", plain(key)),
+        Standing::AlreadyOwned { state, by, .. } => {
+            format!("already owned by `{}` in `{}`", plain(&by.to_string()), plain(state))
+        }
+        Standing::Unmanaged { attached_to } if attached_to.is_empty() => "not managed".to_owned(),
+        Standing::Unmanaged { attached_to } => {
+            format!("not managed, attached to `{}`", plain(&attached_to.join("`, `")))
+        }
+        Standing::Data => "data".to_owned(),
+        Standing::Refused { why: Refusal::NoId } => "refused: its id is not in the state".to_owned(),
+        Standing::Refused { why: Refusal::Twice } => "refused: it is twice in the state".to_owned(),
+    };
+    standing + stale
+}
+
+fn known_by(line: &Line) -> String {
+    line.standing.identified().map(identity).unwrap_or_default()
+}
+
+fn identity(identified: &Identified) -> String {
+    let part = |part: &Part| match part {
+        Part::Known { value, .. } => plain(value),
+        Part::Unknown { .. } => "?".to_owned(),
+    };
+    let zone = identified
+        .zone
+        .as_deref()
+        .map(|zone| format!(" {}", plain(zone)))
+        .unwrap_or_default();
+    format!(
+        "{:?} {} {}{zone} `{}`",
+        identified.cloud,
+        part(&identified.account),
+        part(&identified.region),
+        plain(&identified.id)
+    )
+}
+
+/// No text of a state may break out of its cell.
+fn plain(text: &str) -> String {
+    text.replace('|', "\\|").replace(['\n', '\r'], " ")
+}
