@@ -8,7 +8,7 @@ export ISOBAR=$CARGO_TARGET_DIR/release/isobar
 export ISOBAR_NODE=$CARGO_TARGET_DIR/$AGENT_TARGET/node/isobar-node
 
 case "${1:-}" in
-    plan) need_packages build ;;
+    plan | terraform) need_packages build ;;
     containers)
         need_packages build bench
         build_agent
@@ -22,7 +22,7 @@ case "${1:-}" in
         trap 'tools/registry.sh stop' EXIT
         ;;
     -h | --help | help | "") ;;
-    *) die "there is no benchmark \`$1\`" "plan, containers or node" ;;
+    *) die "there is no benchmark \`$1\`" "plan, containers, node or terraform" ;;
 esac
 step "measuring"
 cargo run --quiet --locked --release -p isobar-tests-bench -- "$@"

@@ -7,16 +7,16 @@ const STATES: usize = 29;
 
 /// Name and bytes of every state.
 pub(crate) fn states() -> Vec<(String, Vec<u8>)> {
-    let plain = zstd::decode_all(&include_bytes!("../states.tar.zst")[..]).unwrap();
+    let plain = zstd::decode_all(&include_bytes!("../states.tar.zst")[..]).expect("the archive is zstd");
     let mut archive = tar::Archive::new(&plain[..]);
     let states: Vec<_> = archive
         .entries()
-        .unwrap()
+        .expect("the archive is tar")
         .map(|entry| {
-            let mut entry = entry.unwrap();
-            let name = entry.path().unwrap().display().to_string();
+            let mut entry = entry.expect("the archive is whole");
+            let name = entry.path().expect("names are text").display().to_string();
             let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes).unwrap();
+            entry.read_to_end(&mut bytes).expect("the archive is whole");
             (name, bytes)
         })
         .collect();

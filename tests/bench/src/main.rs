@@ -1,4 +1,4 @@
-//! Measures, beside peers and in the same run: `plan`, `containers` and `node`. Prints lines for people, then one JSON
+//! Measures, beside peers and in the same run: `plan`, `containers`, `node` and `terraform`. Prints lines for people, then one JSON
 //! line a figure.
 //!
 //! Every number is measured then and there; a peer that is absent is null with a word. Asserts nothing: a slow computer
@@ -9,6 +9,7 @@ mod figure;
 mod node;
 mod output;
 mod plan;
+mod state;
 mod terraform;
 
 use std::process::ExitCode;
@@ -31,6 +32,11 @@ enum What {
     Containers(containers::Options),
     /// Booted machines: kernel start to joined, and the agent's memory. Needs QEMU, and a registry for the containers.
     Node(node::Options),
+    /// A state is read, understood and reported, beside `terraform show -json`.
+    Terraform(state::Options),
+    /// What `terraform` measures, once, in this process.
+    #[command(hide = true)]
+    Account(state::One),
 }
 
 fn main() -> ExitCode {
@@ -38,8 +44,14 @@ fn main() -> ExitCode {
         What::Plan(options) => plan::measure(&options),
         What::Containers(options) => containers::measure(&options),
         What::Node(options) => node::measure(&options),
+        What::Terraform(options) => state::measure(&options),
+        What::Account(one) => return exit(state::one(&one)),
     };
-    match measured.and_then(|figures| output::figures(&figures)) {
+    exit(measured.and_then(|figures| output::figures(&figures)))
+}
+
+fn exit(result: anyhow::Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::say(&format!("error: {error:#}"));

@@ -1,4 +1,4 @@
-//! The peer of plans: `terraform`, or `tofu` where that is all there is, with as many `terraform_data` resources as we
+//! The peer of plans and of reading states: `terraform`, or `tofu` where that is all there is, with as many `terraform_data` resources as we
 //! have machines, state in a local file. Never reaches a network: that resource is built in.
 
 use std::path::Path;
@@ -6,6 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+
+use crate::state::{Took, peak_kib};
 
 /// What may stand for Terraform, best first.
 const PROGRAMS: [&str; 2] = ["terraform", "tofu"];
@@ -37,6 +39,30 @@ impl Terraform {
             }
         }
         Err(whys.join(", "))
+    }
+
+    /// `show -json` of a state, from start to end; how much memory it took is looked up while it runs.
+    pub(crate) fn show(&self, state: &Path, at_most: Duration) -> anyhow::Result<Took> {
+        let folder = tempfile::tempdir()?;
+        let started = Instant::now();
+        let child = command(self.program, folder.path())
+            .args(["show", "-json"])
+            .arg(state)
+            .spawn()
+            .with_context(|| format!("start `{}`", self.program))?;
+        let status = format!("/proc/{}/status", child.id());
+        let mut peak = 0;
+        wait_and_look(child, at_most, || {
+            let now = std::fs::read_to_string(&status)
+                .ok()
+                .and_then(|status| peak_kib(&status));
+            peak = now.unwrap_or(0).max(peak);
+        })
+        .with_context(|| format!("`{} show -json`", self.program))?;
+        Ok(Took {
+            seconds: started.elapsed().as_secs_f64(),
+            peak_bytes: f64::from(peak) * 1024.0,
+        })
     }
 
     /// A configuration of so many resources, ready to plan.
@@ -107,9 +133,14 @@ fn command(program: &str, folder: &Path) -> Command {
 }
 
 /// Waits for a child's success; kills it when it takes too long.
-fn wait(mut child: Child, at_most: Duration) -> anyhow::Result<()> {
+fn wait(child: Child, at_most: Duration) -> anyhow::Result<()> {
+    wait_and_look(child, at_most, || {})
+}
+
+fn wait_and_look(mut child: Child, at_most: Duration, mut look: impl FnMut()) -> anyhow::Result<()> {
     let started = Instant::now();
     loop {
+        look();
         match child.try_wait()? {
             Some(status) if status.success() => return Ok(()),
             Some(status) => bail!("{status}"),
