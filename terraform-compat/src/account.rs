@@ -63,6 +63,11 @@ pub enum Standing {
         /// Where in it.
         by: Address,
     },
+    /// It is known, and no provider of Isobar takes over what is in its cloud.
+    Reported {
+        /// By what it is known.
+        identified: Identified,
+    },
     /// Isobar does not manage such things.
     Unmanaged {
         /// What it depends on or names.
@@ -95,6 +100,7 @@ pub struct Counts {
     pub tainted: usize,
     pub deposed: usize,
     pub already_owned: usize,
+    pub reported: usize,
     pub unmanaged: usize,
     pub data: usize,
     pub refused: usize,
@@ -172,6 +178,7 @@ fn refuse_twice(lines: &mut [Line]) {
         Standing::Candidate { .. }
         | Standing::Tainted { .. }
         | Standing::AlreadyOwned { .. }
+        | Standing::Reported { .. }
         | Standing::Unmanaged { .. }
         | Standing::Data
         | Standing::Refused { .. } => None,
@@ -204,6 +211,7 @@ impl Account {
                 Standing::Tainted { .. } => &mut counts.tainted,
                 Standing::Deposed { .. } => &mut counts.deposed,
                 Standing::AlreadyOwned { .. } => &mut counts.already_owned,
+                Standing::Reported { .. } => &mut counts.reported,
                 Standing::Unmanaged { .. } => &mut counts.unmanaged,
                 Standing::Data => &mut counts.data,
                 Standing::Refused { .. } => &mut counts.refused,
@@ -236,7 +244,9 @@ impl Standing {
     /// By what the object is known in its cloud.
     pub fn identified(&self) -> Option<&Identified> {
         match self {
-            Self::Candidate { identified } | Self::AlreadyOwned { identified, .. } => Some(identified),
+            Self::Candidate { identified } | Self::Reported { identified } | Self::AlreadyOwned { identified, .. } => {
+                Some(identified)
+            }
             Self::Tainted { identified } | Self::Deposed { identified, .. } => identified.as_ref(),
             Self::Unmanaged { .. } | Self::Data | Self::Refused { .. } => None,
         }
@@ -360,6 +370,7 @@ impl Survey {
                 identified,
             },
             (None, true, _, identified) => Standing::Tainted { identified },
+            (None, false, _, Some(identified)) if !identified.cloud.has_provider() => Standing::Reported { identified },
             (None, false, _, Some(identified)) => Standing::Candidate { identified },
             (None, false, Some(_), None) => Standing::Refused { why: Refusal::NoId },
             (None, false, None, None) => Standing::Unmanaged {

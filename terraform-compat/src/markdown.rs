@@ -14,6 +14,7 @@ pub fn render(account: &Account) -> String {
         (counts.tainted, "tainted"),
         (counts.deposed, "deposed"),
         (counts.already_owned, "already owned"),
+        (counts.reported, "in a cloud without a provider"),
         (counts.unmanaged, "not managed by Isobar"),
         (counts.data, "data"),
         (counts.refused, "refused"),
@@ -56,9 +57,11 @@ fn standing(line: &Line) -> String {
         Standing::AlreadyOwned { state, by, .. } => {
             format!("already owned by `{}` in `{}`", plain(&by.to_string()), plain(state))
         }
+        Standing::Reported { .. } => "reported: Isobar has no provider of its cloud".to_owned(),
         Standing::Unmanaged { attached_to } if attached_to.is_empty() => "not managed".to_owned(),
         Standing::Unmanaged { attached_to } => {
-            format!("not managed, attached to `{}`", plain(&attached_to.join("`, `")))
+            let named: Vec<String> = attached_to.iter().map(|name| format!("`{}`", plain(name))).collect();
+            format!("not managed, attached to {}", named.join(", "))
         }
         Standing::Data => "data".to_owned(),
         Standing::Refused { why: Refusal::NoId } => "refused: its id is not in the state".to_owned(),
@@ -92,5 +95,5 @@ fn identity(identified: &Identified) -> String {
 
 /// No text of a state may break out of its cell.
 fn plain(text: &str) -> String {
-    text.replace('|', "\\|").replace(['\n', '\r'], " ")
+    text.replace('|', "\\|").replace(['\n', '\r'], " ").replace('`', "'")
 }

@@ -211,6 +211,14 @@ pub(crate) fn references(object: &Object) -> Vec<String> {
 }
 
 impl Cloud {
+    /// Whether Isobar has a provider that could take over what is there.
+    pub(crate) fn has_provider(self) -> bool {
+        match self {
+            Self::Aws | Self::Azure | Self::Gcp => true,
+            Self::Openstack => false,
+        }
+    }
+
     /// Whether all objects of a provider's configuration are in one region, unless they say otherwise.
     pub(crate) fn has_one_region(self) -> bool {
         match self {

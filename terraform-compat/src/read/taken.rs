@@ -27,7 +27,7 @@ impl Taken {
             .map(|(_, value)| value.as_str())
     }
 
-    fn push(&mut self, name: &'static str, value: &str) {
+    pub(super) fn push(&mut self, name: &'static str, value: &str) {
         if !value.is_empty() {
             self.0.push((name, value.to_owned()));
         }

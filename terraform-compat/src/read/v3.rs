@@ -31,6 +31,8 @@ struct Resource<'a> {
 
 #[derive(Deserialize)]
 struct Instance<'a> {
+    #[serde(default)]
+    id: String,
     #[serde(borrow)]
     attributes: Option<&'a RawValue>,
     tainted: Option<bool>,
@@ -64,6 +66,10 @@ fn objects(
     let old = old.map(|(number, instance)| (Some(format!("{:08x}", number + 1)), instance));
     for (deposed, instance) in resource.primary.iter().map(|primary| (None, primary)).chain(old) {
         let list = identity::taken_of(&address.kind);
+        let mut attributes = v4::take(text, instance.attributes, list, Written::Flatmap)?;
+        if list.contains(&"id") && attributes.get("id").is_none() {
+            attributes.push("id", &instance.id);
+        }
         each(Object {
             deposed,
             tainted: instance.tainted.unwrap_or(false),
@@ -75,7 +81,7 @@ fn objects(
             flatmap: true,
             create_before_destroy: false,
             identity: super::Taken::default(),
-            attributes: v4::take(text, instance.attributes, list, Written::Flatmap)?,
+            attributes,
             dependencies: resource.depends_on.clone().unwrap_or_default(),
             address: address.clone(),
         });
