@@ -130,7 +130,7 @@ impl ReadError {
             Self::Plan => "run `terraform state pull`",
             Self::NotAState => "run `terraform state pull` where the configuration is",
             Self::TooOld { .. } => {
-                "run `terraform refresh` with Terraform 0.11, then `terraform apply -refresh-only` with a newer one"
+                "put it alone into a folder as `terraform.tfstate` and run `terraform state pull` there: it prints version 4"
             }
             Self::TooNew { .. } => "ask for a newer Isobar",
             Self::Truncated { .. } => "copy it again, or take `terraform.tfstate.backup` or `terraform state pull`",
