@@ -18,14 +18,15 @@ pub mod snapshot;
 
 use async_trait::async_trait;
 use isobar_engine_model::catalog::SiteCatalog;
-use isobar_engine_model::id::{ProviderId, ResourceHandle};
+use isobar_engine_model::id::{ProviderId, ResourceHandle, Zone};
 
 pub use clock::{Clock, Entropy};
 pub use error::{ProviderError, Result};
 pub use list::{LIST_MAX_PAGES, list_all};
 pub use resource::{
-    Capabilities, ConsoleChunk, CreateResource, Created, Listing, MachineRequest, Owner, OwnerTags, Page, ResourceKind,
-    ResourceSpec, ResourceState, ResourceStatus, Secret, Site, Token,
+    Capabilities, ConsoleChunk, CreateResource, Created, Listing, MachineRequest, Network, NetworkNeeds, NetworkPart,
+    NetworkRequest, Owner, OwnerTags, Page, ResourceKind, ResourceSpec, ResourceState, ResourceStatus, Secret, Site,
+    Token,
 };
 
 /// A place that rents or owns machines.
@@ -63,6 +64,22 @@ pub trait Provider: Send + Sync {
 
     /// The console area, where the provider has one.
     fn console(&self) -> Option<&dyn Console>;
+
+    /// The network area, where machines need something around them before they can be made.
+    fn networks(&self) -> Option<&dyn Networks>;
+}
+
+/// What machines need around them at a site. Its parts are resources like machines: made by [`Provider::create`], tagged
+/// with their owner in the same call, listed, and deleted. A part that is in use answers a deletion with
+/// [`ProviderError::NotReady`].
+#[async_trait]
+pub trait Networks: Send + Sync {
+    /// What machines of a zone are connected to: what is there, and what has to be made first. Changes nothing.
+    async fn needs(&self, site: &Site, zone: &Zone) -> Result<NetworkNeeds>;
+
+    /// Brings a part that was made to where machines can use it: attaches it, opens its ports. The same however often.
+    /// [`ProviderError::NotReady`]: not yet; [`ProviderError::NotFound`]: it is not there, or not yet.
+    async fn connect(&self, site: &Site, handle: &ResourceHandle, request: &NetworkRequest) -> Result<()>;
 }
 
 /// A machine's serial console, kept by the provider.

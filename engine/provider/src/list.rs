@@ -48,7 +48,7 @@ mod tests {
     use isobar_engine_model::quantity::Timestamp;
 
     use super::*;
-    use crate::{Capabilities, Console, CreateResource, Created, Listing, ResourceStatus, Token};
+    use crate::{Capabilities, Console, CreateResource, Created, Listing, Networks, ResourceStatus, Token};
 
     /// Lists one resource a page.
     struct Pages {
@@ -103,6 +103,10 @@ mod tests {
         }
 
         fn console(&self) -> Option<&dyn Console> {
+            None
+        }
+
+        fn networks(&self) -> Option<&dyn Networks> {
             None
         }
     }

@@ -10,6 +10,8 @@ use isobar_engine_model::id::{
 use isobar_engine_model::quantity::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::ProviderError;
+
 /// At most so many bytes of a console come in one answer.
 pub const CONSOLE_CHUNK_MAX_BYTES: usize = 64 * 1024;
 /// At most so many resources come in one page.
@@ -31,7 +33,7 @@ pub struct Site {
 /// What a branch of the planner, of the executor or of a decorator depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
-    /// For how long the same token answers with the same resource, in ms.
+    /// For how long the same token answers with the same machine, in ms.
     pub token_validity_ms: u64,
     /// After so long a created resource is in every list, in ms. "Not found" counts only after it.
     pub visibility_delay_max_ms: u64,
@@ -39,6 +41,20 @@ pub struct Capabilities {
     pub identity_max_bytes: usize,
     /// The settings of a site that say whose account it is. A cloud's limits count for an account and region together.
     pub account_settings: &'static [&'static str],
+    /// For how long the same token answers with the same part of a network, in ms; 0: the provider knows no tokens for
+    /// these, and whoever lost an answer looks for the tags.
+    pub network_token_validity_ms: u64,
+}
+
+impl Capabilities {
+    /// For how long the same token answers with the same resource, in ms.
+    pub fn token_validity_of(&self, kind: ResourceKind) -> u64 {
+        if kind.is_network() {
+            self.network_token_validity_ms
+        } else {
+            self.token_validity_ms
+        }
+    }
 }
 
 /// Kinds of resources.
@@ -53,11 +69,28 @@ pub enum ResourceKind {
     Interface,
     /// An address by which others reach a machine, likewise.
     Address,
+    /// A private network with a range of addresses of its own.
+    Network,
+    /// A network's way to the internet.
+    Gateway,
+    /// A part of a network's range, where machines get their addresses from.
+    Subnet,
+    /// What may reach machines.
+    Firewall,
 }
 
 impl ResourceKind {
     /// Every kind, in the order in which a sweep lists them.
-    pub const ALL: [Self; 4] = [Self::Machine, Self::Disk, Self::Interface, Self::Address];
+    pub const ALL: [Self; 8] = [
+        Self::Machine,
+        Self::Disk,
+        Self::Interface,
+        Self::Address,
+        Self::Firewall,
+        Self::Subnet,
+        Self::Gateway,
+        Self::Network,
+    ];
 
     /// Its name: `machine`.
     pub fn name(self) -> &'static str {
@@ -66,6 +99,18 @@ impl ResourceKind {
             Self::Disk => "disk",
             Self::Interface => "interface",
             Self::Address => "address",
+            Self::Network => "network",
+            Self::Gateway => "gateway",
+            Self::Subnet => "subnet",
+            Self::Firewall => "firewall",
+        }
+    }
+
+    /// Whether it is a part of a network, made by itself; else it is a machine or made with one.
+    pub fn is_network(self) -> bool {
+        match self {
+            Self::Network | Self::Gateway | Self::Subnet | Self::Firewall => true,
+            Self::Machine | Self::Disk | Self::Interface | Self::Address => false,
         }
     }
 }
@@ -118,7 +163,7 @@ pub struct Owner {
 pub struct OwnerTags {
     /// Whose.
     pub owner: Owner,
-    /// Which machine it is or belongs to.
+    /// Which machine it is or belongs to; a part of a network has an id of its own, which no machine can have.
     pub machine: MachineId,
     /// By which operation.
     pub operation: OperationId,
@@ -149,6 +194,36 @@ pub struct CreateResource {
 pub enum ResourceSpec {
     /// A machine with its network card and disk.
     Machine(MachineRequest),
+    /// A part of a network.
+    Network(NetworkRequest),
+}
+
+impl ResourceSpec {
+    /// Of which kind it is.
+    pub fn kind(&self) -> ResourceKind {
+        match self {
+            Self::Machine(_) => ResourceKind::Machine,
+            Self::Network(request) => request.part.kind,
+        }
+    }
+
+    /// The machine that is asked for, of a provider that makes nothing else.
+    pub fn machine(&self) -> crate::Result<&MachineRequest> {
+        match self {
+            Self::Machine(machine) => Ok(machine),
+            Self::Network(request) => Err(ProviderError::Unsupported {
+                message: format!("making a {}", request.part.kind.name()),
+            }),
+        }
+    }
+
+    /// What is asked of a machine, to be changed; absent: something else is asked for.
+    pub fn machine_mut(&mut self) -> Option<&mut MachineRequest> {
+        match self {
+            Self::Machine(machine) => Some(machine),
+            Self::Network(_) => None,
+        }
+    }
 }
 
 /// A machine to make.
@@ -164,6 +239,43 @@ pub struct MachineRequest {
     pub identity: Secret,
     /// Ports that others must reach, first and last.
     pub open_ports: (u16, u16),
+    /// What it is connected to, as [`crate::Networks::needs`] says; of a provider without that area nothing.
+    #[serde(default, skip_serializing_if = "Network::is_empty")]
+    pub network: Network,
+}
+
+/// Parts of a network, by kind: those that a machine is connected to, or that another part is made in.
+pub type Network = BTreeMap<ResourceKind, ResourceHandle>;
+
+/// Which part of a site's network.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NetworkPart {
+    /// What.
+    pub kind: ResourceKind,
+    /// The only zone that it is for; absent: all of the site.
+    pub zone: Option<Zone>,
+}
+
+/// A part of a network to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkRequest {
+    /// Which.
+    pub part: NetworkPart,
+    /// What it is made in: what was found and what was made before it.
+    pub within: Network,
+    /// Ports of machines, first and last, that are reached over TCP.
+    pub open_ports: (u16, u16),
+    /// The port of machines at which other nodes of the cluster reach them over UDP.
+    pub overlay_port: u16,
+}
+
+/// What machines of a zone are connected to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NetworkNeeds {
+    /// What is there already, by the site's settings or as the account's default. Not ours: never changed or removed.
+    pub found: Network,
+    /// What has to be made, each in what stands before it. Removed the other way round.
+    pub make: Vec<NetworkPart>,
 }
 
 /// The provider accepted it.

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use isobar_engine_model::catalog::Purchase;
 use isobar_engine_model::id::ResourceHandle;
 use isobar_engine_provider::offering::Offered;
-use isobar_engine_provider::{CreateResource, Created, MachineRequest, ProviderError, ResourceSpec, Result};
+use isobar_engine_provider::{CreateResource, Created, MachineRequest, ProviderError, Result};
 
 use crate::client::{Clients, quiet};
 use crate::errors::{Call, kind_of};
@@ -27,7 +27,7 @@ const TOKEN_MAX_BYTES: usize = 64;
 
 /// Asks for the machine, once.
 pub(crate) async fn create(clients: &Clients, images: &Images, request: &CreateResource) -> Result<Created> {
-    let ResourceSpec::Machine(machine) = &request.spec;
+    let machine = request.spec.machine()?;
     let offered = checked(request, machine)?;
     let (settings, client) = clients.of(&request.site).await?;
     let facts = images.facts(&client, &request.site.region, &machine.image).await?;

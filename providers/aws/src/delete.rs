@@ -24,7 +24,7 @@ pub(crate) async fn delete(client: &Client, handle: &ResourceHandle) -> Result<(
                 .map(drop)
                 .map_err(|error| kind_of(&error, Call::Write))
         }
-        Some(ResourceKind::Address) | None => Err(ProviderError::NotFound),
+        Some(_) | None => Err(ProviderError::NotFound),
     }
 }
 

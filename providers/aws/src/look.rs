@@ -61,7 +61,7 @@ pub(crate) async fn get(client: &Client, handle: &ResourceHandle) -> Result<Reso
             let answer = quiet(ask.send()).await.map_err(|error| kind_of(&error, Call::Read))?;
             answer.network_interfaces().first().and_then(interface)
         }
-        Some(ResourceKind::Address) | None => None,
+        Some(_) | None => None,
     };
     found.ok_or(ProviderError::NotFound)
 }
@@ -74,7 +74,11 @@ pub(crate) async fn list(client: &Client, kind: ResourceKind, owner: &Owner, pag
         ResourceKind::Disk => disks(client, owner, token).await?,
         ResourceKind::Interface => interfaces(client, owner, token).await?,
         // A machine's public address is its interface's and goes with it; no other address is ever made.
-        ResourceKind::Address => (Vec::new(), None),
+        ResourceKind::Address
+        | ResourceKind::Network
+        | ResourceKind::Gateway
+        | ResourceKind::Subnet
+        | ResourceKind::Firewall => (Vec::new(), None),
     };
     items.sort_by(|one, other| one.handle.cmp(&other.handle));
     Ok(Listing {

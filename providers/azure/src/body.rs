@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use isobar_engine_model::catalog::Purchase;
 use isobar_engine_provider::offering::Offered;
-use isobar_engine_provider::{CreateResource, MachineRequest, OwnerTags, ProviderError, ResourceSpec, Result};
+use isobar_engine_provider::{CreateResource, MachineRequest, OwnerTags, ProviderError, Result};
 use serde_json::{Map, Value};
 
 use crate::names::{Names, digest};
@@ -38,7 +38,7 @@ pub(crate) struct Wanted {
 
 /// Checks a request against its site and says it in Azure's words.
 pub(crate) fn wanted(request: &CreateResource, settings: &Settings) -> Result<Wanted> {
-    let ResourceSpec::Machine(machine) = &request.spec;
+    let machine = request.spec.machine()?;
     let offered = offered(request, machine, settings)?;
     let json = serde_json::to_vec(request).map_err(|error| unreadable(&error))?;
     let (names, digest) = (Names::of(&request.name, &request.token), digest(&json));

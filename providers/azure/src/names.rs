@@ -68,9 +68,13 @@ pub(crate) fn named(handle: &ResourceHandle) -> Option<Named> {
                 })
             })
         }
-        ResourceKind::Disk | ResourceKind::Interface | ResourceKind::Address => {
-            plain(name).then(|| Named::Part(kind, name.to_owned()))
-        }
+        ResourceKind::Disk
+        | ResourceKind::Interface
+        | ResourceKind::Address
+        | ResourceKind::Network
+        | ResourceKind::Gateway
+        | ResourceKind::Subnet
+        | ResourceKind::Firewall => plain(name).then(|| Named::Part(kind, name.to_owned())),
     }
 }
 
@@ -86,6 +90,10 @@ pub(crate) fn word(kind: ResourceKind) -> &'static str {
         ResourceKind::Disk => "disks",
         ResourceKind::Interface => "networkInterfaces",
         ResourceKind::Address => "publicIPAddresses",
+        ResourceKind::Network => "virtualNetworks",
+        ResourceKind::Gateway => "natGateways",
+        ResourceKind::Subnet => "subnets",
+        ResourceKind::Firewall => "networkSecurityGroups",
     }
 }
 

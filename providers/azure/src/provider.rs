@@ -12,8 +12,8 @@ use isobar_engine_provider::decorate::KeepsCredentials;
 use isobar_engine_provider::endpoint;
 use isobar_engine_provider::snapshot::Snapshot;
 use isobar_engine_provider::{
-    Capabilities, Console, CreateResource, Created, Listing, Owner, Page, Provider, ProviderError, ResourceKind,
-    ResourceState, Result, Site, Token,
+    Capabilities, Console, CreateResource, Created, Listing, Networks, Owner, Page, Provider, ProviderError,
+    ResourceKind, ResourceState, Result, Site, Token,
 };
 use reqwest::Method;
 use serde::de::DeserializeOwned;
@@ -240,6 +240,7 @@ impl Provider for AzureProvider {
             visibility_delay_max_ms: VISIBILITY_DELAY_MAX_MS,
             identity_max_bytes: IDENTITY_MAX_BYTES,
             account_settings: &ACCOUNT_SETTINGS,
+            network_token_validity_ms: 0,
         }
     }
 
@@ -315,7 +316,13 @@ impl Provider for AzureProvider {
         let settings = Settings::of(site)?;
         match kind {
             ResourceKind::Machine => self.machines(site, &settings, (owner, page)).await,
-            ResourceKind::Disk | ResourceKind::Interface | ResourceKind::Address => {
+            ResourceKind::Disk
+            | ResourceKind::Interface
+            | ResourceKind::Address
+            | ResourceKind::Network
+            | ResourceKind::Gateway
+            | ResourceKind::Subnet
+            | ResourceKind::Firewall => {
                 let list: List<Part> = self.page(site, &settings, (kind, page)).await?;
                 let states = list.value.iter().map(|part| part.state(kind));
                 let ours = |state: &ResourceState| state.tags.as_ref().is_some_and(|tags| tags.owner == *owner);
@@ -344,12 +351,21 @@ impl Provider for AzureProvider {
     fn console(&self) -> Option<&dyn Console> {
         None
     }
+
+    fn networks(&self) -> Option<&dyn Networks> {
+        None
+    }
 }
 
 fn collection(settings: &Settings, kind: ResourceKind) -> String {
     let owner = match kind {
         ResourceKind::Machine | ResourceKind::Disk => "Microsoft.Compute",
-        ResourceKind::Interface | ResourceKind::Address => "Microsoft.Network",
+        ResourceKind::Interface
+        | ResourceKind::Address
+        | ResourceKind::Network
+        | ResourceKind::Gateway
+        | ResourceKind::Subnet
+        | ResourceKind::Firewall => "Microsoft.Network",
     };
     format!(
         "/subscriptions/{}/resourceGroups/{}/providers/{owner}/{}",
@@ -367,6 +383,11 @@ fn version(kind: ResourceKind) -> &'static str {
     match kind {
         ResourceKind::Machine => MACHINES,
         ResourceKind::Disk => DISKS,
-        ResourceKind::Interface | ResourceKind::Address => NETWORK,
+        ResourceKind::Interface
+        | ResourceKind::Address
+        | ResourceKind::Network
+        | ResourceKind::Gateway
+        | ResourceKind::Subnet
+        | ResourceKind::Firewall => NETWORK,
     }
 }

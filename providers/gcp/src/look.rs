@@ -67,7 +67,12 @@ pub(crate) async fn list(
         ResourceKind::Machine => instances(clients, settings, query).await?,
         ResourceKind::Disk => disks(clients, settings, query).await?,
         // Parts of an instance: neither is there without it, and neither is billed without it.
-        ResourceKind::Interface | ResourceKind::Address => Listing {
+        ResourceKind::Interface
+        | ResourceKind::Address
+        | ResourceKind::Network
+        | ResourceKind::Gateway
+        | ResourceKind::Subnet
+        | ResourceKind::Firewall => Listing {
             items: Vec::new(),
             next: None,
         },

@@ -9,8 +9,8 @@ use isobar_engine_model::id::{ProviderId, ResourceHandle};
 use isobar_engine_provider::decorate::KeepsCredentials;
 use isobar_engine_provider::endpoint;
 use isobar_engine_provider::{
-    Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, Owner, Page, Provider, ResourceKind,
-    ResourceState, Result, Site, Token,
+    Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, Networks, Owner, Page, Provider,
+    ResourceKind, ResourceState, Result, Site, Token,
 };
 
 use crate::client::{Clients, Pool};
@@ -72,6 +72,7 @@ impl Provider for GcpProvider {
             visibility_delay_max_ms: VISIBILITY_DELAY_MAX_MS,
             identity_max_bytes: IDENTITY_MAX_BYTES,
             account_settings: &ACCOUNT_SETTINGS,
+            network_token_validity_ms: 0,
         }
     }
 
@@ -103,6 +104,10 @@ impl Provider for GcpProvider {
 
     fn console(&self) -> Option<&dyn Console> {
         Some(self)
+    }
+
+    fn networks(&self) -> Option<&dyn Networks> {
+        None
     }
 }
 

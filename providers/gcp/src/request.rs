@@ -14,7 +14,7 @@ use google_cloud_compute_v1::model::{
 };
 use isobar_engine_model::catalog::Purchase;
 use isobar_engine_provider::offering::Offered;
-use isobar_engine_provider::{CreateResource, MachineRequest, ProviderError, ResourceSpec, Result, Token};
+use isobar_engine_provider::{CreateResource, MachineRequest, ProviderError, Result, Token};
 use sha2::{Digest, Sha256};
 
 use crate::handle::{Collection, Place, is_name};
@@ -44,10 +44,10 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// What to send, or why it can never work.
     pub(crate) fn of(request: &CreateResource, settings: &Settings) -> Result<Self> {
-        let ResourceSpec::Machine(machine) = &request.spec;
+        let machine = request.spec.machine()?;
         let offered = offered(request, machine, settings)?;
         let fingerprint = fingerprint(request, machine);
-        let body = body(request, settings, &offered, &fingerprint);
+        let body = body((request, machine), settings, &offered, &fingerprint);
         Ok(Self {
             place: Place::new(machine.zone.as_str(), Collection::Instances, &request.name),
             request_id: request_id(&request.token),
@@ -77,8 +77,12 @@ fn offered(request: &CreateResource, machine: &MachineRequest, settings: &Settin
     Ok(offered)
 }
 
-fn body(request: &CreateResource, settings: &Settings, offered: &Offered, fingerprint: &str) -> Instance {
-    let ResourceSpec::Machine(machine) = &request.spec;
+fn body(
+    (request, machine): (&CreateResource, &MachineRequest),
+    settings: &Settings,
+    offered: &Offered,
+    fingerprint: &str,
+) -> Instance {
     let mut labels: HashMap<String, String> = request
         .tags
         .labels()

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use isobar_engine_model::quantity::Timestamp;
-use isobar_engine_provider::{CreateResource, ResourceSpec, Token};
+use isobar_engine_provider::{CreateResource, Token};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -137,7 +137,7 @@ impl Ledger {
         let unfinished = region.join(format!("{UNFINISHED}{}", place.name));
         present(fs::remove_dir_all(&unfinished))?;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&unfinished)?;
-        let ResourceSpec::Machine(machine) = &record.request.spec;
+        let machine = record.request.spec.machine().map_err(io::Error::other)?;
         write_secret(&unfinished.join("identity"), &machine.identity.0)?;
         write_secret(&unfinished.join("request.json"), &json(record))?;
         fs::rename(&unfinished, self.folder(place))

@@ -13,8 +13,8 @@ use isobar_engine_model::id::ResourceHandle;
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_provider::resource::PAGE_MAX_ITEMS;
 use isobar_engine_provider::{
-    ConsoleChunk, CreateResource, Created, Listing, MachineRequest, Owner, Page, ProviderError, ResourceSpec,
-    ResourceState, ResourceStatus, Result, Site,
+    ConsoleChunk, CreateResource, Created, Listing, MachineRequest, Owner, Page, ProviderError, ResourceState,
+    ResourceStatus, Result, Site,
 };
 
 use crate::config::{LocalConfig, Shape};
@@ -203,7 +203,7 @@ impl Machines {
             (None, Some(_)) => return conflict(&format!("there is a machine `{}` of another token", place.name)),
             (_, None) => {}
         }
-        let ResourceSpec::Machine(machine) = &request.spec;
+        let machine = request.spec.machine()?;
         let shape = offers::check(&self.config, &request.site, machine)?;
         self.bootable(machine)?;
         self.check_capacity(shape)?;
@@ -258,7 +258,7 @@ impl Machines {
     }
 
     fn start(&self, record: &Record, place: &Place) -> Result<()> {
-        let ResourceSpec::Machine(machine) = &record.request.spec;
+        let machine = record.request.spec.machine()?;
         let shape = offers::check(&self.config, &record.request.site, machine)?;
         let image = self.bootable(machine)?;
         let processor = self
@@ -310,7 +310,7 @@ impl Machines {
         } else {
             ResourceStatus::Pending
         };
-        let ResourceSpec::Machine(machine) = &record.request.spec;
+        let machine = record.request.spec.machine()?;
         Ok(ResourceState {
             handle: ResourceHandle::new(&place.name),
             offering: Some(machine.offering.clone()),
@@ -367,7 +367,7 @@ impl Machines {
             let Some(record) = self.ledger.machine(&place)? else {
                 continue;
             };
-            let ResourceSpec::Machine(machine) = &record.request.spec;
+            let machine = record.request.spec.machine().map_err(io::Error::other)?;
             let shape = self
                 .config
                 .shapes

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use isobar_engine_model::catalog::SiteCatalog;
 use isobar_engine_model::id::{ProviderId, ResourceHandle};
 use isobar_engine_provider::{
-    Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, Owner, Page, Provider, ProviderError,
-    ResourceKind, ResourceState, Result, Site, Token,
+    Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, Networks, Owner, Page, Provider,
+    ProviderError, ResourceKind, ResourceState, Result, Site, Token,
 };
 use tokio::task::spawn_blocking;
 
@@ -79,6 +79,7 @@ impl Provider for LocalProvider {
             visibility_delay_max_ms: 0,
             identity_max_bytes: IDENTITY_MAX_BYTES,
             account_settings: &[],
+            network_token_validity_ms: 0,
         }
     }
 
@@ -105,7 +106,13 @@ impl Provider for LocalProvider {
                     .await
             }
             // A machine's folder holds its disk; its network card and ports are its process's.
-            ResourceKind::Disk | ResourceKind::Interface | ResourceKind::Address => Ok(Listing {
+            ResourceKind::Disk
+            | ResourceKind::Interface
+            | ResourceKind::Address
+            | ResourceKind::Network
+            | ResourceKind::Gateway
+            | ResourceKind::Subnet
+            | ResourceKind::Firewall => Ok(Listing {
                 items: Vec::new(),
                 next: None,
             }),
@@ -121,6 +128,10 @@ impl Provider for LocalProvider {
 
     fn console(&self) -> Option<&dyn Console> {
         Some(self)
+    }
+
+    fn networks(&self) -> Option<&dyn Networks> {
+        None
     }
 }
 

@@ -169,6 +169,7 @@ impl TestBed for LocalBed {
             image: self.image.clone(),
             identity: Secret(b"{}".to_vec()),
             open_ports: (30_000, 30_031),
+            network: Default::default(),
         }
     }
 

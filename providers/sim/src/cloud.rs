@@ -47,6 +47,17 @@ pub struct SimPart {
     pub loose: bool,
 }
 
+/// A part of a network as it truly is.
+#[derive(Debug, Clone)]
+pub struct SimNetworkPart {
+    /// What it is.
+    pub kind: ResourceKind,
+    /// What it was made from.
+    pub request: Arc<CreateResource>,
+    /// What a provider that lags behind nothing would answer.
+    pub state: ResourceState,
+}
+
 impl SimMachine {
     /// Its tags; absent where it is not ours.
     pub fn tags(&self) -> Option<&OwnerTags> {
@@ -141,6 +152,25 @@ impl SimCloud {
             });
             parts.collect()
         })
+    }
+
+    /// Every part of a network that is not gone, in handle order.
+    pub fn networks(&self) -> Vec<SimNetworkPart> {
+        self.now_in(|world, _| {
+            let parts = world.networks.alive().filter_map(|(handle, thing)| {
+                Some(SimNetworkPart {
+                    kind: thing.kind(),
+                    request: Arc::clone(thing.request()),
+                    state: thing.seen_at(handle, Timestamp(u64::MAX))?,
+                })
+            });
+            parts.collect()
+        })
+    }
+
+    /// Takes a part of a network away from outside, whatever is in it.
+    pub fn remove_network(&self, handle: &ResourceHandle) {
+        self.now_in(|world, now| world.vanish_network(handle, now));
     }
 
     /// One machine, unless it is gone.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use isobar_engine_model::catalog::{Architecture, Image, Offering, Purchase};
 use isobar_engine_model::id::{ImageId, OfferingId, Zone};
 use isobar_engine_model::quantity::{Mebibytes, MicroUsdPerHour, MilliCpus, Resources};
+use isobar_engine_provider::ResourceKind;
 
 use crate::fault::FaultRates;
 
@@ -36,6 +37,11 @@ pub struct SimConfig {
     pub remembers_ms: u64,
     /// Largest identity of a machine, in bytes.
     pub identity_max_bytes: usize,
+    /// What a machine is connected to, each to be made in those before it; a subnet for a zone each. Empty: nothing.
+    pub network: Vec<ResourceKind>,
+    /// For how long a token answers with the part of a network that it made first, in ms; 0: these know no tokens, and
+    /// their names need not differ.
+    pub network_token_validity_ms: u64,
 }
 
 impl SimConfig {
@@ -53,6 +59,8 @@ impl SimConfig {
             visibility_delay_max_ms: 10_000,
             remembers_ms: 0,
             identity_max_bytes: 16 * 1024,
+            network: Vec::new(),
+            network_token_validity_ms: 24 * 3_600_000,
         }
     }
 

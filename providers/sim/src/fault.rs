@@ -24,6 +24,10 @@ pub enum Operation {
     Delete,
     /// `Console::read`
     Console,
+    /// `Networks::needs`
+    Needs,
+    /// `Networks::connect`
+    Connect,
 }
 
 /// What can go wrong.
@@ -180,7 +184,7 @@ impl FaultRates {
             (Fault::Throttled, self.throttled),
         ];
         match operation {
-            Operation::Catalog | Operation::Console => {}
+            Operation::Catalog | Operation::Console | Operation::Needs | Operation::Connect => {}
             Operation::Create => rates.extend([
                 (Fault::LateRequest, self.late_request),
                 (Fault::NoCapacity, self.no_capacity),
@@ -225,6 +229,8 @@ pub struct Counters {
     pub machines_made: u64,
     /// Creates that a known token answered.
     pub replays: u64,
+    /// Parts of networks that came to be.
+    pub parts_made: u64,
 }
 
 impl Counters {

@@ -34,6 +34,7 @@ mod config;
 mod fault;
 mod look;
 mod machine;
+mod network;
 mod part;
 mod provider;
 mod random;

@@ -16,6 +16,10 @@ impl World {
         match self.machines.get(handle) {
             Some(machine) if machine.region() == region => machine.seen_at(moment),
             Some(_) => None,
+            None if self.networks.get(handle).is_some() => {
+                let thing = self.networks.get(handle).filter(|thing| thing.region() == region)?;
+                thing.seen_at(handle, moment)
+            }
             None => {
                 let part = self.parts.get(handle).filter(|part| part.maker.region == region)?;
                 part.seen_at(handle, moment)
@@ -52,6 +56,12 @@ impl World {
                     .after(after)
                     .filter(move |(_, part)| part.kind == kind && part.maker.region == region)
                     .filter_map(move |(handle, part)| part.seen_at(handle, moment)),
+            ),
+            ResourceKind::Network | ResourceKind::Gateway | ResourceKind::Subnet | ResourceKind::Firewall => Box::new(
+                self.networks
+                    .after(after)
+                    .filter(move |(_, thing)| thing.kind() == kind && thing.region() == region)
+                    .filter_map(move |(handle, thing)| thing.seen_at(handle, moment)),
             ),
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use isobar_engine_model::catalog::Offering;
 use isobar_engine_model::id::{ResourceHandle, Zone};
 use isobar_engine_model::quantity::Timestamp;
-use isobar_engine_provider::{CreateResource, MachineRequest, OwnerTags, ResourceSpec, ResourceState, ResourceStatus};
+use isobar_engine_provider::{CreateResource, MachineRequest, OwnerTags, ResourceState, ResourceStatus};
 
 /// What a machine is at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,10 @@ impl Phase {
 #[derive(Debug, Clone)]
 pub(crate) enum Origin {
     /// A create of ours.
-    Request(Arc<CreateResource>),
+    Request {
+        request: Arc<CreateResource>,
+        machine: MachineRequest,
+    },
     /// Not by a create that anybody remembers: someone else's without tags, or with tags of ours.
     Foreign {
         region: String,
@@ -83,43 +86,51 @@ impl Machine {
 
     pub(crate) fn region(&self) -> &str {
         match &self.origin {
-            Origin::Request(request) => &request.site.region,
+            Origin::Request { request, .. } => &request.site.region,
             Origin::Foreign { region, .. } => region,
         }
     }
 
     pub(crate) fn zone(&self) -> &Zone {
         match &self.origin {
-            Origin::Request(request) => &machine_of(request).zone,
+            Origin::Request { machine, .. } => &machine.zone,
             Origin::Foreign { zone, .. } => zone,
         }
     }
 
     pub(crate) fn name(&self) -> &str {
         match &self.origin {
-            Origin::Request(request) => &request.name,
+            Origin::Request { request, .. } => &request.name,
             Origin::Foreign { name, .. } => name,
         }
     }
 
     pub(crate) fn request(&self) -> Option<&Arc<CreateResource>> {
         match &self.origin {
-            Origin::Request(request) => Some(request),
+            Origin::Request { request, .. } => Some(request),
             Origin::Foreign { .. } => None,
         }
     }
 
     pub(crate) fn tags(&self) -> Option<&OwnerTags> {
         match &self.origin {
-            Origin::Request(request) => Some(&request.tags),
+            Origin::Request { request, .. } => Some(&request.tags),
             Origin::Foreign { tags, .. } => tags.as_deref(),
         }
     }
 
     pub(crate) fn identity(&self) -> &[u8] {
         match &self.origin {
-            Origin::Request(request) => &machine_of(request).identity.0,
+            Origin::Request { machine, .. } => &machine.identity.0,
             Origin::Foreign { .. } => &[],
+        }
+    }
+
+    /// Whether it was made to be in or behind a part of a network.
+    pub(crate) fn is_connected_to(&self, part: &ResourceHandle) -> bool {
+        match &self.origin {
+            Origin::Request { machine, .. } => machine.network.values().any(|connected| connected == part),
+            Origin::Foreign { .. } => false,
         }
     }
 
@@ -172,20 +183,13 @@ impl Machine {
     }
 
     fn endpoints(&self) -> BTreeMap<u16, String> {
-        let Origin::Request(request) = &self.origin else {
+        let Origin::Request { machine, .. } = &self.origin else {
             return BTreeMap::new();
         };
-        let (first, last) = machine_of(request).open_ports;
+        let (first, last) = machine.open_ports;
         let [_, high, middle, low] = self.serial.to_be_bytes();
         (first..=last)
             .map(|port| (port, format!("10.{high}.{middle}.{low}:{port}")))
             .collect()
-    }
-}
-
-/// The machine that a create asks for.
-pub(crate) fn machine_of(request: &CreateResource) -> &MachineRequest {
-    match &request.spec {
-        ResourceSpec::Machine(machine) => machine,
     }
 }

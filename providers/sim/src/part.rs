@@ -53,15 +53,6 @@ impl Maker {
 }
 
 impl Part {
-    fn word(&self) -> &'static str {
-        match self.kind {
-            ResourceKind::Machine => "machine",
-            ResourceKind::Disk => "disk",
-            ResourceKind::Interface => "interface",
-            ResourceKind::Address => "address",
-        }
-    }
-
     /// As it was seen at `moment`, if it was.
     pub(crate) fn seen_at(&self, handle: &ResourceHandle, moment: Timestamp) -> Option<ResourceState> {
         if moment < self.created || self.gone.is_some_and(|gone| gone <= moment) {
@@ -73,7 +64,7 @@ impl Part {
         };
         Some(ResourceState {
             handle: handle.clone(),
-            name: format!("{}-{}", self.maker.name, self.word()),
+            name: format!("{}-{}", self.maker.name, self.kind.name()),
             tags: Some(self.maker.tags.clone()),
             status,
             offering: None,
@@ -113,7 +104,7 @@ impl Parts {
                 deleting: None,
                 gone: None,
             };
-            let handle = ResourceHandle::new(format!("sim-{}-{:08}", part.word(), self.made));
+            let handle = ResourceHandle::new(format!("sim-{}-{:08}", part.kind.name(), self.made));
             self.by_maker.entry(maker.key()).or_default().push(handle.clone());
             self.by_handle.insert(handle, part);
         }

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use isobar_engine_model::catalog::SiteCatalog;
-use isobar_engine_model::id::{ProviderId, ResourceHandle};
+use isobar_engine_model::id::{ProviderId, ResourceHandle, Zone};
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_provider::resource::{CONSOLE_CHUNK_MAX_BYTES, PAGE_MAX_ITEMS};
 use isobar_engine_provider::{
-    Capabilities, Console, ConsoleChunk, CreateResource, Created, Listing, Owner, Page, Provider, ProviderError,
-    ResourceKind, ResourceState, Result, Site, Token,
+    Capabilities, Console, ConsoleChunk, CreateResource, Created, Listing, Network, NetworkNeeds, NetworkPart,
+    NetworkRequest, Networks, Owner, Page, Provider, ProviderError, ResourceKind, ResourceState, Result, Site, Token,
 };
 
 use crate::cloud::SimCloud;
@@ -182,6 +182,7 @@ impl Provider for SimProvider {
             visibility_delay_max_ms: world.config.visibility_delay_max_ms,
             identity_max_bytes: world.config.identity_max_bytes,
             account_settings: &[],
+            network_token_validity_ms: world.config.network_token_validity_ms,
         })
     }
 
@@ -244,6 +245,37 @@ impl Provider for SimProvider {
 
     fn console(&self) -> Option<&dyn Console> {
         Some(self)
+    }
+
+    fn networks(&self) -> Option<&dyn Networks> {
+        let there = self.cloud.now_in(|world, _| !world.config.network.is_empty());
+        there.then_some(self as &dyn Networks)
+    }
+}
+
+#[async_trait]
+impl Networks for SimProvider {
+    async fn needs(&self, _site: &Site, zone: &Zone) -> Result<NetworkNeeds> {
+        self.read(Operation::Needs, |world, _| {
+            let part = |kind: &ResourceKind| NetworkPart {
+                kind: *kind,
+                zone: (*kind == ResourceKind::Subnet).then(|| zone.clone()),
+            };
+            Ok(NetworkNeeds {
+                found: Network::new(),
+                make: world.config.network.iter().map(part).collect(),
+            })
+        })
+        .await
+    }
+
+    async fn connect(&self, site: &Site, handle: &ResourceHandle, _request: &NetworkRequest) -> Result<()> {
+        let weather = self.travel(Operation::Connect).await;
+        self.depart(&weather, true).await?;
+        let answer = self
+            .cloud
+            .now_in(|world, now| world.networks.connect(&site.region, handle, now));
+        self.come_back(&weather, true, answer).await
     }
 }
 

@@ -17,6 +17,7 @@ use crate::cloud::{MachineChange, MachineEvent};
 use crate::config::{RegionConfig, SimConfig};
 use crate::fault::{Counters, Fault, Operation};
 use crate::machine::{Machine, Phase};
+use crate::network::NetworkThings;
 use crate::part::{Maker, Parts};
 use crate::random::SplitMix64;
 use crate::schedule::Schedule;
@@ -32,6 +33,8 @@ enum Due {
     Vanish(ResourceHandle, Option<ResourceKind>),
     /// A part that is being deleted is gone.
     VanishPart(ResourceHandle),
+    /// A part of a network that is being deleted is gone.
+    VanishNetwork(ResourceHandle),
     /// A request whose caller gave up arrives.
     Arrive(Arc<CreateResource>),
 }
@@ -63,6 +66,7 @@ pub(crate) struct World {
     pub(crate) counters: Counters,
     pub(crate) machines: BTreeMap<ResourceHandle, Machine>,
     pub(crate) parts: Parts,
+    pub(crate) networks: NetworkThings,
     pub(crate) log: Vec<MachineEvent>,
     scripted: BTreeMap<Operation, VecDeque<Fault>>,
     /// Handles of machines that are not gone.
@@ -85,6 +89,7 @@ impl World {
             counters: Counters::default(),
             machines: BTreeMap::new(),
             parts: Parts::default(),
+            networks: NetworkThings::default(),
             log: Vec::new(),
             scripted: BTreeMap::new(),
             alive: BTreeSet::new(),
@@ -125,6 +130,7 @@ impl World {
                 }
                 Due::Vanish(handle, left) => self.vanish(&handle, left, at),
                 Due::VanishPart(handle) => self.parts.vanish(&handle, at),
+                Due::VanishNetwork(handle) => self.vanish_network(&handle, at),
                 Due::Arrive(request) => {
                     // Nobody waits for the answer.
                     let _unheard = self.create(&request, None, at);

@@ -71,6 +71,7 @@ fn request(region: &str, number: u32) -> CreateResource {
             image: ImageId::new(SIM_IMAGE),
             identity: Secret(format!("identity-{number}").into_bytes()),
             open_ports: (30_000, 30_001),
+            network: Default::default(),
         }),
     }
 }
@@ -129,7 +130,7 @@ async fn a_full_zone_is_out_of_capacity_and_its_neighbour_is_not() {
     );
 
     let mut elsewhere = request("north", 3);
-    let ResourceSpec::Machine(machine) = &mut elsewhere.spec;
+    let machine = elsewhere.spec.machine_mut().expect("a machine");
     machine.zone = Zone::new("north-b");
     machine.offering = OfferingId::new("sim.small@north-b");
     world.provider.create(&elsewhere).await.unwrap();
@@ -315,7 +316,7 @@ async fn hostile_run(seed: u64) -> (Vec<MachineEvent>, BTreeMap<Fault, u64>) {
     for number in 0..300 {
         world.pass(2_000).await;
         let mut request = request("north", number);
-        let ResourceSpec::Machine(machine) = &mut request.spec;
+        let machine = request.spec.machine_mut().expect("a machine");
         let zone = ["north-a", "north-b", "north-c"][number as usize % 3];
         (machine.zone, machine.offering) = (Zone::new(zone), OfferingId::new(format!("sim.small@{zone}")));
         let Ok(created) = world.provider.create(&request).await else {

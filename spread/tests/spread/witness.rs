@@ -10,8 +10,8 @@ use isobar_engine_model::catalog::SiteCatalog;
 use isobar_engine_model::id::{ClusterName, ProviderId, ResourceHandle};
 
 use isobar_engine_provider::{
-    Capabilities, Console, CreateResource, Created, Listing, Owner, Page, Provider, ResourceKind, ResourceState,
-    Result, Site, Token,
+    Capabilities, Console, CreateResource, Created, Listing, Networks, Owner, Page, Provider, ResourceKind,
+    ResourceState, Result, Site, Token,
 };
 
 /// A list takes so long, so that two at once are seen.
@@ -88,5 +88,9 @@ impl<P: Provider> Provider for Watched<P> {
 
     fn console(&self) -> Option<&dyn Console> {
         self.inner.console()
+    }
+
+    fn networks(&self) -> Option<&dyn Networks> {
+        self.inner.networks()
     }
 }

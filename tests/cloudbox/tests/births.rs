@@ -64,6 +64,7 @@ fn machine(port: u16) -> CreateResource {
             image: ImageId::new(SIM_IMAGE),
             identity: Secret(serde_json::to_vec(&identity).expect("text")),
             open_ports: (30_000, 30_001),
+            network: Default::default(),
         }),
     }
 }

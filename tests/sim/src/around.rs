@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use isobar_engine_model::catalog::SiteCatalog;
-use isobar_engine_model::id::{Epoch, Incarnation, MemberId, ProviderId, ResourceHandle, ShardId};
+use isobar_engine_model::id::{Epoch, Incarnation, MemberId, ProviderId, ResourceHandle, ShardId, Zone};
 use isobar_engine_provider::{
-    Capabilities, Console, CreateResource, Created, Listing, Owner, Page, Provider, ResourceKind, ResourceState,
-    Result, Site, Token,
+    Capabilities, Console, CreateResource, Created, Listing, NetworkNeeds, NetworkRequest, Networks, Owner, Page,
+    Provider, ProviderError, ResourceKind, ResourceState, Result, Site, Token,
 };
 use isobar_engine_store::memory::Request;
 use isobar_engine_store::{Member, Row, Shard, Store, StoreError, Table, Write};
@@ -227,5 +227,30 @@ impl<L: ProviderLayer> Provider for Around<L> {
     /// No engine reads one.
     fn console(&self) -> Option<&dyn Console> {
         None
+    }
+
+    fn networks(&self) -> Option<&dyn Networks> {
+        self.0.inner().networks().map(|_| -> &dyn Networks { self })
+    }
+}
+
+impl<L: ProviderLayer> Around<L> {
+    fn inner_networks(&self) -> Result<&dyn Networks> {
+        self.0.inner().networks().ok_or_else(|| ProviderError::Unsupported {
+            message: "making networks".to_owned(),
+        })
+    }
+}
+
+#[async_trait]
+impl<L: ProviderLayer> Networks for Around<L> {
+    async fn needs(&self, site: &Site, zone: &Zone) -> Result<NetworkNeeds> {
+        let doing = self.inner_networks()?.needs(site, zone);
+        self.0.call(Operation::Needs, doing).await
+    }
+
+    async fn connect(&self, site: &Site, handle: &ResourceHandle, request: &NetworkRequest) -> Result<()> {
+        let doing = self.inner_networks()?.connect(site, handle, request);
+        self.0.call(Operation::Connect, doing).await
     }
 }

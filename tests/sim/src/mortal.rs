@@ -61,7 +61,8 @@ impl<T: Provider> ProviderLayer for Mortal<T> {
             Operation::Catalog => Crossing::Catalog,
             Operation::Create => Crossing::Create,
             Operation::Get | Operation::Console => Crossing::Get,
-            Operation::List => Crossing::List,
+            Operation::List | Operation::Needs => Crossing::List,
+            Operation::Connect => Crossing::Create,
             Operation::Delete => Crossing::Delete,
         };
         self.life.live(crossing, doing).await

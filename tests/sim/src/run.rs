@@ -308,6 +308,7 @@ fn request_of_another(region: &str) -> CreateResource {
             image: ImageId::new(SIM_IMAGE),
             identity: Secret(Vec::new()),
             open_ports: (30_000, 30_001),
+            network: Default::default(),
         }),
     }
 }

@@ -136,6 +136,7 @@ fn attempt(engine: &Engine, adoption: &Adoption, now: Timestamp) -> AttemptRecor
             image: ImageId::new(""),
             identity: Secret(Vec::new()),
             open_ports: NODE_PORTS,
+            network: Default::default(),
         }),
     };
     debug_assert_eq!(orphan.kind, ResourceKind::Machine);

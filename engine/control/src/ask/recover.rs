@@ -191,6 +191,9 @@ fn view(state: &State, catalog: &Catalog, record: &OrphanRecord) -> Unknown {
         ResourceKind::Disk | ResourceKind::Interface | ResourceKind::Address => {
             Some("it goes with its machine".to_owned())
         }
+        ResourceKind::Network | ResourceKind::Gateway | ResourceKind::Subnet | ResourceKind::Firewall => {
+            Some("machines are adopted; a network is made anew where it is missing".to_owned())
+        }
     };
     Unknown {
         site: record.site.name.clone(),

@@ -5,7 +5,7 @@ use isobar_engine_model::id::{ImageId, OfferingId, ResourceHandle, Zone};
 
 use super::client::{Client, ensure};
 use super::{Broken, Verdict};
-use crate::{CreateResource, MachineRequest, ProviderError, ResourceSpec, ResourceState, Secret, Token};
+use crate::{CreateResource, MachineRequest, ProviderError, ResourceState, Secret, Token};
 
 /// So many callers send the same create at once.
 const DUPLICATES: usize = 8;
@@ -159,7 +159,7 @@ async fn expect_invalid(client: &Client<'_>, change: impl Fn(&mut MachineRequest
 
 fn with(request: &CreateResource, change: impl Fn(&mut MachineRequest)) -> CreateResource {
     let mut changed = request.clone();
-    let ResourceSpec::Machine(machine) = &mut changed.spec;
+    let machine = changed.spec.machine_mut().expect("a machine");
     change(machine);
     changed
 }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use isobar_engine_model::catalog::SiteCatalog;
-use isobar_engine_model::id::{MachineId, ProviderId, ResourceHandle};
+use isobar_engine_model::id::{MachineId, ProviderId, ResourceHandle, Zone};
 
 use crate::{
-    Capabilities, Console, ConsoleChunk, CreateResource, Created, Listing, Owner, Page, Provider, ProviderError,
-    ResourceKind, ResourceState, Result, Site, Token,
+    Capabilities, Console, ConsoleChunk, CreateResource, Created, Listing, NetworkNeeds, NetworkRequest, Networks,
+    Owner, Page, Provider, ProviderError, ResourceKind, ResourceState, Result, Site, Token,
 };
 
 /// What is called.
@@ -30,6 +30,10 @@ pub enum Operation {
     Delete,
     /// [`Console::read`]
     Console,
+    /// [`Networks::needs`]
+    Needs,
+    /// [`Networks::connect`]
+    Connect,
 }
 
 impl Operation {
@@ -42,14 +46,16 @@ impl Operation {
             Self::List => "list",
             Self::Delete => "delete",
             Self::Console => "console",
+            Self::Needs => "needs",
+            Self::Connect => "connect",
         }
     }
 
     /// Whether it changes anything, so that a lost answer leaves its outcome unknown.
     pub fn writes(self) -> bool {
         match self {
-            Self::Create | Self::Delete => true,
-            Self::Catalog | Self::Get | Self::List | Self::Console => false,
+            Self::Create | Self::Delete | Self::Connect => true,
+            Self::Catalog | Self::Get | Self::List | Self::Console | Self::Needs => false,
         }
     }
 }
@@ -162,6 +168,39 @@ impl<L: Layer> Provider for Decorated<L> {
 
     fn console(&self) -> Option<&dyn Console> {
         self.inner.console().map(|_| -> &dyn Console { self })
+    }
+
+    fn networks(&self) -> Option<&dyn Networks> {
+        self.inner.networks().map(|_| -> &dyn Networks { self })
+    }
+}
+
+impl<L> Decorated<L> {
+    fn inner_networks(&self) -> Result<&dyn Networks> {
+        self.inner.networks().ok_or_else(|| ProviderError::Unsupported {
+            message: "making networks".to_owned(),
+        })
+    }
+}
+
+#[async_trait]
+impl<L: Layer> Networks for Decorated<L> {
+    async fn needs(&self, site: &Site, zone: &Zone) -> Result<NetworkNeeds> {
+        let networks = self.inner_networks()?;
+        self.layer
+            .around(self.call(Operation::Needs, site), &|| networks.needs(site, zone))
+            .await
+    }
+
+    async fn connect(&self, site: &Site, handle: &ResourceHandle, request: &NetworkRequest) -> Result<()> {
+        let networks = self.inner_networks()?;
+        let call = Call {
+            handle: Some(handle),
+            ..self.call(Operation::Connect, site)
+        };
+        self.layer
+            .around(call, &|| networks.connect(site, handle, request))
+            .await
     }
 }
 

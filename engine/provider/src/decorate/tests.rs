@@ -18,8 +18,8 @@ use tokio::time::Instant;
 use super::*;
 use crate::error::Next;
 use crate::{
-    Capabilities, Console, CreateResource, Created, Listing, MachineRequest, Owner, OwnerTags, Page, ProviderError,
-    ResourceKind, ResourceSpec, ResourceState, Result, Secret, Site, Token,
+    Capabilities, Console, CreateResource, Created, Listing, MachineRequest, Networks, Owner, OwnerTags, Page,
+    ProviderError, ResourceKind, ResourceSpec, ResourceState, Result, Secret, Site, Token,
 };
 
 /// Time as the paused runtime counts it.
@@ -110,6 +110,7 @@ impl Provider for Told {
             visibility_delay_max_ms: 0,
             identity_max_bytes: 0,
             account_settings: &["account"],
+            network_token_validity_ms: 0,
         }
     }
 
@@ -145,6 +146,10 @@ impl Provider for Told {
     }
 
     fn console(&self) -> Option<&dyn Console> {
+        None
+    }
+
+    fn networks(&self) -> Option<&dyn Networks> {
         None
     }
 }
@@ -183,6 +188,7 @@ fn request() -> CreateResource {
             image: ImageId::new("image"),
             identity: Secret(b"join-token".to_vec()),
             open_ports: (1, 2),
+            network: Default::default(),
         }),
     }
 }

@@ -121,6 +121,7 @@ impl TestBed for MotoBed<'_> {
             image: ImageId::new(&self.moto.image),
             identity: Secret(Vec::new()),
             open_ports: (30_000, 30_003),
+            network: Default::default(),
         }
     }
 

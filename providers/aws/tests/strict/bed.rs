@@ -126,6 +126,7 @@ impl TestBed for StrictBed {
             image: ImageId::new(AMI),
             identity: Secret(Vec::new()),
             open_ports: (30_000, 30_003),
+            network: Default::default(),
         }
     }
 

@@ -240,7 +240,7 @@ async fn chain_with_an_environment() {
 async fn a_spot_machine_is_asked_for_as_one_and_shown_like_any_other() {
     let bed = StrictBed::reliable().await;
     let mut request = request(&bed);
-    let ResourceSpec::Machine(machine) = &mut request.spec;
+    let machine = request.spec.machine_mut().expect("a machine");
     machine.zone = Zone::new("eu-central-1b");
     machine.offering = OfferingId::new("m7i.large@eu-central-1b+spot");
     let made = bed.provider().create(&request).await.unwrap();
@@ -299,7 +299,7 @@ async fn no_secret_is_ever_logged_or_shown() {
     let provider = client(&bed.clock, &bed.ec2.front.url, KEY_SECRET);
     let mut request = request(&bed);
     provider.create(&request).await.unwrap();
-    let ResourceSpec::Machine(machine) = &mut request.spec;
+    let machine = request.spec.machine_mut().expect("a machine");
     machine.identity = Secret(b"another-join".to_vec());
     let conflict = provider.create(&request).await.unwrap_err();
     assert_eq!(conflict.kind(), "conflict");

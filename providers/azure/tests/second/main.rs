@@ -77,6 +77,7 @@ fn request(url: &str, suffix: &str) -> CreateResource {
             image: ImageId::new(IMAGE),
             identity: Secret(b"a join token".to_vec()),
             open_ports: (30_000, 30_031),
+            network: Default::default(),
         }),
     }
 }

@@ -137,6 +137,7 @@ impl TestBed for AzureBed {
             image: ImageId::new(IMAGE),
             identity: Secret(b"a join token".to_vec()),
             open_ports: (30_000, 30_003),
+            network: Default::default(),
         }
     }
 

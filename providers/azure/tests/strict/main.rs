@@ -11,7 +11,7 @@ use std::sync::Arc;
 use isobar_engine_model::id::{OfferingId, Zone};
 use isobar_engine_provider::conformance::TestBed;
 use isobar_engine_provider::{
-    Provider, ProviderError, ResourceKind, ResourceSpec, ResourceStatus, Token, conformance, decorate, list_all,
+    Provider, ProviderError, ResourceKind, ResourceStatus, Token, conformance, decorate, list_all,
 };
 use isobar_providers_azure::Credentials;
 use isobar_providers_sim::{Fault, FaultRates, Operation, SeededEntropy};
@@ -119,7 +119,7 @@ async fn a_spot_machine_with_a_public_address_shows_it_in_get_and_list() {
         .insert("public_address".to_owned(), "true".to_owned());
     request.site.settings.insert("disk_gib".to_owned(), "64".to_owned());
     request.site.settings.remove("zones");
-    let ResourceSpec::Machine(machine) = &mut request.spec;
+    let machine = request.spec.machine_mut().expect("a machine");
     machine.zone = Zone::new(REGION);
     machine.offering = OfferingId::new(format!("Standard_D2s_v5@{REGION}+spot"));
     let made = bed.provider().create(&request).await.unwrap();

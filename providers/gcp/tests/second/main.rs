@@ -74,6 +74,7 @@ fn request(url: &str, offering: &str) -> CreateResource {
             image: ImageId::new(IMAGE),
             identity: Secret(b"identity".to_vec()),
             open_ports: (30_000, 30_001),
+            network: Default::default(),
         }),
     }
 }

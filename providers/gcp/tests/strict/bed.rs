@@ -137,6 +137,7 @@ impl TestBed for GcpBed {
             image: ImageId::new(gcp::IMAGE),
             identity: Secret(Vec::new()),
             open_ports: (30_000, 30_003),
+            network: Default::default(),
         }
     }
 

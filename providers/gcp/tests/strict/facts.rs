@@ -51,7 +51,7 @@ pub(crate) fn request(bed: &GcpBed, number: u32) -> CreateResource {
 }
 
 fn in_zone(mut request: CreateResource, zone: &str, purchase: &str) -> CreateResource {
-    let ResourceSpec::Machine(machine) = &mut request.spec;
+    let machine = request.spec.machine_mut().expect("a machine");
     (machine.zone, machine.offering) = (Zone::new(zone), OfferingId::new(format!("e2-small@{zone}{purchase}")));
     request
 }

@@ -5,38 +5,116 @@ use std::sync::Arc;
 use isobar_engine_model::catalog::Offering;
 use isobar_engine_model::id::{ResourceHandle, Zone};
 use isobar_engine_model::quantity::Timestamp;
-use isobar_engine_provider::{CreateResource, Created, OwnerTags, ProviderError, Result};
+use isobar_engine_provider::{
+    CreateResource, Created, MachineRequest, NetworkRequest, OwnerTags, ProviderError, Result,
+};
 
 use super::{Due, Stale, TokenUse, World, conflict, invalid, maker_of};
 use crate::cloud::MachineChange;
 use crate::fault::{Fault, happens};
-use crate::machine::{Machine, Origin, machine_of};
+use crate::machine::{Machine, Origin};
+use crate::network::part_of;
 use crate::part;
 
 impl World {
-    /// Makes a machine, or answers with the one that the token made.
+    /// Makes what is asked for, or answers with what the token made.
     pub(crate) fn create(
         &mut self,
         request: &Arc<CreateResource>,
         fault: Option<Fault>,
         now: Timestamp,
     ) -> Result<Created> {
+        match part_of(request) {
+            Some(wanted) => self.create_part(request, wanted, (fault, now)),
+            None => self.create_machine(request, fault, now),
+        }
+    }
+
+    /// Makes a part of a network. Where these know no tokens, the same request makes another one each time.
+    fn create_part(
+        &mut self,
+        request: &Arc<CreateResource>,
+        wanted: &NetworkRequest,
+        (fault, now): (Option<Fault>, Timestamp),
+    ) -> Result<Created> {
+        let validity_ms = self.config.network_token_validity_ms;
+        if validity_ms > 0
+            && let Some(known) = self.made_before(request)?
+        {
+            return Ok(known);
+        }
+        self.region(&request.site.region)?;
+        self.networks.check(&request.site.region, &wanted.within, false)?;
+        if fault == Some(Fault::OverQuota) {
+            self.counters.count(Fault::OverQuota);
+            return Err(ProviderError::QuotaExceeded {
+                message: format!("no more {}s in {}", wanted.part.kind.name(), request.site.region),
+            });
+        }
+        let visible_from = self.visible_from(now);
+        let handle = self.networks.make(request, wanted, (now, visible_from));
+        self.counters.parts_made += 1;
+        if validity_ms > 0 {
+            let name = (request.site.region.clone(), request.name.clone());
+            self.names.insert(name, handle.clone());
+            self.remember(request, &handle, now.plus_ms(validity_ms));
+        }
+        Ok(Created { handle })
+    }
+
+    /// What a request's token made.
+    fn made_before(&mut self, request: &Arc<CreateResource>) -> Result<Option<Created>> {
         let region = request.site.region.clone();
-        let token = (region.clone(), request.token.clone());
-        if let Some(known) = self.tokens.get(&token) {
+        if let Some(known) = self.tokens.get(&(region.clone(), request.token.clone())) {
             if known.request != *request {
                 return Err(conflict("the token was used for another request"));
             }
             self.counters.replays += 1;
-            return Ok(Created {
+            return Ok(Some(Created {
                 handle: known.handle.clone(),
-            });
+            }));
         }
-        let name = (region.clone(), request.name.clone());
-        if self.names.contains_key(&name) {
+        if self.names.contains_key(&(region, request.name.clone())) {
             return Err(conflict("the name is taken"));
         }
-        let machine = machine_of(request);
+        Ok(None)
+    }
+
+    fn remember(&mut self, request: &Arc<CreateResource>, handle: &ResourceHandle, until: Timestamp) {
+        let token = (request.site.region.clone(), request.token.clone());
+        self.tokens.insert(
+            token.clone(),
+            TokenUse {
+                request: Arc::clone(request),
+                handle: handle.clone(),
+            },
+        );
+        self.stale.add(until, Stale::Token(token));
+    }
+
+    /// From when on something new is seen. Always the same number of draws.
+    fn visible_from(&mut self, now: Timestamp) -> Timestamp {
+        let hidden_ms = self
+            .random
+            .within((1, (self.config.visibility_delay_max_ms / 2).max(1)));
+        if !happens(self.config.faults.late_visibility, &mut self.random) {
+            return now;
+        }
+        self.counters.count(Fault::LateVisibility);
+        now.plus_ms(hidden_ms)
+    }
+
+    fn create_machine(
+        &mut self,
+        request: &Arc<CreateResource>,
+        fault: Option<Fault>,
+        now: Timestamp,
+    ) -> Result<Created> {
+        if let Some(known) = self.made_before(request)? {
+            return Ok(known);
+        }
+        let region = request.site.region.clone();
+        let machine = request.spec.machine()?;
         let config = self.region(&region)?;
         let offering = config
             .offerings()
@@ -52,6 +130,7 @@ impl World {
                 self.config.identity_max_bytes
             )));
         }
+        self.check_network(&region, machine)?;
         self.check_room(&region, &machine.zone, fault, now)?;
 
         let partial = (fault == Some(Fault::PartialCreate)).then(|| self.random.within((1, 2)));
@@ -70,17 +149,22 @@ impl World {
         } else {
             self.parts.make(&maker_of(request), &part::KINDS, now);
         }
-        let handle = self.make(Origin::Request(Arc::clone(request)), offering, (now, partial.is_none()));
-        self.tokens.insert(
-            token.clone(),
-            TokenUse {
-                request: Arc::clone(request),
-                handle: handle.clone(),
-            },
-        );
-        self.stale
-            .add(now.plus_ms(self.config.token_validity_ms), Stale::Token(token));
+        let origin = Origin::Request {
+            request: Arc::clone(request),
+            machine: machine.clone(),
+        };
+        let handle = self.make(origin, offering, (now, partial.is_none()));
+        self.remember(request, &handle, now.plus_ms(self.config.token_validity_ms));
         Ok(Created { handle })
+    }
+
+    /// A machine is connected to everything that its region has it connected to.
+    fn check_network(&self, region: &str, machine: &MachineRequest) -> Result<()> {
+        let kinds = &self.config.network;
+        if let Some(missing) = kinds.iter().find(|kind| !machine.network.contains_key(kind)) {
+            return Err(invalid(format!("a machine of {region} needs a {}", missing.name())));
+        }
+        self.networks.check(region, &machine.network, true)
     }
 
     /// Puts in a machine that no create asked for.
@@ -137,13 +221,7 @@ impl World {
         let mut machine = Machine::new(self.last_serial, origin, offering, now);
         let handle = machine.handle.clone();
 
-        let hidden_ms = self
-            .random
-            .within((1, (self.config.visibility_delay_max_ms / 2).max(1)));
-        if happens(self.config.faults.late_visibility, &mut self.random) {
-            machine.visible_from = now.plus_ms(hidden_ms);
-            self.counters.count(Fault::LateVisibility);
-        }
+        machine.visible_from = self.visible_from(now);
         let boots = now.plus_ms(self.random.within(timing.boot_ms));
         if whole {
             self.due.add(boots, Due::Boot(handle.clone()));

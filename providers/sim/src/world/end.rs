@@ -8,7 +8,7 @@ use super::{Due, Stale, World, conflict, maker_of};
 use crate::cloud::MachineChange;
 use crate::fault::Fault;
 use crate::machine::{Origin, Phase};
-use crate::part;
+use crate::{network, part};
 
 impl World {
     /// Starts the deletion of a machine; one that is not visible cannot be deleted.
@@ -27,6 +27,14 @@ impl World {
         };
         let takes_ms = self.random.within(range);
         let left = self.random.within((0, 2));
+        if self.networks.get(handle).is_some() {
+            if self.alive().any(|machine| machine.is_connected_to(handle)) {
+                return Err(network::in_use(handle));
+            }
+            self.networks.delete(region, handle, now)?;
+            self.due.add(now.plus_ms(takes_ms), Due::VanishNetwork(handle.clone()));
+            return Ok(());
+        }
         match self.parts.delete(region, handle, now) {
             Some(true) => {
                 self.due.add(now.plus_ms(takes_ms), Due::VanishPart(handle.clone()));
@@ -62,6 +70,17 @@ impl World {
         }
     }
 
+    /// The end of a part of a network: its name is free.
+    pub(crate) fn vanish_network(&mut self, handle: &ResourceHandle, at: Timestamp) {
+        let Some(request) = self.networks.vanish(handle, at) else {
+            return;
+        };
+        let name = (request.site.region.clone(), request.name.clone());
+        if self.names.get(&name) == Some(handle) {
+            self.names.remove(&name);
+        }
+    }
+
     /// Whether a machine was there to be stopped.
     pub(crate) fn stop(&mut self, handle: &ResourceHandle, reason: &str, at: Timestamp) -> bool {
         let Some(machine) = self.machines.get_mut(handle) else {
@@ -92,7 +111,7 @@ impl World {
             return;
         };
         machine.enter(at, Phase::Gone);
-        if let Origin::Request(request) = &machine.origin {
+        if let Origin::Request { request, .. } = &machine.origin {
             self.parts.vanish_with_machine(&maker_of(request), left, at);
         }
         let name = (machine.region().to_owned(), machine.name().to_owned());

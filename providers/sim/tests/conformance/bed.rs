@@ -80,6 +80,7 @@ impl TestBed for SimBed {
             image: ImageId::new(SIM_IMAGE),
             identity: Secret(Vec::new()),
             open_ports: (30_000, 30_003),
+            network: Default::default(),
         }
     }
 

@@ -9,8 +9,8 @@ use isobar_engine_model::catalog::SiteCatalog;
 use isobar_engine_model::id::{ImageId, OfferingId, ProviderId, ResourceHandle, SiteName, Zone};
 use isobar_engine_provider::conformance::{self, CASES};
 use isobar_engine_provider::{
-    Capabilities, Console, ConsoleChunk, CreateResource, Created, Listing, Owner, Page, Provider, ProviderError,
-    ResourceKind, ResourceSpec, ResourceState, ResourceStatus, Result, Secret, Site, Token,
+    Capabilities, Console, ConsoleChunk, CreateResource, Created, Listing, Networks, Owner, Page, Provider,
+    ProviderError, ResourceKind, ResourceState, ResourceStatus, Result, Secret, Site, Token,
 };
 use isobar_providers_sim::{FaultRates, SIM_IMAGE, SimCloud, SimProvider};
 
@@ -184,7 +184,7 @@ impl Flawed {
                 .clone();
         }
         if self.is(Flaw::TakesAnything) {
-            let ResourceSpec::Machine(machine) = &mut bent.spec;
+            let machine = bent.spec.machine_mut().expect("a machine");
             machine.zone = Zone::new("north-a");
             machine.offering = OfferingId::new("sim.small@north-a");
             machine.image = ImageId::new(SIM_IMAGE);
@@ -270,6 +270,10 @@ impl Provider for Flawed {
 
     fn console(&self) -> Option<&dyn Console> {
         Some(self)
+    }
+
+    fn networks(&self) -> Option<&dyn Networks> {
+        None
     }
 }
 

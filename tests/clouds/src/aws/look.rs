@@ -24,6 +24,10 @@ pub(super) fn prefixes(kind: ResourceKind) -> (&'static str, &'static str) {
         ResourceKind::Disk => ("vol-", "sim-disk-"),
         ResourceKind::Interface => ("eni-", "sim-interface-"),
         ResourceKind::Address => ("eipalloc-", "sim-address-"),
+        ResourceKind::Network => ("vpc-", "sim-network-"),
+        ResourceKind::Gateway => ("igw-", "sim-gateway-"),
+        ResourceKind::Subnet => ("subnet-", "sim-subnet-"),
+        ResourceKind::Firewall => ("sg-", "sim-firewall-"),
     }
 }
 
@@ -243,7 +247,13 @@ fn part(state: &ResourceState, kind: ResourceKind) -> Result<String, Failure> {
                 tag_set(&tags)
             )
         }
-        ResourceKind::Machine | ResourceKind::Interface | ResourceKind::Address => {
+        ResourceKind::Machine
+        | ResourceKind::Interface
+        | ResourceKind::Address
+        | ResourceKind::Network
+        | ResourceKind::Gateway
+        | ResourceKind::Subnet
+        | ResourceKind::Firewall => {
             format!("{}{}", element("networkInterfaceId", &id), tag_set(&tags))
         }
     })

@@ -108,6 +108,7 @@ async fn request(account: &Account, params: &Params) -> Result<CreateResource, F
         image: ImageId::new(SIM_IMAGE),
         identity: Secret(user_data),
         open_ports: look::PORT,
+        network: Default::default(),
     };
     Ok(CreateResource {
         site,

@@ -98,6 +98,7 @@ impl Made {
                 image: ImageId::new(SIM_IMAGE),
                 identity: Secret(identity),
                 open_ports: ports.unwrap_or((0, 0)),
+                network: Default::default(),
             }),
         })
     }

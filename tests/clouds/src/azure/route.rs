@@ -204,9 +204,13 @@ impl State {
         let state = self.sim.get(&self.site, &handle).await?;
         let shown = match kind {
             ResourceKind::Machine => answer::machine(&made, &state, asked.expands()),
-            ResourceKind::Disk | ResourceKind::Interface | ResourceKind::Address => {
-                self.part(&made, kind, asked.expands())
-            }
+            ResourceKind::Disk
+            | ResourceKind::Interface
+            | ResourceKind::Address
+            | ResourceKind::Network
+            | ResourceKind::Gateway
+            | ResourceKind::Subnet
+            | ResourceKind::Firewall => self.part(&made, kind, asked.expands()),
         };
         Ok(Json(shown).into_response())
     }
@@ -306,7 +310,13 @@ impl State {
                     .iter()
                     .find_map(|machine| Some((named(&machine.state)?, machine.handle.clone())))
             }
-            ResourceKind::Disk | ResourceKind::Interface | ResourceKind::Address => {
+            ResourceKind::Disk
+            | ResourceKind::Interface
+            | ResourceKind::Address
+            | ResourceKind::Network
+            | ResourceKind::Gateway
+            | ResourceKind::Subnet
+            | ResourceKind::Firewall => {
                 let parts = self.cloud.parts();
                 let mut parts = parts.iter().filter(|part| part.kind == kind);
                 parts.find_map(|part| Some((named(&part.state)?, part.state.handle.clone())))
@@ -318,9 +328,13 @@ impl State {
     fn made(&self, kind: ResourceKind, state: &ResourceState) -> Option<Made> {
         let name = match kind {
             ResourceKind::Machine => state.name.as_str(),
-            ResourceKind::Disk | ResourceKind::Interface | ResourceKind::Address => {
-                state.name.strip_suffix(kind.name())?.strip_suffix('-')?
-            }
+            ResourceKind::Disk
+            | ResourceKind::Interface
+            | ResourceKind::Address
+            | ResourceKind::Network
+            | ResourceKind::Gateway
+            | ResourceKind::Subnet
+            | ResourceKind::Firewall => state.name.strip_suffix(kind.name())?.strip_suffix('-')?,
         };
         let made = self.kept().made.get(&name.to_ascii_lowercase()).cloned()?;
         // The simulated cloud gives every machine an address.
@@ -332,7 +346,13 @@ impl State {
         Some(match kind {
             // "The list shows no instance view." https://learn.microsoft.com/rest/api/compute/virtual-machines/list
             ResourceKind::Machine => answer::machine(&made, state, false),
-            ResourceKind::Disk | ResourceKind::Interface | ResourceKind::Address => self.part(&made, kind, false),
+            ResourceKind::Disk
+            | ResourceKind::Interface
+            | ResourceKind::Address
+            | ResourceKind::Network
+            | ResourceKind::Gateway
+            | ResourceKind::Subnet
+            | ResourceKind::Firewall => self.part(&made, kind, false),
         })
     }
 
@@ -346,7 +366,16 @@ impl State {
         match (kind, &made.address) {
             (ResourceKind::Interface, _) => answer::card(made, private, expanded),
             (ResourceKind::Address, Some(name)) => answer::address(made, name, private),
-            (ResourceKind::Disk | ResourceKind::Machine | ResourceKind::Address, _) => answer::disk(made),
+            (
+                ResourceKind::Disk
+                | ResourceKind::Machine
+                | ResourceKind::Address
+                | ResourceKind::Network
+                | ResourceKind::Gateway
+                | ResourceKind::Subnet
+                | ResourceKind::Firewall,
+                _,
+            ) => answer::disk(made),
         }
     }
 }
@@ -361,6 +390,7 @@ fn called(made: &Made, kind: ResourceKind, name: &str) -> bool {
         ResourceKind::Disk => Some(&made.disk),
         ResourceKind::Interface => Some(&made.card),
         ResourceKind::Address => made.address.as_ref(),
+        ResourceKind::Network | ResourceKind::Gateway | ResourceKind::Subnet | ResourceKind::Firewall => None,
     };
     known.is_some_and(|known| known.eq_ignore_ascii_case(name))
 }

@@ -200,6 +200,7 @@ impl Shared {
                 image: ImageId::new(image.rsplit('/').next().unwrap_or_default()),
                 identity: identity(body)?,
                 open_ports: ports.ok_or_else(|| Refusal::invalid("the label of ports is missing"))?,
+                network: Default::default(),
             }),
         })
     }

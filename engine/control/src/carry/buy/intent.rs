@@ -53,6 +53,7 @@ pub(super) fn intent(
             image: candidate.image.clone(),
             identity: Secret(serde_json::to_vec(&identity).expect("text fields")),
             open_ports: NODE_PORTS,
+            network: Default::default(),
         }),
         site,
     };
