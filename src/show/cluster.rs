@@ -196,9 +196,7 @@ pub(crate) fn operations(operations: &[Operation], now: Timestamp) -> String {
 
 /// Journal entries.
 pub(crate) fn attempts(attempts: &[AttemptView], now: Timestamp) -> String {
-    let mut table = Table::new([
-        "ATTEMPT", "WRITE", "MACHINE", "SITE", "STATE", "INTENDED", "HANDLE", "NOTE",
-    ]);
+    let mut table = Table::new(["ATTEMPT", "WRITE", "OF", "SITE", "STATE", "INTENDED", "HANDLE", "NOTE"]);
     for attempt in attempts {
         table.row([
             attempt.key.as_str().into(),

@@ -11,7 +11,9 @@ mod preview;
 mod recover;
 mod summary;
 
-use isobar_engine_model::id::ClusterName;
+use std::collections::BTreeSet;
+
+use isobar_engine_model::id::{ClusterName, SiteName};
 use isobar_engine_model::observed::{Machine, Observed, Replica};
 
 use crate::api::{ApiError, ErrorCode};
@@ -51,6 +53,7 @@ impl Engine {
             spec: record.and_then(|record| record.spec.clone()),
             machines: self.machines(state, cluster),
             replicas,
+            networks: networks(state, cluster),
             next_machine: record.map(|record| record.next_machine.clone()).unwrap_or_default(),
             next_replica: record.map(|record| record.next_replica.clone()).unwrap_or_default(),
         }
@@ -79,4 +82,13 @@ impl Engine {
         let names = state.clusters.all().map(|record| record.cluster.as_str());
         Err(ApiError::unknown_cluster(cluster.as_str(), names).pointer(pointer))
     }
+}
+
+/// Where there may be parts of networks of a cluster.
+fn networks(state: &State, cluster: &ClusterName) -> BTreeSet<SiteName> {
+    let attempts = state.attempts.under(&prefix(cluster));
+    attempts
+        .filter(|attempt| attempt.kind.is_network() && attempt.may_live())
+        .map(|attempt| attempt.site.clone())
+        .collect()
 }

@@ -4,10 +4,13 @@
 //! next engine runs the steps that have no recorded end.
 
 pub(crate) mod buy;
+mod journal;
+pub(crate) mod network;
 pub(crate) mod operation;
 pub(crate) mod orphan;
 pub(crate) mod release;
 pub(crate) mod replica;
+mod send;
 pub(crate) mod serving;
 
 use std::sync::Arc;
@@ -51,6 +54,11 @@ impl StepJob<'_> {
         self.engine
             .live
             .step_does(self.engine.clock.now(), &step, attempt, what.into());
+    }
+
+    /// As [`Self::says`], of a part of a network: the machine's own attempt has not begun.
+    pub(crate) fn says_of_part(&self, what: impl Into<String>) {
+        self.says(AttemptNo(0), what);
     }
 
     /// Returns at the next commit, or after a while: before another look at what the engine knows.

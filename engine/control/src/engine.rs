@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::{ApiError, ErrorCode};
 use crate::audit::Seals;
 use crate::authority::Authority;
+use crate::carry::network::Networks;
 use crate::carry::serving::Serving;
 use crate::config::{Config, CrashPoint};
 use crate::fleet::Subject;
@@ -51,6 +52,7 @@ pub struct Engine {
     pub(crate) ledger: Ledger,
     pub(crate) live: Live,
     pub(crate) looks: Looks,
+    pub(crate) networks: Networks,
     pub(crate) providers: BTreeMap<ProviderId, Arc<dyn Provider>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -94,6 +96,7 @@ impl Engine {
             ledger,
             live: Live::new(),
             looks: Looks::default(),
+            networks: Networks::default(),
             providers: providers
                 .into_iter()
                 .map(|provider| (provider.id().clone(), provider))

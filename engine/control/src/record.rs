@@ -106,7 +106,11 @@ pub(crate) struct AttemptRecord {
     pub(crate) operation: OperationId,
     pub(crate) step: StepId,
     pub(crate) attempt: AttemptNo,
+    /// The machine, or the id of a part of a network.
     pub(crate) machine: MachineId,
+    /// What is made. Journals from before there were networks do not say it.
+    #[serde(default = "machine")]
+    pub(crate) kind: ResourceKind,
     pub(crate) site: SiteName,
     /// The plan's candidate that it tries, from 0.
     pub(crate) candidate: usize,
@@ -121,6 +125,10 @@ pub(crate) struct AttemptRecord {
     /// After this the token may no longer answer with the same resource.
     pub(crate) expires: Timestamp,
     pub(crate) state: AttemptState,
+}
+
+fn machine() -> ResourceKind {
+    ResourceKind::Machine
 }
 
 /// What is known of an attempt. Every change is committed before the call that it announces.

@@ -103,7 +103,11 @@ impl Engine {
             .map_err(|error| ProviderError::InvalidSpec { message: error.message })?;
         let owner = self.owner(cluster);
         let mut found = Found::new();
+        let with_networks = provider.networks().is_some();
         for kind in ResourceKind::ALL {
+            if kind.is_network() && !with_networks {
+                continue;
+            }
             for item in list_all(&*provider, site, kind, &owner).await? {
                 // A provider's filter is its word; the tags themselves are proof.
                 if let Some(tags) = item.tags.clone().filter(|tags| tags.owner == owner) {

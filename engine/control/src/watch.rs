@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use isobar_engine_model::id::{ClusterName, MachineId};
 use isobar_engine_model::observed::{Machine, MachinePhase};
-use isobar_engine_provider::{ProviderError, ResourceState, ResourceStatus, Site};
+use isobar_engine_provider::{ProviderError, ResourceKind, ResourceState, ResourceStatus, Site};
 
 use crate::engine::{Engine, resolve};
 use crate::ledger::LedgerError;
 use crate::periodic::Work;
-use crate::record::{AttemptState, MachineRecord, attempt_key, machine_key};
+use crate::record::{AttemptRecord, AttemptState, CredentialRecord, MachineRecord, Record, attempt_key, machine_key};
 
 /// What a site's provider says of a cluster's machines, by machine.
 type Seen = BTreeMap<MachineId, ResourceState>;
@@ -88,8 +88,8 @@ impl Engine {
     }
 
     async fn seen(&self, cluster: &ClusterName, site: &Site) -> Result<Seen, ProviderError> {
-        let look = self.glance(cluster, site).await?;
-        let current = look.machines.values().filter_map(|item| {
+        let look = self.glance(cluster, (site, ResourceKind::Machine)).await?;
+        let current = look.items.values().filter_map(|item| {
             let tags = item
                 .tags
                 .as_ref()
@@ -205,16 +205,32 @@ impl Engine {
             let old = state.machines.all().filter(is_old);
             old.map(crate::record::Record::key).collect()
         };
-        if old.is_empty() {
+        let parts: Vec<String> = {
+            let state = self.ledger.read();
+            let parts = state.attempts.all().filter(|attempt| attempt.kind.is_network());
+            let old = parts.filter(|attempt| match attempt.state {
+                AttemptState::Gone { since, .. } => now.since_ms(since) > kept_ms,
+                AttemptState::Refused { .. } => now.since_ms(attempt.intended) > kept_ms,
+                AttemptState::Intended | AttemptState::Accepted { .. } | AttemptState::Closing { .. } => false,
+            });
+            old.map(Record::key).collect()
+        };
+        if old.is_empty() && parts.is_empty() {
             return Ok(());
         }
-        self.ledger.write(move |draft| bury(draft, &old)).await
+        self.ledger
+            .write(move |draft| {
+                bury(draft, &old);
+                for part in parts {
+                    draft.remove::<AttemptRecord>(&part);
+                }
+            })
+            .await
     }
 }
 
 /// Removes machines with everything that belongs to them.
 fn bury(draft: &mut crate::ledger::Draft, machines: &[String]) {
-    use crate::record::{AttemptRecord, CredentialRecord, Record};
     for machine in machines {
         let under = format!("{machine}/");
         let attempts: Vec<String> = draft.state().attempts.under(&under).map(Record::key).collect();

@@ -1,7 +1,7 @@
 //! What is: the machines and replicas of one cluster as the engine knows them. The planner's input, the answer to
 //! `query`, and the bodies of the store's records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,9 @@ pub struct Observed {
     pub machines: Vec<Machine>,
     /// Every replica that is not stopped for good and forgotten.
     pub replicas: Vec<Replica>,
+    /// Where there may be parts of networks that were made for its machines.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub networks: BTreeSet<SiteName>,
     /// The next ordinal of each pool; absent: 1. Ordinals are never used again.
     pub next_machine: BTreeMap<PoolName, u32>,
     /// The next ordinal of each workload; absent: 1.

@@ -91,7 +91,8 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Action {
-    /// Buy a machine and see its node join. Done when the machine is ready.
+    /// Buy a machine and see its node join. Done when the machine is ready. What its provider says that machines need
+    /// around them there, a network, a firewall, is made first.
     BuyMachine {
         /// Its id.
         machine: MachineId,
@@ -104,6 +105,12 @@ pub enum Action {
     ReleaseMachine {
         /// Which.
         machine: MachineId,
+    },
+    /// Remove what was made for the cluster's machines at a site: its network, its firewall. Done when the provider says
+    /// that every part is gone.
+    RemoveNetwork {
+        /// Where.
+        site: SiteName,
     },
     /// Start a replica. Done when it is healthy; of a job, when its node has it.
     StartReplica {

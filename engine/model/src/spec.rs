@@ -198,6 +198,9 @@ pub enum Publish {
 /// The ports that a node publishes replicas on: first and last.
 pub const NODE_PORTS: (u16, u16) = (30_000, 30_031);
 
+/// At which UDP port nodes reach each other: what WireGuard's own tools use (IANA has it as `wireguard`).
+pub const OVERLAY_PORT: u16 = 51_820;
+
 /// How to tell that a replica is healthy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -72,7 +72,10 @@ pub(crate) fn change(observed: &Observed, steps: &[Step], before: MicroUsdPerHou
             Action::ReleaseMachine { machine } => {
                 released.insert(machine);
             }
-            Action::StartReplica { .. } | Action::StopReplica { .. } | Action::DeleteOrphan { .. } => {}
+            Action::StartReplica { .. }
+            | Action::StopReplica { .. }
+            | Action::RemoveNetwork { .. }
+            | Action::DeleteOrphan { .. } => {}
         }
     }
     let staying = observed

@@ -77,7 +77,10 @@ fn single_site(spec: &Spec, observed: &Observed, placement: &Placement, steps: &
                 }
             }
             Action::StartReplica { workload, machine, .. } => places.push((workload, machine)),
-            Action::StopReplica { .. } | Action::ReleaseMachine { .. } | Action::DeleteOrphan { .. } => {}
+            Action::StopReplica { .. }
+            | Action::ReleaseMachine { .. }
+            | Action::RemoveNetwork { .. }
+            | Action::DeleteOrphan { .. } => {}
         }
     }
     let mut sites: BTreeMap<&WorkloadName, (u32, BTreeSet<&SiteName>)> = BTreeMap::new();

@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use isobar_engine_model::id::{MachineId, ReplicaId, StepId, WorkloadName};
-use isobar_engine_model::observed::Observed;
+use isobar_engine_model::id::{MachineId, ReplicaId, SiteName, StepId, WorkloadName};
+use isobar_engine_model::observed::{Machine, Observed};
 use isobar_engine_model::plan::{Action, Reason, Step, Unmet};
 use isobar_engine_model::spec::{Spec, WorkloadSpec};
 use isobar_engine_scheduler::{Assignment, Placement, Stop, serving};
@@ -34,6 +34,7 @@ pub(crate) fn order(spec: Option<&Spec>, observed: &Observed, placement: &mut Pl
     for machine in &placement.releases {
         ordering.release(machine);
     }
+    ordering.remove_networks(observed, placement);
     let Ordering {
         steps, unmet, reasons, ..
     } = ordering;
@@ -49,6 +50,8 @@ struct Ordering<'p> {
     /// Steps that stop a replica.
     stopped: BTreeMap<&'p ReplicaId, StepId>,
     stopped_on: BTreeMap<&'p MachineId, Vec<StepId>>,
+    /// Steps that release a machine.
+    released: BTreeMap<&'p MachineId, StepId>,
     /// Machines on which a replica stays that should go.
     occupied: BTreeSet<&'p MachineId>,
     /// How many healthy replicas of a workload may be stopped at once.
@@ -76,6 +79,7 @@ impl<'p> Ordering<'p> {
             stops: placement.stops.iter().map(|stop| (&stop.replica, stop)).collect(),
             stopped: BTreeMap::new(),
             stopped_on: BTreeMap::new(),
+            released: BTreeMap::new(),
             occupied: BTreeSet::new(),
             spare,
             fresh: BTreeMap::new(),
@@ -195,13 +199,32 @@ impl<'p> Ordering<'p> {
             return;
         }
         let needs = self.stopped_on.remove(machine).unwrap_or_default();
-        self.push(
-            Action::ReleaseMachine {
-                machine: machine.clone(),
-            },
-            needs,
-        );
+        let action = Action::ReleaseMachine {
+            machine: machine.clone(),
+        };
+        let step = self.push(action, needs);
+        self.released.insert(machine, step);
     }
+
+    /// Removes the networks of sites that no machine is left in and none may come to.
+    fn remove_networks(&mut self, observed: &'p Observed, placement: &'p Placement) {
+        let candidates = placement.buys.iter().flat_map(|buy| &buy.candidates);
+        for site in &observed.networks {
+            let here = observed.machines.iter().filter(|machine| is_in(machine, site));
+            let stays = here.clone().any(|machine| !self.released.contains_key(&machine.id));
+            if stays || candidates.clone().any(|candidate| candidate.site == *site) {
+                continue;
+            }
+            let needs = here
+                .filter_map(|machine| self.released.get(&machine.id).copied())
+                .collect();
+            self.push(Action::RemoveNetwork { site: site.clone() }, needs);
+        }
+    }
+}
+
+fn is_in(machine: &Machine, site: &SiteName) -> bool {
+    machine.bought.as_ref().is_some_and(|bought| bought.site == *site)
 }
 
 /// How many healthy replicas of a workload must never be fallen below. What is not wanted needs none.

@@ -10,6 +10,7 @@ pub fn title(step: &Step) -> String {
     match &step.action {
         Action::BuyMachine { machine, .. } => format!("buy machine {machine}"),
         Action::ReleaseMachine { machine } => format!("release machine {machine}"),
+        Action::RemoveNetwork { site } => format!("remove the cluster's network in {site}"),
         Action::StartReplica { replica, machine, .. } => format!("start {replica} on {machine}"),
         Action::StopReplica { replica, machine, .. } => format!("stop {replica} on {machine}"),
         Action::DeleteOrphan { site, name, .. } => format!("delete the orphan {name} in {site}"),
@@ -51,7 +52,13 @@ fn once<'s>(step: &Step, needs: impl Iterator<Item = &'s Step>) -> String {
             (_, Action::StartReplica { replica, .. }) => Some(format!("{replica} is healthy")),
             (Action::ReleaseMachine { .. }, Action::StopReplica { .. }) => None,
             (_, Action::StopReplica { replica, .. }) => Some(format!("{replica} is stopped")),
-            (_, Action::BuyMachine { .. } | Action::ReleaseMachine { .. } | Action::DeleteOrphan { .. }) => None,
+            (
+                _,
+                Action::BuyMachine { .. }
+                | Action::ReleaseMachine { .. }
+                | Action::RemoveNetwork { .. }
+                | Action::DeleteOrphan { .. },
+            ) => None,
         })
         .collect();
     if waits.is_empty() {

@@ -109,6 +109,7 @@ fn nothing() -> Observed {
         spec: None,
         machines: Vec::new(),
         replicas: Vec::new(),
+        networks: Default::default(),
         next_machine: BTreeMap::new(),
         next_replica: BTreeMap::new(),
     }

@@ -212,7 +212,7 @@ impl SimCloud {
     pub fn add_of_another(&self, request: CreateResource) -> Result<ResourceHandle> {
         self.now_in(|world, now| {
             world
-                .create(&Arc::new(request), None, now)
+                .create_machine(&Arc::new(request), None, now)
                 .map(|created| created.handle)
         })
     }

@@ -120,10 +120,15 @@ impl NetworkThings {
         Ok(())
     }
 
-    /// The deletion of a part begins, that no machine is connected to.
-    pub(crate) fn delete(&mut self, region: &str, handle: &ResourceHandle, now: Timestamp) -> Result<()> {
+    /// The deletion of a part begins; `in_use`: a machine is connected to it.
+    pub(crate) fn delete(
+        &mut self,
+        region: &str,
+        handle: &ResourceHandle,
+        (in_use, now): (bool, Timestamp),
+    ) -> Result<()> {
         let holds = |thing: &NetworkThing| thing.gone.is_none() && thing.within.values().any(|within| within == handle);
-        let in_use = self.by_handle.values().any(holds);
+        let in_use = in_use || self.by_handle.values().any(holds);
         let here = |thing: &&mut NetworkThing| {
             thing.request.site.region == region && thing.gone.is_none() && thing.visible_from <= now
         };
@@ -133,7 +138,9 @@ impl NetworkThings {
             .filter(here)
             .ok_or(ProviderError::NotFound)?;
         if in_use {
-            return Err(self::in_use(handle));
+            return Err(ProviderError::NotReady {
+                message: format!("{handle} is in use"),
+            });
         }
         thing.deleting.get_or_insert(now);
         Ok(())
@@ -163,12 +170,6 @@ impl NetworkThings {
     fn living(&self, region: &str, handle: &ResourceHandle) -> Option<&NetworkThing> {
         let here = self.by_handle.get(handle).filter(|thing| thing.region() == region);
         here.filter(|thing| thing.gone.is_none() && thing.deleting.is_none())
-    }
-}
-
-pub(crate) fn in_use(handle: &ResourceHandle) -> ProviderError {
-    ProviderError::NotReady {
-        message: format!("{handle} is in use"),
     }
 }
 

@@ -1,12 +1,12 @@
 //! The last checks of a run: nothing goes wrong any more, a bounded time passes, and then all must be well.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use isobar_engine_control::Engine;
 use isobar_engine_control::api::{ApplyRequest, Condition, Fate, LeaksRequest, QueryAnswer, QueryWhat};
-use isobar_engine_model::id::{MachineId, ResourceHandle};
+use isobar_engine_model::id::{ClusterName, MachineId, ResourceHandle};
 use isobar_engine_model::observed::{Machine, MachinePhase};
 use isobar_engine_model::quantity::MicroUsdPerHour;
 use isobar_providers_sim::{PART_PRICE_MICRO_USD_HOUR, SimMachine};
@@ -183,7 +183,31 @@ async fn left_over(world: &World, stalls: &[Stall]) -> Vec<String> {
     let loose = parts
         .filter(|part| part.loose)
         .map(|part| format!("{} belongs to no machine", part.state.handle));
-    unknown.chain(dead).chain(loose).collect()
+    let networks = left_networks(world);
+    unknown.chain(dead).chain(loose).chain(networks).collect()
+}
+
+/// Parts of networks that no attempt made, or whose cluster has no machine there.
+fn left_networks(world: &World) -> Vec<String> {
+    let used: BTreeSet<(ClusterName, String)> = ours(world)
+        .iter()
+        .filter_map(|machine| Some((machine.tags()?.owner.cluster.clone(), machine.region.clone())))
+        .collect();
+    let parts = world.cloud.networks().into_iter();
+    let ours = parts.filter(|part| part.request.tags.owner.store == STORE);
+    ours.filter_map(|part| {
+        let tags = &part.request.tags;
+        let place = (tags.owner.cluster.clone(), part.request.site.region.clone());
+        let why = if !world.witness.may_live(tags) {
+            "no attempt made it"
+        } else if !used.contains(&place) {
+            "its cluster has no machine there"
+        } else {
+            return None;
+        };
+        Some(format!("{} is left: {why}", part.state.handle))
+    })
+    .collect()
 }
 
 /// Somebody accepts the plans of sweeps that ask.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use isobar_engine_control::Bounds;
 use isobar_engine_model::id::SiteName;
+use isobar_engine_provider::ResourceKind;
 use isobar_providers_sim::{FaultRates, SimConfig};
 
 use crate::clock::{HOST_SKEW_MAX_PPM, Skew};
@@ -147,6 +148,7 @@ impl Scenario {
         if Dice::new(seed, "memory").happens(500) {
             cloud.remembers_ms = 3_600_000;
         }
+        networks(&Dice::new(seed, "networks"), &mut cloud);
         let quiet = day == "quiet";
         let setup = Setup {
             bounds: Bounds {
@@ -196,6 +198,22 @@ impl Scenario {
     pub fn with(mut self, mutation: Option<Mutation>) -> Self {
         self.setup.mutation = mutation;
         self
+    }
+}
+
+/// Some clouds have machines in networks that somebody must make first, and some of those know no tokens for them.
+fn networks(dice: &Dice, cloud: &mut SimConfig) {
+    if dice.happens(500) {
+        return;
+    }
+    cloud.network = vec![
+        ResourceKind::Network,
+        ResourceKind::Gateway,
+        ResourceKind::Subnet,
+        ResourceKind::Firewall,
+    ];
+    if dice.happens(500) {
+        cloud.network_token_validity_ms = 0;
     }
 }
 

@@ -219,6 +219,11 @@ impl Witness {
         self.lock().late.contains(handle)
     }
 
+    /// Whether the journal still has an attempt that may have made what carries these tags.
+    pub fn may_live(&self, tags: &OwnerTags) -> bool {
+        self.lock().journal.may_live(tags)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -57,6 +57,7 @@ fn released(step: &Step) -> Option<&MachineId> {
     match &step.action {
         Action::ReleaseMachine { machine } => Some(machine),
         Action::BuyMachine { .. }
+        | Action::RemoveNetwork { .. }
         | Action::StartReplica { .. }
         | Action::StopReplica { .. }
         | Action::DeleteOrphan { .. } => None,

@@ -168,11 +168,13 @@ pub struct ReplicaView {
 /// A journal entry, without its request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptView {
-    /// `<operation>/<step>/<attempt>`.
+    /// `<operation>/<step>/<attempt>`, and the id of a part of a network.
     pub key: String,
     /// `create` or `delete`.
     pub write: String,
-    /// Which machine.
+    /// What: `machine`, `network`, `gateway`, `subnet`, `firewall`.
+    pub kind: String,
+    /// Which machine, or the id of a part of a network.
     pub machine: MachineId,
     /// In which site.
     pub site: SiteName,

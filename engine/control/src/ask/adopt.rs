@@ -147,6 +147,7 @@ fn attempt(engine: &Engine, adoption: &Adoption, now: Timestamp) -> AttemptRecor
         step: StepId(0),
         attempt: tags.attempt,
         machine: tags.machine.clone(),
+        kind: orphan.kind,
         site: orphan.site.name.clone(),
         candidate: 0,
         epoch: tags.epoch,

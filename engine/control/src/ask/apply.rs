@@ -285,7 +285,10 @@ fn next_cluster(draft: &Draft, plan: &Plan, acceptance: &Acceptance) -> ClusterR
                 let next = cluster.next_replica.entry(workload.clone()).or_insert(1);
                 *next = (*next).max(ordinal(replica.as_str()) + 1);
             }
-            Action::ReleaseMachine { .. } | Action::StopReplica { .. } | Action::DeleteOrphan { .. } => {}
+            Action::ReleaseMachine { .. }
+            | Action::RemoveNetwork { .. }
+            | Action::StopReplica { .. }
+            | Action::DeleteOrphan { .. } => {}
         }
     }
     cluster
@@ -303,6 +306,7 @@ fn bought(plan: &Plan, since: Timestamp) -> Vec<Machine> {
     let buys = plan.body.steps.iter().filter_map(|step| match &step.action {
         Action::BuyMachine { machine, pool, .. } => Some((machine, pool)),
         Action::ReleaseMachine { .. }
+        | Action::RemoveNetwork { .. }
         | Action::StartReplica { .. }
         | Action::StopReplica { .. }
         | Action::DeleteOrphan { .. } => None,

@@ -156,9 +156,14 @@ fn attempt(record: &AttemptRecord) -> AttemptView {
         AttemptState::Closing { reason, .. } => ("delete", "intended", Some(reason.clone())),
         AttemptState::Gone { reason, .. } => ("delete", "gone", Some(reason.clone())),
     };
+    let mut key = format!("{}/{}/{}", record.operation, record.step, record.attempt.0);
+    if record.kind.is_network() {
+        key = format!("{key}/{}", record.machine);
+    }
     AttemptView {
-        key: format!("{}/{}/{}", record.operation, record.step, record.attempt.0),
+        key,
         write: write.to_owned(),
+        kind: record.kind.name().to_owned(),
         machine: record.machine.clone(),
         site: record.site.clone(),
         state: state.to_owned(),

@@ -5,6 +5,7 @@ use isobar_engine_model::observed::{Machine, MachinePhase, Observed};
 use isobar_engine_model::quantity::MicroUsdPerHour;
 use isobar_engine_model::spec::{Spec, WorkloadKind};
 
+use super::networks;
 use crate::api::{ClusterSummary, Condition};
 use crate::engine::Engine;
 use crate::state::State;
@@ -63,7 +64,8 @@ fn is_over(state: &State, summary: &ClusterSummary) -> bool {
         .clusters
         .get(summary.cluster.as_str())
         .and_then(|record| record.spec.as_ref());
-    spec.is_none() && summary.machines == 0 && summary.operation.is_none()
+    let nothing_left = summary.machines == 0 && networks(state, &summary.cluster).is_empty();
+    spec.is_none() && nothing_left && summary.operation.is_none()
 }
 
 fn count(n: usize) -> u32 {

@@ -9,19 +9,29 @@ use isobar_engine_model::id::{AttemptNo, MachineId, PoolName, ResourceHandle};
 use isobar_engine_model::observed::{Bought, MachinePhase};
 use isobar_engine_model::plan::Candidate;
 use isobar_engine_model::quantity::Timestamp;
-use isobar_engine_provider::ResourceStatus;
-use isobar_engine_provider::error::Next;
+use isobar_engine_provider::{Network, ResourceKind, ResourceStatus};
 
 use self::intent::intent;
+use super::network::{self, Ready};
+use super::send::{Sent, attempts_of, send};
 use super::{StepError, StepJob};
 use crate::config::CrashPoint;
-use crate::record::{AttemptRecord, AttemptState, MachineRecord, attempt_key, machine_key, machine_prefix};
+use crate::record::{AttemptRecord, AttemptState, MachineRecord, attempt_key, machine_key};
 
 /// What to buy.
 pub(crate) struct Purchase<'a> {
     pub(crate) machine: &'a MachineId,
     pub(crate) pool: &'a PoolName,
     pub(crate) candidates: &'a [Candidate],
+}
+
+/// One attempt at it.
+struct Wanted<'a> {
+    machine: &'a MachineId,
+    candidate: &'a Candidate,
+    /// The candidate's place in the plan.
+    index: usize,
+    number: AttemptNo,
 }
 
 /// Buys a machine and returns when its node has joined.
@@ -45,25 +55,6 @@ pub(crate) async fn buy(job: &StepJob<'_>, purchase: &Purchase<'_>) -> Result<()
             None => sent = begin(job, purchase, &attempts).await?,
         }
     }
-}
-
-/// Whether an intended attempt's request may have reached its provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sent {
-    /// A refusal says for certain that nothing was made.
-    Never,
-    /// A refusal says nothing of what an earlier sending made.
-    Perhaps,
-}
-
-fn attempts_of(job: &StepJob<'_>, machine: &MachineId) -> Vec<AttemptRecord> {
-    job.engine
-        .ledger
-        .read()
-        .attempts
-        .under(&machine_prefix(job.cluster(), machine))
-        .cloned()
-        .collect()
 }
 
 /// Which candidate comes after these attempts; absent: none is left.
@@ -106,7 +97,27 @@ async fn begin(job: &StepJob<'_>, purchase: &Purchase<'_>, attempts: &[AttemptRe
             .event(job.cluster(), purchase.machine.as_str(), &what)
             .await?;
     }
-    let (attempt, credential) = intent(job, purchase.machine, candidate, (index, number))?;
+    let site = job
+        .engine
+        .site(&job.plan.body, &candidate.site)
+        .ok_or_else(|| StepError::Failed(format!("site {} is not in the spec", candidate.site)))?;
+    // Its journal entry says what it is connected to, so that comes first.
+    let (network, refused) = match network::ready(job, &site, &candidate.zone).await? {
+        Ready::With(network) => (network, None),
+        Ready::Refused(reason) => (Network::new(), Some(reason)),
+    };
+    let wanted = Wanted {
+        machine: purchase.machine,
+        candidate,
+        index,
+        number,
+    };
+    let (mut attempt, credential) = intent(job, &wanted, (site, network))?;
+    if let Some(reason) = refused {
+        attempt.state = AttemptState::Refused { reason };
+        job.engine.ledger.write(move |draft| draft.put(attempt)).await?;
+        return Ok(Sent::Never);
+    }
     let machine_key = machine_key(job.cluster(), purchase.machine);
     let bought = Bought {
         operation: job.operation.clone(),
@@ -178,45 +189,6 @@ fn refusals(attempts: &[AttemptRecord]) -> String {
     tried.join("; ")
 }
 
-/// Sends an attempt's request, the same however often, and commits what became of it.
-async fn send(job: &StepJob<'_>, attempt: &AttemptRecord, sent: Sent) -> Result<Sent, StepError> {
-    job.says(attempt.attempt, format!("asking {} for the machine", attempt.site));
-    let outcome = job.engine.create(attempt).await;
-    job.engine.crash_point(CrashPoint::BeforeOutcome);
-    let error = match outcome {
-        Ok(handle) => {
-            job.engine.accepted(attempt, handle).await?;
-            return Ok(Sent::Perhaps);
-        }
-        Err(error) => error,
-    };
-    let reason = error.to_string();
-    let may_be_forgotten = job.engine.clock.now() >= attempt.expires;
-    match (error.next(), sent) {
-        // Sent again by the caller's loop, until the token may be forgotten.
-        (Next::Again, sent) if !may_be_forgotten => {
-            job.says(attempt.attempt, format!("{}: {reason}; asking again", attempt.site));
-            job.rest().await;
-            return Ok(sent);
-        }
-        (Next::FindOut, _) if !may_be_forgotten => {
-            job.says(attempt.attempt, format!("{}: {reason}; asking again", attempt.site));
-            job.rest().await;
-        }
-        (Next::Fallback | Next::GiveUp, Sent::Never) => {
-            job.engine.attempt_is(attempt, AttemptState::Refused { reason }).await?;
-        }
-        // It will not answer for its token: it may have it all the same.
-        (Next::Fallback | Next::GiveUp, Sent::Perhaps) | (Next::Again | Next::FindOut, _) => {
-            match super::release::look_for(job, attempt).await? {
-                Some(made) => job.engine.accepted(attempt, made.handle).await?,
-                None => super::release::close(job, attempt, &reason).await?,
-            }
-        }
-    }
-    Ok(Sent::Perhaps)
-}
-
 enum Joined {
     Yes,
     Never(String),
@@ -263,8 +235,11 @@ async fn joined(
                 "its node did not join within {bound} s; see its console"
             )));
         }
-        match engine.glance(job.cluster(), &sealed.site).await {
-            Ok(look) => match look.machines.get(handle).map(|machine| &machine.status) {
+        match engine
+            .glance(job.cluster(), (&sealed.site, ResourceKind::Machine))
+            .await
+        {
+            Ok(look) => match look.items.get(handle).map(|machine| &machine.status) {
                 Some(ResourceStatus::Pending) => job.says(attempt.attempt, "the provider prepares it"),
                 Some(ResourceStatus::Running) => job.says(attempt.attempt, "booting"),
                 Some(ResourceStatus::Stopped { reason }) => {
@@ -297,6 +272,7 @@ mod tests {
             step: StepId(1),
             attempt: AttemptNo(number),
             machine: MachineId::new("m-1"),
+            kind: ResourceKind::Machine,
             site: SiteName::new("s").unwrap(),
             candidate: 0,
             epoch: Epoch(1),

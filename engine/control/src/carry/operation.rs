@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use self::ending::Ending;
 use super::serving::Serving;
-use super::{StepError, StepJob, buy, orphan, release, replica};
+use super::{StepError, StepJob, buy, network, orphan, release, replica};
 use crate::config::CrashPoint;
 use crate::engine::Engine;
 use crate::ledger::LedgerError;
@@ -315,6 +315,7 @@ async fn carry(job: &StepJob<'_>, action: &Action) -> Result<(), StepError> {
             .await
         }
         Action::ReleaseMachine { machine } => release::release(job, machine).await,
+        Action::RemoveNetwork { site } => network::remove(job, site).await,
         Action::StartReplica {
             replica,
             workload,

@@ -4,7 +4,7 @@ use isobar_engine_model::id::{MachineId, ResourceHandle};
 use isobar_engine_model::observed::{MachinePhase, ReplicaPhase};
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_provider::error::Next;
-use isobar_engine_provider::{Provider, ProviderError, Site};
+use isobar_engine_provider::{Provider, ProviderError, ResourceKind, Site};
 
 use super::{StepError, StepJob};
 use crate::live::Command;
@@ -214,7 +214,7 @@ async fn delete(
             && is_gone(
                 job,
                 provider,
-                (site, &made.handle),
+                (site, attempt.kind, &made.handle),
                 accepted.max(visible_from.plus_ms(1)),
             )
             .await
@@ -230,14 +230,14 @@ async fn delete(
 async fn is_gone(
     job: &StepJob<'_>,
     provider: &dyn Provider,
-    (site, handle): (&Site, &ResourceHandle),
+    (site, kind, handle): (&Site, ResourceKind, &ResourceHandle),
     since: Timestamp,
 ) -> bool {
     if job.engine.clock.now() < since {
         return false;
     }
-    let look = job.engine.look(job.cluster(), site, since).await;
-    if !look.is_ok_and(|look| !look.machines.contains_key(handle)) {
+    let look = job.engine.look(job.cluster(), (site, kind), since).await;
+    if !look.is_ok_and(|look| !look.items.contains_key(handle)) {
         return false;
     }
     matches!(provider.get(site, handle).await, Err(ProviderError::NotFound))
@@ -253,7 +253,7 @@ async fn find_out(job: &StepJob<'_>, attempt: &AttemptRecord, site: &Site) -> Re
             return look_for(job, attempt).await;
         }
         job.says(attempt.attempt, format!("finding out whether {} made it", attempt.site));
-        if let Ok(look) = job.engine.glance(job.cluster(), site).await
+        if let Ok(look) = job.engine.glance(job.cluster(), (site, attempt.kind)).await
             && let Some(handle) = of_attempt(&look, attempt)
         {
             return Ok(Some(Made { handle, since: now }));
@@ -284,7 +284,7 @@ pub(crate) async fn look_for(job: &StepJob<'_>, attempt: &AttemptRecord) -> Resu
     let begun = job.engine.clock.now();
     loop {
         job.says(attempt.attempt, format!("looking for it in {}", attempt.site));
-        match job.engine.look(job.cluster(), &site, begun).await {
+        match job.engine.look(job.cluster(), (&site, attempt.kind), begun).await {
             Ok(look) => {
                 if let Some(handle) = of_attempt(&look, attempt) {
                     let since = look.asked;
@@ -303,7 +303,7 @@ pub(crate) async fn look_for(job: &StepJob<'_>, attempt: &AttemptRecord) -> Resu
 
 /// What of a look an attempt made, by its tags.
 fn of_attempt(look: &Look, attempt: &AttemptRecord) -> Option<ResourceHandle> {
-    let ours = look.machines.values().find(|item| {
+    let ours = look.items.values().find(|item| {
         item.tags.as_ref().is_some_and(|tags| {
             tags.machine == attempt.machine && tags.attempt == attempt.attempt && tags.operation == attempt.operation
         })

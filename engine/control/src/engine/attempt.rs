@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use isobar_engine_model::id::ResourceHandle;
 use isobar_engine_model::observed::MachinePhase;
-use isobar_engine_provider::{CreateResource, Provider, ProviderError, ResourceKind, list_all};
+use isobar_engine_provider::{CreateResource, Provider, ProviderError, list_all};
 
 use super::Engine;
 use crate::config::CrashPoint;
@@ -59,7 +59,7 @@ impl Engine {
         let Err(ProviderError::Conflict { message }) = answer else {
             return answer;
         };
-        let listed = list_all(provider, &request.site, ResourceKind::Machine, &request.tags.owner).await?;
+        let listed = list_all(provider, &request.site, request.spec.kind(), &request.tags.owner).await?;
         let ours = listed
             .into_iter()
             .find(|item| item.tags.as_ref() == Some(&request.tags));
@@ -68,7 +68,7 @@ impl Engine {
         })
     }
 
-    /// Commits that the provider has an attempt's machine.
+    /// Commits that the provider has what an attempt asked for.
     pub(crate) async fn accepted(&self, attempt: &AttemptRecord, handle: ResourceHandle) -> Result<(), LedgerError> {
         let key = machine_key(&attempt.cluster, &attempt.machine);
         let now = self.clock.now();

@@ -113,10 +113,10 @@ fn why_unknown(context: &Context<'_>, kind: ResourceKind, item: &ResourceState, 
         AttemptState::Intended => None,
         AttemptState::Accepted { .. } | AttemptState::Closing { .. } => {
             let other = attempt.handle().filter(|handle| **handle != item.handle);
-            match (kind, other) {
-                (ResourceKind::Machine, Some(other)) => Some(format!("{} is {other}", tags.machine)),
-                (_, _) => None,
-            }
+            // What is of another kind was made with it.
+            other
+                .filter(|_| kind == attempt.kind)
+                .map(|other| format!("{} is {other}", tags.machine))
         }
         AttemptState::Refused { reason } => Some(format!("attempt {} was refused: {reason}", tags.attempt.0)),
         AttemptState::Gone { since, .. } if context.now.since_ms(*since) <= context.visibility_delay_ms => None,

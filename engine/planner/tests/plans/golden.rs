@@ -1,10 +1,13 @@
 //! Golden plans: whole situations and the plans that come out, as people read them.
 
+use std::collections::BTreeSet;
+
 use crate::support::{NOW, World, daemon, job, pool, read, resources, service, shop, site, spec, workload};
 use insta::assert_snapshot;
-use isobar_engine_model::id::{ClusterName, MachineId};
+use isobar_engine_model::id::{ClusterName, MachineId, SiteName};
 use isobar_engine_model::intent::{Intent, Limits};
 use isobar_engine_model::observed::ReplicaPhase;
+use isobar_engine_model::plan::Action;
 use isobar_engine_model::quantity::{Mebibytes, Resources};
 use isobar_engine_model::spec::{Publish, Spec};
 use isobar_engine_planner::{Wish, is_converged};
@@ -256,4 +259,45 @@ fn plans_are_named_by_their_content() {
     let plan = World::empty().deploy(&shop());
     assert!(plan.is_intact());
     assert_eq!(plan, World::empty().deploy(&shop()), "the same wish for the same world");
+}
+
+#[test]
+fn a_network_goes_with_the_last_machine_of_its_site() {
+    let mut world = World::of(&shop());
+    let sites: BTreeSet<SiteName> = world
+        .observed
+        .machines
+        .iter()
+        .filter_map(|machine| Some(machine.bought.as_ref()?.site.clone()))
+        .collect();
+    world.observed.networks = sites.clone();
+    let stays = world.reconcile();
+    assert!(stays.body.steps.is_empty(), "{}", read(&stays));
+    let plan = world.ask(&Intent::Destroy {
+        cluster: shop().cluster,
+    });
+    let removed = plan.body.steps.iter().filter_map(|step| match &step.action {
+        Action::RemoveNetwork { site } => Some((site.clone(), step.needs.len())),
+        Action::BuyMachine { .. }
+        | Action::ReleaseMachine { .. }
+        | Action::StartReplica { .. }
+        | Action::StopReplica { .. }
+        | Action::DeleteOrphan { .. } => None,
+    });
+    let removed: Vec<_> = removed.collect();
+    assert_eq!(
+        removed.iter().map(|(site, _)| site.clone()).collect::<BTreeSet<_>>(),
+        sites
+    );
+    assert!(removed.iter().all(|(_, machines)| *machines > 0), "{removed:?}");
+}
+
+#[test]
+fn a_network_that_no_machine_came_to_goes_too() {
+    let mut world = World::of(&shop());
+    let unused = SiteName::new("unused").unwrap();
+    world.observed.networks.insert(unused.clone());
+    let plan = world.reconcile();
+    let actions: Vec<_> = plan.body.steps.iter().map(|step| &step.action).collect();
+    assert_eq!(actions, [&Action::RemoveNetwork { site: unused }]);
 }

@@ -243,7 +243,7 @@ impl<'p> Execution<'p> {
                 let left = self.room.values().any(|(on, _, _)| on == machine);
                 prop_assert!(!left, "{machine} is released with replicas on it");
             }
-            Action::BuyMachine { .. } => {}
+            Action::BuyMachine { .. } | Action::RemoveNetwork { .. } => {}
             Action::DeleteOrphan { name, .. } => prop_assert!(false, "no wish deletes {name}"),
         }
         Ok(())
@@ -270,7 +270,7 @@ impl<'p> Execution<'p> {
             Action::StopReplica { replica, .. } => {
                 self.room.remove(replica);
             }
-            Action::DeleteOrphan { .. } => {}
+            Action::RemoveNetwork { .. } | Action::DeleteOrphan { .. } => {}
         }
     }
 

@@ -159,6 +159,7 @@ impl World {
             spec: None,
             machines: Vec::new(),
             replicas: Vec::new(),
+            networks: Default::default(),
             next_machine: BTreeMap::new(),
             next_replica: BTreeMap::new(),
         };
@@ -275,6 +276,9 @@ impl World {
                 *self.observed.next_replica.entry(workload.clone()).or_insert(1) += 1;
             }
             Action::StopReplica { replica, .. } => self.observed.replicas.retain(|r| r.id != *replica),
+            Action::RemoveNetwork { site } => {
+                self.observed.networks.remove(site);
+            }
             Action::DeleteOrphan { .. } => {}
         }
     }

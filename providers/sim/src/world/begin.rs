@@ -26,7 +26,14 @@ impl World {
     ) -> Result<Created> {
         match part_of(request) {
             Some(wanted) => self.create_part(request, wanted, (fault, now)),
-            None => self.create_machine(request, fault, now),
+            None => {
+                // A replay makes nothing.
+                let token = (request.site.region.clone(), request.token.clone());
+                if !self.tokens.contains_key(&token) {
+                    self.check_network(&request.site.region, request.spec.machine()?)?;
+                }
+                self.create_machine(request, fault, now)
+            }
         }
     }
 
@@ -104,7 +111,8 @@ impl World {
         now.plus_ms(hidden_ms)
     }
 
-    fn create_machine(
+    /// Makes a machine, whatever it is connected to.
+    pub(crate) fn create_machine(
         &mut self,
         request: &Arc<CreateResource>,
         fault: Option<Fault>,
@@ -130,7 +138,6 @@ impl World {
                 self.config.identity_max_bytes
             )));
         }
-        self.check_network(&region, machine)?;
         self.check_room(&region, &machine.zone, fault, now)?;
 
         let partial = (fault == Some(Fault::PartialCreate)).then(|| self.random.within((1, 2)));

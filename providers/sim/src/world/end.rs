@@ -8,7 +8,7 @@ use super::{Due, Stale, World, conflict, maker_of};
 use crate::cloud::MachineChange;
 use crate::fault::Fault;
 use crate::machine::{Origin, Phase};
-use crate::{network, part};
+use crate::part;
 
 impl World {
     /// Starts the deletion of a machine; one that is not visible cannot be deleted.
@@ -28,10 +28,8 @@ impl World {
         let takes_ms = self.random.within(range);
         let left = self.random.within((0, 2));
         if self.networks.get(handle).is_some() {
-            if self.alive().any(|machine| machine.is_connected_to(handle)) {
-                return Err(network::in_use(handle));
-            }
-            self.networks.delete(region, handle, now)?;
+            let in_use = self.alive().any(|machine| machine.is_connected_to(handle));
+            self.networks.delete(region, handle, (in_use, now))?;
             self.due.add(now.plus_ms(takes_ms), Due::VanishNetwork(handle.clone()));
             return Ok(());
         }

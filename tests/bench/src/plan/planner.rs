@@ -24,6 +24,7 @@ pub(super) fn plan(machines: u32) -> anyhow::Result<Duration> {
         spec: None,
         machines: Vec::new(),
         replicas: Vec::new(),
+        networks: Default::default(),
         next_machine: BTreeMap::new(),
         next_replica: BTreeMap::new(),
     };

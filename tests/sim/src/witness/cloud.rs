@@ -89,7 +89,16 @@ impl State {
             format_args!("engine {engine}"),
             format_args!("sends the deletion of {handle}"),
         );
-        // Gone already, or a part of a machine.
+        if let Some(user) = self.journal.user_of(handle)
+            && self.tenures.has(engine, &user.cluster)
+        {
+            let what = format!(
+                "{handle} is deleted, and the journal has it as {}, in use",
+                user.machine
+            );
+            return self.violated(Invariant::Journaled, what);
+        }
+        // Gone already, or a part of a machine or of a network.
         let Some(tags) = self.machines.get(handle) else { return };
         let Some(tags) = tags.clone().filter(|tags| self.is_ours(tags)) else {
             return self.violated(Invariant::Untouched, format!("{handle} is not ours and is deleted"));

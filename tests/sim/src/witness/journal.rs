@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use isobar_engine_model::id::{
-    AttemptNo, ClusterName, MachineId, OperationId, PlanId, ReplicaId, ResourceHandle, StepId, WorkloadName,
+    AttemptNo, ClusterName, MachineId, OperationId, PlanId, ReplicaId, ResourceHandle, SiteName, StepId, WorkloadName,
 };
 use isobar_engine_model::observed::{Machine, MachinePhase, Replica, ReplicaPhase};
 use isobar_engine_model::operation::{Operation, OperationState};
 use isobar_engine_model::plan::{Action, Plan};
 use isobar_engine_model::spec::{Spec, WorkloadKind, WorkloadSpec};
-use isobar_engine_provider::{OwnerTags, Token};
+use isobar_engine_provider::{OwnerTags, ResourceKind, Token};
 use isobar_engine_store::{Table, Write};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -22,6 +22,8 @@ pub(super) struct AttemptRow {
     pub(super) step: StepId,
     pub(super) attempt: AttemptNo,
     pub(super) machine: MachineId,
+    pub(super) kind: ResourceKind,
+    pub(super) site: SiteName,
     pub(super) token: Token,
     pub(super) request_hash: String,
     pub(super) state: AttemptPhase,
@@ -31,7 +33,7 @@ pub(super) struct AttemptRow {
 #[serde(tag = "state", rename_all = "snake_case")]
 pub(super) enum AttemptPhase {
     Intended,
-    Accepted {},
+    Accepted { handle: ResourceHandle },
     Refused {},
     Closing { made: Option<MadeRow> },
     Gone {},
@@ -46,7 +48,7 @@ impl AttemptPhase {
     pub(super) fn word(&self) -> &'static str {
         match self {
             Self::Intended => "intended",
-            Self::Accepted {} => "accepted",
+            Self::Accepted { .. } => "accepted",
             Self::Refused {} => "refused",
             Self::Closing { .. } => "closing",
             Self::Gone {} => "gone",
@@ -55,7 +57,7 @@ impl AttemptPhase {
 
     pub(super) fn may_live(&self) -> bool {
         match self {
-            Self::Intended | Self::Accepted {} | Self::Closing { .. } => true,
+            Self::Intended | Self::Accepted { .. } | Self::Closing { .. } => true,
             Self::Refused {} | Self::Gone {} => false,
         }
     }
@@ -200,6 +202,12 @@ impl Journal {
         self.attempts.get(&key).filter(|row| row.operation == tags.operation)
     }
 
+    /// The attempt that counts a part of a network as its own and in use.
+    pub(super) fn user_of(&self, handle: &ResourceHandle) -> Option<&AttemptRow> {
+        let uses = |row: &&AttemptRow| matches!(&row.state, AttemptPhase::Accepted { handle: made } if made == handle);
+        self.attempts.values().filter(|row| row.kind.is_network()).find(uses)
+    }
+
     pub(super) fn may_live(&self, tags: &OwnerTags) -> bool {
         self.attempt_of_tags(tags).is_some_and(|row| row.state.may_live())
     }
@@ -208,9 +216,10 @@ impl Journal {
     pub(super) fn is_closing(&self, tags: &OwnerTags, handle: &ResourceHandle) -> bool {
         self.attempt_of_tags(tags).is_some_and(|row| match &row.state {
             AttemptPhase::Closing { made } => made.as_ref().is_none_or(|made| made.handle == *handle),
-            AttemptPhase::Intended | AttemptPhase::Accepted {} | AttemptPhase::Refused {} | AttemptPhase::Gone {} => {
-                false
-            }
+            AttemptPhase::Intended
+            | AttemptPhase::Accepted { .. }
+            | AttemptPhase::Refused {}
+            | AttemptPhase::Gone {} => false,
         })
     }
 
@@ -218,11 +227,16 @@ impl Journal {
     pub(super) fn plan_with_step(&self, row: &AttemptRow) -> Option<&Plan> {
         let plan = self.plan_of(&row.operation)?;
         let step = plan.body.steps.iter().find(|step| step.id == row.step)?;
-        let machine = match &step.action {
-            Action::BuyMachine { machine, .. } | Action::ReleaseMachine { machine } => machine,
-            Action::StartReplica { .. } | Action::StopReplica { .. } | Action::DeleteOrphan { .. } => return None,
+        let is_about = match &step.action {
+            // What a machine is connected to is made by one of the steps that need it.
+            Action::BuyMachine { candidates, .. } if row.kind.is_network() => {
+                candidates.iter().any(|candidate| candidate.site == row.site)
+            }
+            Action::BuyMachine { machine, .. } | Action::ReleaseMachine { machine } => *machine == row.machine,
+            Action::RemoveNetwork { site } => row.kind.is_network() && *site == row.site,
+            Action::StartReplica { .. } | Action::StopReplica { .. } | Action::DeleteOrphan { .. } => false,
         };
-        (*machine == row.machine && plan.body.cluster == row.cluster).then_some(plan)
+        (is_about && plan.body.cluster == row.cluster).then_some(plan)
     }
 
     pub(super) fn plan_of(&self, operation: &OperationId) -> Option<&Plan> {
@@ -241,6 +255,7 @@ impl Journal {
             Action::DeleteOrphan { handle: orphan, .. } => orphan == handle,
             Action::BuyMachine { .. }
             | Action::ReleaseMachine { .. }
+            | Action::RemoveNetwork { .. }
             | Action::StartReplica { .. }
             | Action::StopReplica { .. } => false,
         })

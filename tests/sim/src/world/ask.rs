@@ -186,7 +186,7 @@ impl World {
             .expect("asked for");
         let journaled: BTreeMap<MachineId, String> = attempts
             .into_iter()
-            .filter(|attempt| attempt.state == "accepted")
+            .filter(|attempt| attempt.state == "accepted" && attempt.kind == "machine")
             .map(|attempt| (attempt.machine, attempt.handle.unwrap_or_default()))
             .collect();
         assert_eq!(journaled, kept, "the journal has what the engine knows");
