@@ -11,11 +11,14 @@ use base64::engine::general_purpose::STANDARD;
 use isobar_engine_model::catalog::Purchase;
 use isobar_engine_model::id::ResourceHandle;
 use isobar_engine_provider::offering::Offered;
-use isobar_engine_provider::{CreateResource, Created, MachineRequest, ProviderError, Result};
+use isobar_engine_provider::{
+    CreateResource, Created, MachineRequest, ProviderError, ResourceKind, ResourceSpec, Result,
+};
 
 use crate::client::{Clients, quiet};
 use crate::errors::{Call, kind_of};
 use crate::image::Images;
+use crate::network;
 use crate::settings::Settings;
 use crate::tags;
 
@@ -25,9 +28,15 @@ pub(crate) const IDENTITY_MAX_BYTES: usize = 16 * 1024;
 /// <https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html>
 const TOKEN_MAX_BYTES: usize = 64;
 
-/// Asks for the machine, once.
+/// Asks for what is wanted, once.
 pub(crate) async fn create(clients: &Clients, images: &Images, request: &CreateResource) -> Result<Created> {
-    let machine = request.spec.machine()?;
+    let machine = match &request.spec {
+        ResourceSpec::Machine(machine) => machine,
+        ResourceSpec::Network(wanted) => {
+            let (_, client) = clients.of(&request.site).await?;
+            return network::make(&client, request, wanted).await;
+        }
+    };
     let offered = checked(request, machine)?;
     let (settings, client) = clients.of(&request.site).await?;
     let facts = images.facts(&client, &request.site.region, &machine.image).await?;
@@ -100,12 +109,15 @@ fn bought(call: RunInstancesFluentBuilder, offered: &Offered) -> RunInstancesFlu
 }
 
 fn interface(settings: &Settings, machine: &MachineRequest) -> InstanceNetworkInterfaceSpecification {
-    let groups = (!settings.security_groups.is_empty()).then(|| settings.security_groups.clone());
+    let connected = |kind| machine.network.get(&kind).map(|handle| handle.as_str().to_owned());
+    let named = (!settings.security_groups.is_empty()).then(|| settings.security_groups.clone());
+    let groups = connected(ResourceKind::Firewall).map(|group| vec![group]).or(named);
+    let subnet = connected(ResourceKind::Subnet).or_else(|| settings.subnets.get(&machine.zone).cloned());
     InstanceNetworkInterfaceSpecification::builder()
         .device_index(0)
         .delete_on_termination(true)
         .associate_public_ip_address(settings.public_address)
-        .set_subnet_id(settings.subnets.get(&machine.zone).cloned())
+        .set_subnet_id(subnet)
         .set_groups(groups)
         .build()
 }

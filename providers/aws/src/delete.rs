@@ -8,8 +8,9 @@ use isobar_engine_provider::{ProviderError, ResourceKind, Result};
 use crate::client::quiet;
 use crate::errors::{Call, kind_of};
 use crate::look::kind;
+use crate::network::look;
 
-/// Asks for the deletion, once. All three calls do nothing a second time, so that none needs a token.
+/// Asks for the deletion, once. No call does anything a second time, so that none needs a token.
 pub(crate) async fn delete(client: &Client, handle: &ResourceHandle) -> Result<()> {
     match kind(handle) {
         Some(ResourceKind::Machine) => machine(client, handle).await,
@@ -24,7 +25,11 @@ pub(crate) async fn delete(client: &Client, handle: &ResourceHandle) -> Result<(
                 .map(drop)
                 .map_err(|error| kind_of(&error, Call::Write))
         }
-        Some(_) | None => Err(ProviderError::NotFound),
+        Some(ResourceKind::Network) => look::delete_network(client, handle).await,
+        Some(ResourceKind::Gateway) => look::delete_gateway(client, handle).await,
+        Some(ResourceKind::Subnet) => look::delete_subnet(client, handle).await,
+        Some(ResourceKind::Firewall) => look::delete_group(client, handle).await,
+        Some(ResourceKind::Address) | None => Err(ProviderError::NotFound),
     }
 }
 

@@ -136,6 +136,23 @@ pub const TABLE: &[(&str, Kind)] = &[
     ("ServiceUnavailable", Kind::Unknown),
     ("Unavailable", Kind::Unknown),
     ("Throttling", Kind::Throttled),
+    ("Gateway.NotAttached", Kind::NotFound),
+    ("InternetGatewayLimitExceeded", Kind::Quota),
+    ("InvalidGroup.Duplicate", Kind::Conflict),
+    ("InvalidInternetGatewayID.NotFound", Kind::NotFound),
+    ("InvalidPermission.Duplicate", Kind::Conflict),
+    ("InvalidRouteTableID.NotFound", Kind::NotReady),
+    ("InvalidSubnet.Conflict", Kind::Invalid),
+    ("InvalidSubnet.Range", Kind::Invalid),
+    ("InvalidVpcID.NotFound", Kind::Invalid),
+    ("InvalidVpcRange", Kind::Invalid),
+    ("Resource.AlreadyAssociated", Kind::Conflict),
+    ("RouteAlreadyExists", Kind::Conflict),
+    ("RouteLimitExceeded", Kind::Quota),
+    ("RulesPerSecurityGroupLimitExceeded", Kind::Quota),
+    ("SecurityGroupLimitExceeded", Kind::Quota),
+    ("SubnetLimitExceeded", Kind::Quota),
+    ("VpcLimitExceeded", Kind::Quota),
 ];
 
 impl Kind {

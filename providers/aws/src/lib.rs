@@ -13,6 +13,7 @@ mod delete;
 mod errors;
 mod image;
 mod look;
+mod network;
 mod provider;
 mod settings;
 mod tags;

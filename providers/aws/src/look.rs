@@ -16,6 +16,7 @@ use isobar_engine_provider::{
 
 use crate::client::quiet;
 use crate::errors::{Call, kind_of};
+use crate::network::look;
 use crate::tags;
 
 /// States of an instance that still is one: a terminated one is shown for about an hour and is no more.
@@ -23,7 +24,7 @@ use crate::tags;
 const LIVING: [&str; 5] = ["pending", "running", "shutting-down", "stopping", "stopped"];
 
 /// One page as the cloud gave it, not yet in order.
-type Found = (Vec<ResourceState>, Option<String>);
+pub(crate) type Found = (Vec<ResourceState>, Option<String>);
 
 /// What kind of resource a handle names, by its first letters.
 pub(crate) fn kind(handle: &ResourceHandle) -> Option<ResourceKind> {
@@ -32,6 +33,10 @@ pub(crate) fn kind(handle: &ResourceHandle) -> Option<ResourceKind> {
         "i" => Some(ResourceKind::Machine),
         "vol" => Some(ResourceKind::Disk),
         "eni" => Some(ResourceKind::Interface),
+        "vpc" => Some(ResourceKind::Network),
+        "igw" => Some(ResourceKind::Gateway),
+        "subnet" => Some(ResourceKind::Subnet),
+        "sg" => Some(ResourceKind::Firewall),
         _ => None,
     }
 }
@@ -61,7 +66,11 @@ pub(crate) async fn get(client: &Client, handle: &ResourceHandle) -> Result<Reso
             let answer = quiet(ask.send()).await.map_err(|error| kind_of(&error, Call::Read))?;
             answer.network_interfaces().first().and_then(interface)
         }
-        Some(_) | None => None,
+        Some(ResourceKind::Network) => look::network(client, handle).await?,
+        Some(ResourceKind::Gateway) => look::gateway(client, handle).await?,
+        Some(ResourceKind::Subnet) => look::subnet(client, handle).await?,
+        Some(ResourceKind::Firewall) => look::group(client, handle).await?,
+        Some(ResourceKind::Address) | None => None,
     };
     found.ok_or(ProviderError::NotFound)
 }
@@ -73,12 +82,12 @@ pub(crate) async fn list(client: &Client, kind: ResourceKind, owner: &Owner, pag
         ResourceKind::Machine => machines(client, owner, token).await?,
         ResourceKind::Disk => disks(client, owner, token).await?,
         ResourceKind::Interface => interfaces(client, owner, token).await?,
+        ResourceKind::Network => look::networks(client, owner, token).await?,
+        ResourceKind::Gateway => look::gateways(client, owner, token).await?,
+        ResourceKind::Subnet => look::subnets(client, owner, token).await?,
+        ResourceKind::Firewall => look::groups(client, owner, token).await?,
         // A machine's public address is its interface's and goes with it; no other address is ever made.
-        ResourceKind::Address
-        | ResourceKind::Network
-        | ResourceKind::Gateway
-        | ResourceKind::Subnet
-        | ResourceKind::Firewall => (Vec::new(), None),
+        ResourceKind::Address => (Vec::new(), None),
     };
     items.sort_by(|one, other| one.handle.cmp(&other.handle));
     Ok(Listing {
@@ -129,7 +138,7 @@ async fn interfaces(client: &Client, owner: &Owner, page: Option<String>) -> Res
     Ok((found, answer.next_token().map(str::to_owned)))
 }
 
-fn page_size() -> i32 {
+pub(crate) fn page_size() -> i32 {
     i32::try_from(PAGE_MAX_ITEMS).unwrap_or(i32::MAX)
 }
 

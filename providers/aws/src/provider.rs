@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use isobar_engine_model::catalog::SiteCatalog;
-use isobar_engine_model::id::{ProviderId, ResourceHandle};
+use isobar_engine_model::id::{ProviderId, ResourceHandle, Zone};
 use isobar_engine_provider::decorate::KeepsCredentials;
 use isobar_engine_provider::endpoint;
 use isobar_engine_provider::{
-    Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, Networks, Owner, Page, Provider,
-    ResourceKind, ResourceState, Result, Site, Token,
+    Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, NetworkNeeds, NetworkRequest,
+    Networks, Owner, Page, Provider, ResourceKind, ResourceState, Result, Site, Token,
 };
 
 use crate::client::Clients;
 use crate::config::AwsConfig;
 use crate::create::IDENTITY_MAX_BYTES;
 use crate::image::Images;
-use crate::{catalog, console, create, delete, look};
+use crate::{catalog, console, create, delete, look, network};
 
 /// A client token is valid for at least 24 hours after the termination of the instance; counted from its making here,
 /// since that is sooner. <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/Run_Instance_Idempotency.html>
@@ -65,6 +65,7 @@ impl Provider for AwsProvider {
             visibility_delay_max_ms: VISIBILITY_DELAY_MAX_MS,
             identity_max_bytes: IDENTITY_MAX_BYTES,
             account_settings: &ACCOUNT_SETTINGS,
+            // No call that makes one takes a client token.
             network_token_validity_ms: 0,
         }
     }
@@ -97,7 +98,20 @@ impl Provider for AwsProvider {
     }
 
     fn networks(&self) -> Option<&dyn Networks> {
-        None
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Networks for AwsProvider {
+    async fn needs(&self, site: &Site, zone: &Zone) -> Result<NetworkNeeds> {
+        let (settings, client) = self.clients.of(site).await?;
+        network::needs(&client, &settings, zone).await
+    }
+
+    async fn connect(&self, site: &Site, handle: &ResourceHandle, request: &NetworkRequest) -> Result<()> {
+        let (settings, client) = self.clients.of(site).await?;
+        network::connect(&client, &settings, (handle, request)).await
     }
 }
 

@@ -6,10 +6,11 @@ use isobar_engine_model::id::{ImageId, Zone};
 use isobar_engine_provider::{ProviderError, Result, Site, endpoint};
 
 /// Every setting of a site.
-const KNOWN: [&str; 8] = [
+const KNOWN: [&str; 9] = [
     "image",
     "subnets",
     "security_groups",
+    "network",
     "disk_gib",
     "public_address",
     "profile",
@@ -26,10 +27,12 @@ const DISK_GIB: (i32, i32) = (1, 16_384);
 pub(crate) struct Settings {
     /// What machines boot: one image an architecture.
     pub(crate) images: Vec<ImageId>,
-    /// The subnet of a zone; elsewhere the default network's.
+    /// The subnet of a zone; elsewhere the default network's, where there is one.
     pub(crate) subnets: BTreeMap<Zone, String>,
-    /// Empty: the network's default group.
+    /// Empty: one is made for each cluster.
     pub(crate) security_groups: Vec<String>,
+    /// Whether a network is made, whatever there is.
+    pub(crate) own_network: bool,
     /// Absent: as large as the image's.
     pub(crate) disk_gib: Option<i32>,
     /// Whether machines can be reached from the internet.
@@ -62,6 +65,7 @@ impl Settings {
             images,
             subnets: subnets(text("subnets")).map_err(wrong)?,
             security_groups: words(text("security_groups")).map(str::to_owned).collect(),
+            own_network: text("network").map_or(Ok(false), own).map_err(wrong)?,
             disk_gib: text("disk_gib").map(disk).transpose().map_err(wrong)?,
             public_address: text("public_address").map_or(Ok(false), yes_or_no).map_err(wrong)?,
             profile: text("profile").map(str::to_owned),
@@ -93,6 +97,15 @@ fn subnets(list: Option<&str>) -> std::result::Result<BTreeMap<Zone, String>, St
         Some(_) | None => Err(format!("subnets: {word} is not like eu-central-1a=subnet-0123")),
     };
     words(list).map(pair).collect()
+}
+
+fn own(text: &str) -> std::result::Result<bool, String> {
+    match text {
+        "own" => Ok(true),
+        other => Err(format!(
+            "network is {other}: leave it out, or write own to have one made"
+        )),
+    }
 }
 
 fn disk(text: &str) -> std::result::Result<i32, String> {

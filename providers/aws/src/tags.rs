@@ -15,16 +15,26 @@ pub(crate) struct Read {
     pub(crate) ports: Option<(u16, u16)>,
 }
 
+/// The tags of a part of a network.
+pub(crate) fn of_part(request: &CreateResource, kind: ResourceType) -> TagSpecification {
+    TagSpecification::builder()
+        .resource_type(kind)
+        .set_tags(Some(owned(request)))
+        .build()
+}
+
+/// The labels and the name.
+fn owned(request: &CreateResource) -> Vec<Tag> {
+    let labels = request.tags.labels().into_iter();
+    let mut tags: Vec<Tag> = labels.map(|(key, value)| tag(key, &value)).collect();
+    tags.push(tag(NAME, &request.name));
+    tags
+}
+
 /// Everything that one create makes carries the same tags.
 pub(crate) fn of(request: &CreateResource, machine: &MachineRequest) -> Vec<TagSpecification> {
     let (first, last) = machine.open_ports;
-    let mut tags: Vec<Tag> = request
-        .tags
-        .labels()
-        .into_iter()
-        .map(|(key, value)| tag(key, &value))
-        .collect();
-    tags.push(tag(NAME, &request.name));
+    let mut tags = owned(request);
     tags.push(tag(PORTS, &format!("{first}-{last}")));
     [
         ResourceType::Instance,

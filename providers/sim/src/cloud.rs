@@ -168,6 +168,11 @@ impl SimCloud {
         })
     }
 
+    /// Brings a part of a network to where machines can use it. Whether it is there.
+    pub fn connect(&self, region: &str, handle: &ResourceHandle) -> bool {
+        self.now_in(|world, _| world.networks.connect(region, handle, Timestamp(u64::MAX)).is_ok())
+    }
+
     /// Takes a part of a network away from outside, whatever is in it.
     pub fn remove_network(&self, handle: &ResourceHandle) {
         self.now_in(|world, now| world.vanish_network(handle, now));

@@ -42,7 +42,7 @@ mod schedule;
 mod world;
 
 pub use clock::{SIMULATION_EPOCH, TokioClock};
-pub use cloud::{Events, MachineChange, MachineEvent, SimCloud, SimMachine, SimPart};
+pub use cloud::{Events, MachineChange, MachineEvent, SimCloud, SimMachine, SimNetworkPart, SimPart};
 pub use config::{RegionConfig, SIM_IMAGE, Shape, SimConfig, Timing, ZoneConfig};
 pub use fault::{Counters, Fault, FaultRates, Operation, Permille};
 pub use part::PART_PRICE_MICRO_USD_HOUR;

@@ -6,13 +6,15 @@
 mod answer;
 mod look;
 mod model;
+mod network;
+pub use network::DEFAULT_VPC;
 mod offers;
 mod params;
 mod run;
 mod signature;
 mod time;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -31,6 +33,7 @@ use isobar_providers_sim::{RegionConfig, Shape, SimCloud, SimConfig, SimProvider
 use crate::front::{Calls, Front};
 use answer::{Answer, Failure};
 use model::Model;
+use network::Wires;
 use params::Params;
 
 /// The region that [`config`] makes.
@@ -72,6 +75,8 @@ pub fn config(seed: u64) -> SimConfig {
         regions: BTreeMap::from([(REGION.to_owned(), region)]),
         // "Terminated instances remain visible after termination (for approximately one hour)"
         remembers_ms: 3_600_000,
+        // No call that makes a part of a network takes a client token.
+        network_token_validity_ms: 0,
         ..SimConfig::of_regions(seed, &[])
     }
 }
@@ -81,6 +86,7 @@ pub struct Ec2 {
     /// Where, and what it was asked.
     pub front: Front,
     violations: Violations,
+    wires: Arc<Wires>,
 }
 
 /// What was not as EC2 documents.
@@ -105,6 +111,7 @@ struct Account {
     region: String,
     page_max: usize,
     model: Model,
+    wires: Arc<Wires>,
     calls: Calls,
     violations: Violations,
 }
@@ -114,6 +121,7 @@ impl Ec2 {
     pub async fn serve(cloud: SimCloud, clock: Arc<dyn Clock>, region: &str, page_max: usize) -> io::Result<Self> {
         let id = ProviderId::new("ec2").map_err(io::Error::other)?;
         let (calls, violations) = (Calls::default(), Violations::default());
+        let wires = Arc::new(Wires::default());
         let account = Account {
             provider: SimProvider::new(id, cloud.clone()),
             cloud,
@@ -121,6 +129,7 @@ impl Ec2 {
             region: region.to_owned(),
             page_max,
             model: Model::read()?,
+            wires: wires.clone(),
             calls: calls.clone(),
             violations: violations.clone(),
         };
@@ -128,7 +137,23 @@ impl Ec2 {
         Ok(Self {
             front: Front::serve(router, calls).await?,
             violations,
+            wires,
         })
+    }
+
+    /// From now on the account has no default VPC.
+    pub fn take_default_vpc(&self) {
+        self.wires.take_default();
+    }
+
+    /// What a security group lets in: `tcp 30000-30031 from 10.0.0.0/8`.
+    pub fn rules(&self, group: &str) -> BTreeSet<String> {
+        self.wires.rules(group)
+    }
+
+    /// Whether what leaves a VPC gets to the internet.
+    pub fn is_routed(&self, vpc: &str) -> bool {
+        self.wires.is_routed(vpc)
     }
 
     /// What was not as EC2 documents until now; it does not count any more.
@@ -165,6 +190,9 @@ impl Account {
         if let Err(wrong) = self.model.check(&action, &params) {
             self.violations.add(format!("{action}: {wrong}"));
             return Err(Failure::client("UnknownParameter", &wrong));
+        }
+        if let Some(answer) = network::answer(self, &action, &params).await {
+            return answer;
         }
         match action.as_str() {
             "RunInstances" => run::run(self, &params).await,

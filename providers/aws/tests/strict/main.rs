@@ -5,6 +5,7 @@
 
 mod bed;
 mod clock;
+mod networks;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};

@@ -95,7 +95,11 @@ pub(super) fn was(account: &Account, handle: &ResourceHandle) -> bool {
 }
 
 /// What the filters let through. Filters that no call of ours has are refused.
-async fn listed(account: &Account, kind: ResourceKind, params: &Params) -> Result<Vec<ResourceState>, Failure> {
+pub(super) async fn listed(
+    account: &Account,
+    kind: ResourceKind,
+    params: &Params,
+) -> Result<Vec<ResourceState>, Failure> {
     let invalid = |what: &str| Failure::client("InvalidParameterValue", &format!("The filter '{what}' is invalid"));
     let (mut store, mut cluster) = (None, None);
     for (name, values) in params.filters() {
@@ -186,7 +190,7 @@ pub(super) fn state_element(name: &str) -> String {
     format!("{}{}", element("code", code), element("name", name))
 }
 
-fn tag_set(tags: &std::collections::BTreeMap<String, String>) -> String {
+pub(super) fn tag_set(tags: &std::collections::BTreeMap<String, String>) -> String {
     set(
         "tagSet",
         tags.iter()

@@ -13,6 +13,7 @@ use isobar_providers_sim::SIM_IMAGE;
 
 use super::answer::{Answer, Failure, element, set};
 use super::look::{self, outer};
+use super::network;
 use super::params::Params;
 use super::{AMI, Account};
 
@@ -108,7 +109,16 @@ async fn request(account: &Account, params: &Params) -> Result<CreateResource, F
         image: ImageId::new(SIM_IMAGE),
         identity: Secret(user_data),
         open_ports: look::PORT,
-        network: Default::default(),
+        network: network::within(
+            account,
+            &[
+                (ResourceKind::Subnet, params.text("NetworkInterface.1.SubnetId")),
+                (
+                    ResourceKind::Firewall,
+                    params.text("NetworkInterface.1.SecurityGroupId.1"),
+                ),
+            ],
+        )?,
     };
     Ok(CreateResource {
         site,
