@@ -72,7 +72,7 @@ async fn group(
     let call = client
         .create_security_group()
         .group_name(&request.name)
-        .description(format!("machines of the Isobar cluster {}", request.tags.owner.cluster))
+        .description(format!("isobar-{}", request.tags.owner.cluster))
         .vpc_id(within(&wanted.within, ResourceKind::Network)?)
         .tag_specifications(tags);
     let answer = quiet(call.send()).await.map_err(|error| kind_of(&error, Call::Write))?;

@@ -11,10 +11,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use isobar_engine_model::id::{ImageId, OfferingId, ProviderId, ResourceHandle, SiteName, Zone};
+use isobar_engine_model::id::{
+    AttemptNo, ClusterName, Epoch, ImageId, MachineId, OfferingId, OperationId, ProviderId, ResourceHandle, SiteName,
+    Zone,
+};
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_provider::conformance::{CASES, TestBed};
-use isobar_engine_provider::{Clock, MachineRequest, Provider, Secret, Site, Token};
+use isobar_engine_provider::{
+    Clock, CreateResource, MachineRequest, Network, NetworkPart, NetworkRequest, Owner, OwnerTags, Provider,
+    ProviderError, ResourceKind, ResourceSpec, Secret, Site, Token, list_all,
+};
 use isobar_providers_aws::{AwsConfig, AwsProvider, Keys};
 
 use clock::JumpingClock;
@@ -156,4 +162,73 @@ async fn moto_agrees_but_where_it_is_not_ec2() {
         }
     }
     assert!(surprises.is_empty(), "{surprises:#?}");
+}
+
+#[tokio::test]
+async fn moto_makes_connects_and_removes_a_network() {
+    let moto = Moto::start().await;
+    let bed = MotoBed::new(&moto, 0);
+    let provider = bed.provider();
+    let mut site = bed.site();
+    site.settings.insert("network".to_owned(), "own".to_owned());
+    let networks = provider.networks().unwrap();
+    let needs = networks.needs(&site, &bed.machine().zone).await.unwrap();
+    let mut network = Network::new();
+    for part in needs.make {
+        let request = request(&site, (&part, &network));
+        let made = provider
+            .create(&request)
+            .await
+            .unwrap_or_else(|error| panic!("{part:?}: {error}"))
+            .handle;
+        let ResourceSpec::Network(wanted) = &request.spec else {
+            panic!("a part of a network");
+        };
+        for _ in 0..2 {
+            networks.connect(&site, &made, wanted).await.unwrap();
+        }
+        let listed = list_all(&*provider, &site, part.kind, &request.tags.owner)
+            .await
+            .unwrap();
+        assert_eq!(listed.len(), 1, "{part:?}");
+        assert_eq!(listed[0].tags.as_ref(), Some(&request.tags));
+        network.insert(part.kind, made);
+    }
+    let kinds: Vec<_> = network.keys().copied().collect();
+    assert_eq!(kinds.len(), 4, "{kinds:?}");
+    for kind in [
+        ResourceKind::Firewall,
+        ResourceKind::Subnet,
+        ResourceKind::Gateway,
+        ResourceKind::Network,
+    ] {
+        let token = Token(String::new());
+        let delete = || provider.delete(&site, &network[&kind], &token);
+        assert_eq!(delete().await, Err(ProviderError::Gone), "{kind:?}");
+        assert_eq!(delete().await, Err(ProviderError::NotFound), "{kind:?}");
+    }
+}
+
+fn request(site: &Site, (part, within): (&NetworkPart, &Network)) -> CreateResource {
+    CreateResource {
+        site: site.clone(),
+        name: format!("isobar-web-{}", part.kind.name()),
+        token: Token(String::new()),
+        tags: OwnerTags {
+            owner: Owner {
+                store: "s1".to_owned(),
+                cluster: ClusterName::new("web").unwrap(),
+            },
+            machine: MachineId::new(format!("{}_1", part.kind.name())),
+            operation: OperationId::new("op-1"),
+            attempt: AttemptNo(1),
+            epoch: Epoch(1),
+        },
+        spec: ResourceSpec::Network(NetworkRequest {
+            part: part.clone(),
+            within: within.clone(),
+            open_ports: (30_000, 30_003),
+            overlay_port: 51_820,
+        }),
+    }
 }

@@ -6,7 +6,7 @@ use isobar_tests_clouds::program::Program;
 /// Calls that moto takes unsigned: those of [`Moto::start`], which come first.
 const UNSIGNED: u32 = 4;
 /// What docs/clouds/aws.md lists.
-const ALLOWED: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Resource":"*","Action":["ec2:DescribeImages","ec2:DescribeInstanceTypeOfferings","ec2:DescribeInstanceTypes","ec2:DescribeSpotPriceHistory","ec2:DescribeInstances","ec2:DescribeVolumes","ec2:DescribeNetworkInterfaces","ec2:GetConsoleOutput","ec2:RunInstances","ec2:CreateTags","ec2:TerminateInstances","ec2:DeleteVolume","ec2:DeleteNetworkInterface"]}]}"#;
+const ALLOWED: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Resource":"*","Action":["ec2:DescribeImages","ec2:DescribeInstanceTypeOfferings","ec2:DescribeInstanceTypes","ec2:DescribeSpotPriceHistory","ec2:DescribeInstances","ec2:DescribeVolumes","ec2:DescribeNetworkInterfaces","ec2:GetConsoleOutput","ec2:RunInstances","ec2:CreateTags","ec2:TerminateInstances","ec2:DeleteVolume","ec2:DeleteNetworkInterface","ec2:DescribeVpcs","ec2:DescribeSubnets","ec2:DescribeInternetGateways","ec2:DescribeRouteTables","ec2:DescribeSecurityGroups","ec2:CreateSecurityGroup","ec2:AuthorizeSecurityGroupIngress","ec2:DeleteSecurityGroup","ec2:CreateVpc","ec2:DeleteVpc","ec2:CreateSubnet","ec2:DeleteSubnet","ec2:CreateInternetGateway","ec2:AttachInternetGateway","ec2:CreateRoute","ec2:DetachInternetGateway","ec2:DeleteInternetGateway"]}]}"#;
 
 pub(crate) struct Moto {
     pub(crate) program: Program,
