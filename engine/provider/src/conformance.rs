@@ -7,6 +7,7 @@
 
 mod bed;
 mod client;
+mod heard;
 mod identity;
 mod lifecycle;
 
@@ -16,6 +17,7 @@ use std::pin::Pin;
 
 pub use bed::TestBed;
 use client::Client;
+pub use heard::Heard;
 
 /// Why a case failed, in words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,4 +1,5 @@
-//! Errors of providers: each kind answers "what does the caller do next?".
+//! Errors of providers: each kind answers "what does the caller do next?". Clouds say codes: each provider has a table from
+//! its cloud's codes to a [`Meaning`], which becomes an error here and nowhere else.
 
 use std::time::Duration;
 
@@ -82,6 +83,63 @@ pub enum ProviderError {
     },
 }
 
+/// What a call was, which decides what a code and a lost answer mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// It changes nothing.
+    Read,
+    /// It makes something new: what is not found is named by the request.
+    Create,
+    /// It deletes.
+    Delete,
+}
+
+/// What a cloud's code means, before one knows what was called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// Change the request.
+    Invalid,
+    /// Give other credentials.
+    Unauthorized,
+    /// There is none.
+    NotFound,
+    /// In use for something else.
+    Conflict,
+    /// Over a quota.
+    Quota,
+    /// None left.
+    Capacity,
+    /// Wait.
+    Throttled,
+    /// Not now.
+    NotReady,
+    /// The cloud cannot do it.
+    Unsupported,
+    /// Nothing was done.
+    Unavailable,
+    /// The cloud failed on its way: a change may have been made.
+    Unknown,
+}
+
+impl Meaning {
+    /// The error of a call that failed so. How long a throttled caller waits is for whoever read the answer to add.
+    pub fn error(self, call: Call, message: String) -> ProviderError {
+        match (self, call) {
+            (Self::Invalid, _) | (Self::NotFound, Call::Create) => ProviderError::InvalidSpec { message },
+            (Self::Unauthorized, _) => ProviderError::Unauthorized { message },
+            (Self::NotFound, Call::Read | Call::Delete) => ProviderError::NotFound,
+            (Self::Conflict, _) => ProviderError::Conflict { message },
+            (Self::Quota, _) => ProviderError::QuotaExceeded { message },
+            (Self::Capacity, _) => ProviderError::InsufficientCapacity { message },
+            (Self::Throttled, _) => ProviderError::RateLimited { after: None },
+            (Self::NotReady, _) => ProviderError::NotReady { message },
+            (Self::Unsupported, _) => ProviderError::Unsupported { message },
+            (Self::Unknown, Call::Create | Call::Delete) => ProviderError::OutcomeUnknown { message },
+            (Self::Unavailable, _) | (Self::Unknown, Call::Read) => ProviderError::Unavailable { message },
+        }
+    }
+}
+
 /// What the caller of a failed `create` or `delete` does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
@@ -132,6 +190,37 @@ impl ProviderError {
             Self::OutcomeUnknown { .. } => "outcome_unknown",
             Self::Unavailable { .. } => "unavailable",
             Self::Unexpected { .. } => "unexpected",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_meaning_is_an_error_by_what_was_called() {
+        for (meaning, read, create, delete) in [
+            (Meaning::Invalid, "invalid_spec", "invalid_spec", "invalid_spec"),
+            (Meaning::Unauthorized, "unauthorized", "unauthorized", "unauthorized"),
+            (Meaning::NotFound, "not_found", "invalid_spec", "not_found"),
+            (Meaning::Conflict, "conflict", "conflict", "conflict"),
+            (Meaning::Quota, "quota_exceeded", "quota_exceeded", "quota_exceeded"),
+            (
+                Meaning::Capacity,
+                "insufficient_capacity",
+                "insufficient_capacity",
+                "insufficient_capacity",
+            ),
+            (Meaning::Throttled, "rate_limited", "rate_limited", "rate_limited"),
+            (Meaning::NotReady, "not_ready", "not_ready", "not_ready"),
+            (Meaning::Unsupported, "unsupported", "unsupported", "unsupported"),
+            (Meaning::Unavailable, "unavailable", "unavailable", "unavailable"),
+            (Meaning::Unknown, "unavailable", "outcome_unknown", "outcome_unknown"),
+        ] {
+            let kind = |call| meaning.error(call, "why".to_owned()).kind();
+            let kinds = [Call::Read, Call::Create, Call::Delete].map(kind);
+            assert_eq!(kinds, [read, create, delete], "{meaning:?}");
         }
     }
 }

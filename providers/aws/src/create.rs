@@ -57,7 +57,7 @@ pub(crate) async fn create(clients: &Clients, images: &Images, request: &CreateR
                 .build(),
         );
     let answer = quiet(bought(call, &offered).send()).await;
-    let answer = answer.map_err(|error| kind_of(&error, Call::Write))?;
+    let answer = answer.map_err(|error| kind_of(&error, Call::Create))?;
     let made = answer.instances().first().and_then(|instance| instance.instance_id());
     // Something was answered, so something was done: the same token says what.
     let made = made.ok_or_else(|| ProviderError::OutcomeUnknown {

@@ -16,14 +16,14 @@ pub(crate) async fn delete(client: &Client, handle: &ResourceHandle) -> Result<(
         Some(ResourceKind::Machine) => machine(client, handle).await,
         Some(ResourceKind::Disk) => {
             let answer = quiet(client.delete_volume().volume_id(handle.as_str()).send()).await;
-            answer.map(drop).map_err(|error| kind_of(&error, Call::Write))
+            answer.map(drop).map_err(|error| kind_of(&error, Call::Delete))
         }
         Some(ResourceKind::Interface) => {
             let call = client.delete_network_interface().network_interface_id(handle.as_str());
             quiet(call.send())
                 .await
                 .map(drop)
-                .map_err(|error| kind_of(&error, Call::Write))
+                .map_err(|error| kind_of(&error, Call::Delete))
         }
         Some(ResourceKind::Network) => look::delete_network(client, handle).await,
         Some(ResourceKind::Gateway) => look::delete_gateway(client, handle).await,
@@ -36,7 +36,7 @@ pub(crate) async fn delete(client: &Client, handle: &ResourceHandle) -> Result<(
 /// Its disk and its interface go with it: both were made to be deleted on termination.
 async fn machine(client: &Client, handle: &ResourceHandle) -> Result<()> {
     let answer = quiet(client.terminate_instances().instance_ids(handle.as_str()).send()).await;
-    let answer = answer.map_err(|error| kind_of(&error, Call::Write))?;
+    let answer = answer.map_err(|error| kind_of(&error, Call::Delete))?;
     let change = answer.terminating_instances().first();
     let before = change
         .and_then(|change| change.previous_state())

@@ -11,114 +11,83 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use isobar_engine_provider::ProviderError;
-
-/// What a code means to the caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// [`ProviderError::InvalidSpec`]
-    Invalid,
-    /// [`ProviderError::Unauthorized`]
-    Unauthorized,
-    /// [`ProviderError::NotFound`]
-    NotFound,
-    /// [`ProviderError::Conflict`]
-    Conflict,
-    /// [`ProviderError::QuotaExceeded`]
-    Quota,
-    /// [`ProviderError::InsufficientCapacity`]
-    Capacity,
-    /// [`ProviderError::RateLimited`]
-    Throttled,
-    /// [`ProviderError::NotReady`]
-    NotReady,
-    /// [`ProviderError::Unavailable`]
-    Unavailable,
-    /// [`ProviderError::OutcomeUnknown`] of a write, [`ProviderError::Unavailable`] of a read.
-    Unknown,
-}
-
-/// What a call does, which decides what a lost answer means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Call {
-    /// It changes nothing.
-    Read,
-    /// It may have been done.
-    Write,
-}
+pub(crate) use isobar_engine_provider::error::Call;
+use isobar_engine_provider::error::Meaning;
 
 /// Every code of `data/codes.txt`, in its order.
-pub const TABLE: &[(&str, Kind)] = &[
-    ("AuthFailure", Kind::Unauthorized),
-    ("Blocked", Kind::Unauthorized),
-    ("DryRunOperation", Kind::Invalid),
-    ("IdempotentParameterMismatch", Kind::Conflict),
-    ("IncompleteSignature", Kind::Unauthorized),
-    ("InvalidAction", Kind::Invalid),
-    ("InvalidCharacter", Kind::Invalid),
-    ("InvalidClientTokenId", Kind::Unauthorized),
-    ("InvalidPaginationToken", Kind::Invalid),
-    ("InvalidParameter", Kind::Invalid),
-    ("InvalidParameterCombination", Kind::Invalid),
-    ("InvalidParameterDependency", Kind::Invalid),
-    ("InvalidParameterValue", Kind::Invalid),
-    ("InvalidQueryParameter", Kind::Invalid),
-    ("MalformedQueryString", Kind::Invalid),
-    ("MissingAction", Kind::Invalid),
-    ("MissingAuthenticationToken", Kind::Unauthorized),
-    ("MissingParameter", Kind::Invalid),
-    ("OptInRequired", Kind::Unauthorized),
-    ("PendingVerification", Kind::Unauthorized),
-    ("RequestExpired", Kind::Unauthorized),
-    ("SignatureDoesNotMatch", Kind::Unauthorized),
-    ("UnauthorizedOperation", Kind::Unauthorized),
-    ("UnknownParameter", Kind::Invalid),
-    ("UnsupportedOperation", Kind::Invalid),
-    ("ValidationError", Kind::Invalid),
-    ("DefaultVpcDoesNotExist", Kind::Invalid),
-    ("DependencyViolation", Kind::NotReady),
-    ("FilterLimitExceeded", Kind::Invalid),
+const TABLE: &[(&str, Meaning)] = &[
+    ("AuthFailure", Meaning::Unauthorized),
+    ("Blocked", Meaning::Unauthorized),
+    ("DryRunOperation", Meaning::Invalid),
+    ("IdempotentParameterMismatch", Meaning::Conflict),
+    ("IncompleteSignature", Meaning::Unauthorized),
+    ("InvalidAction", Meaning::Invalid),
+    ("InvalidCharacter", Meaning::Invalid),
+    ("InvalidClientTokenId", Meaning::Unauthorized),
+    ("InvalidPaginationToken", Meaning::Invalid),
+    ("InvalidParameter", Meaning::Invalid),
+    ("InvalidParameterCombination", Meaning::Invalid),
+    ("InvalidParameterDependency", Meaning::Invalid),
+    ("InvalidParameterValue", Meaning::Invalid),
+    ("InvalidQueryParameter", Meaning::Invalid),
+    ("MalformedQueryString", Meaning::Invalid),
+    ("MissingAction", Meaning::Invalid),
+    ("MissingAuthenticationToken", Meaning::Unauthorized),
+    ("MissingParameter", Meaning::Invalid),
+    ("OptInRequired", Meaning::Unauthorized),
+    ("PendingVerification", Meaning::Unauthorized),
+    ("RequestExpired", Meaning::Unauthorized),
+    ("SignatureDoesNotMatch", Meaning::Unauthorized),
+    ("UnauthorizedOperation", Meaning::Unauthorized),
+    ("UnknownParameter", Meaning::Invalid),
+    ("UnsupportedOperation", Meaning::Invalid),
+    ("ValidationError", Meaning::Invalid),
+    ("DefaultVpcDoesNotExist", Meaning::Invalid),
+    ("DependencyViolation", Meaning::NotReady),
+    ("FilterLimitExceeded", Meaning::Invalid),
     // The machine that the token made is terminated: the token makes no other.
-    ("IdempotentInstanceTerminated", Kind::Conflict),
-    ("IncorrectInstanceState", Kind::NotReady),
-    ("IncorrectState", Kind::NotReady),
-    ("InstanceLimitExceeded", Kind::Quota),
+    ("IdempotentInstanceTerminated", Meaning::Conflict),
+    ("IncorrectInstanceState", Meaning::NotReady),
+    ("IncorrectState", Meaning::NotReady),
+    ("InstanceLimitExceeded", Meaning::Quota),
     // Another zone has another subnet, and so other addresses.
-    ("InsufficientFreeAddressesInSubnet", Kind::Capacity),
-    ("InvalidAMIID.Malformed", Kind::Invalid),
-    ("InvalidAMIID.NotFound", Kind::Invalid),
-    ("InvalidAMIID.Unavailable", Kind::Invalid),
-    ("InvalidAvailabilityZone", Kind::Invalid),
-    ("InvalidBlockDeviceMapping", Kind::Invalid),
-    ("InvalidFilter", Kind::Invalid),
-    ("InvalidGroup.NotFound", Kind::Invalid),
-    ("InvalidGroupId.Malformed", Kind::Invalid),
-    ("InvalidID", Kind::Invalid),
-    ("InvalidInstanceID", Kind::NotReady),
-    ("InvalidInstanceID.Malformed", Kind::NotFound),
-    ("InvalidInstanceID.NotFound", Kind::NotFound),
-    ("InvalidInstanceType", Kind::Invalid),
-    ("InvalidInterface.IpAddressLimitExceeded", Kind::Quota),
-    ("InvalidNetworkInterface.InUse", Kind::NotReady),
-    ("InvalidNetworkInterfaceID.NotFound", Kind::NotFound),
-    ("InvalidNetworkInterfaceId.Malformed", Kind::NotFound),
-    ("InvalidNextToken", Kind::Invalid),
-    ("InvalidParameterValue.Malformed", Kind::Invalid),
-    ("InvalidSecurity.RequestHasExpired", Kind::Unauthorized),
-    ("InvalidSecurityGroupID.NotFound", Kind::Invalid),
-    ("InvalidSubnet", Kind::Invalid),
-    ("InvalidSubnetID.NotFound", Kind::Invalid),
-    ("InvalidUserData.Malformed", Kind::Invalid),
-    ("InvalidVolume.NotFound", Kind::NotFound),
-    ("InvalidVolumeID.Malformed", Kind::NotFound),
-    ("MaxSpotInstanceCountExceeded", Kind::Quota),
-    ("NetworkInterfaceLimitExceeded", Kind::Quota),
-    ("NetworkInterfaceNotFound", Kind::NotFound),
-    ("PendingSnapshotLimitExceeded", Kind::Quota),
-    ("RequestLimitExceeded", Kind::Throttled),
-    ("SecurityGroupsPerInstanceLimitExceeded", Kind::Invalid),
-    ("SpotMaxPriceTooLow", Kind::Capacity),
-    ("TagLimitExceeded", Kind::Invalid),
+    ("InsufficientFreeAddressesInSubnet", Meaning::Capacity),
+    ("InvalidAMIID.Malformed", Meaning::Invalid),
+    ("InvalidAMIID.NotFound", Meaning::Invalid),
+    ("InvalidAMIID.Unavailable", Meaning::Invalid),
+    ("InvalidAvailabilityZone", Meaning::Invalid),
+    ("InvalidBlockDeviceMapping", Meaning::Invalid),
+    ("InvalidFilter", Meaning::Invalid),
+    ("InvalidGroup.NotFound", Meaning::Invalid),
+    ("InvalidGroupId.Malformed", Meaning::Invalid),
+    ("InvalidID", Meaning::Invalid),
+    ("InvalidInstanceID", Meaning::NotReady),
+    ("InvalidInstanceID.Malformed", Meaning::NotFound),
+    ("InvalidInstanceID.NotFound", Meaning::NotFound),
+    ("InvalidInstanceType", Meaning::Invalid),
+    ("InvalidInterface.IpAddressLimitExceeded", Meaning::Quota),
+    ("InvalidNetworkInterface.InUse", Meaning::NotReady),
+    ("InvalidNetworkInterfaceID.NotFound", Meaning::NotFound),
+    ("InvalidNetworkInterfaceId.Malformed", Meaning::NotFound),
+    ("InvalidNextToken", Meaning::Invalid),
+    ("InvalidParameterValue.Malformed", Meaning::Invalid),
+    ("InvalidSecurity.RequestHasExpired", Meaning::Unauthorized),
+    ("InvalidSecurityGroupID.NotFound", Meaning::Invalid),
+    ("InvalidSubnet", Meaning::Invalid),
+    ("InvalidSubnetID.NotFound", Meaning::Invalid),
+    ("InvalidUserData.Malformed", Meaning::Invalid),
+    ("InvalidVolume.NotFound", Meaning::NotFound),
+    ("InvalidVolumeID.Malformed", Meaning::NotFound),
+    ("MaxSpotInstanceCountExceeded", Meaning::Quota),
+    ("NetworkInterfaceLimitExceeded", Meaning::Quota),
+    ("NetworkInterfaceNotFound", Meaning::NotFound),
+    ("PendingSnapshotLimitExceeded", Meaning::Quota),
+    ("RequestLimitExceeded", Meaning::Throttled),
+    ("SecurityGroupsPerInstanceLimitExceeded", Meaning::Invalid),
+    ("SpotMaxPriceTooLow", Meaning::Capacity),
+    ("TagLimitExceeded", Meaning::Invalid),
     // The zone does not have the type: another offering may be there.
+<<<<<<< HEAD
     ("Unsupported", Kind::Capacity),
     ("VcpuLimitExceeded", Kind::Quota),
     ("VolumeInUse", Kind::NotReady),
@@ -153,29 +122,26 @@ pub const TABLE: &[(&str, Kind)] = &[
     ("SecurityGroupLimitExceeded", Kind::Quota),
     ("SubnetLimitExceeded", Kind::Quota),
     ("VpcLimitExceeded", Kind::Quota),
+=======
+    ("Unsupported", Meaning::Capacity),
+    ("VcpuLimitExceeded", Meaning::Quota),
+    ("VolumeInUse", Meaning::NotReady),
+    ("VolumeLimitExceeded", Meaning::Quota),
+    ("VolumeTypeNotAvailableInZone", Meaning::Capacity),
+    ("InsufficientAddressCapacity", Meaning::Capacity),
+    ("InsufficientCapacity", Meaning::Capacity),
+    ("InsufficientHostCapacity", Meaning::Capacity),
+    ("InsufficientInstanceCapacity", Meaning::Capacity),
+    ("InsufficientReservedInstanceCapacity", Meaning::Capacity),
+    ("InsufficientVolumeCapacity", Meaning::Capacity),
+    ("InternalError", Meaning::Unknown),
+    ("InternalFailure", Meaning::Unknown),
+    ("ServerInternal", Meaning::Unknown),
+    ("ServiceUnavailable", Meaning::Unknown),
+    ("Unavailable", Meaning::Unknown),
+    ("Throttling", Meaning::Throttled),
+>>>>>>> b55141e (A cloud's code means one of eleven things, told to the caller in one place)
 ];
-
-impl Kind {
-    /// The error that a code of this kind is.
-    fn error(self, call: Call, message: String) -> ProviderError {
-        match self {
-            Self::Invalid => ProviderError::InvalidSpec { message },
-            Self::Unauthorized => ProviderError::Unauthorized { message },
-            Self::NotFound => ProviderError::NotFound,
-            Self::Conflict => ProviderError::Conflict { message },
-            Self::Quota => ProviderError::QuotaExceeded { message },
-            Self::Capacity => ProviderError::InsufficientCapacity { message },
-            // EC2 does not say for how long.
-            Self::Throttled => ProviderError::RateLimited { after: None },
-            Self::NotReady => ProviderError::NotReady { message },
-            Self::Unavailable => ProviderError::Unavailable { message },
-            Self::Unknown => match call {
-                Call::Read => ProviderError::Unavailable { message },
-                Call::Write => ProviderError::OutcomeUnknown { message },
-            },
-        }
-    }
-}
 
 /// What a failed call of the SDK means.
 pub(crate) fn kind_of<E>(error: &SdkError<E, HttpResponse>, call: Call) -> ProviderError
@@ -192,20 +158,20 @@ where
             let message = last_cause(error);
             ProviderError::InvalidSpec { message }
         }
-        SdkError::TimeoutError(_) => Kind::Unknown.error(call, "no answer in time".to_owned()),
-        SdkError::ResponseError(_) => Kind::Unknown.error(call, "the answer broke off".to_owned()),
+        SdkError::TimeoutError(_) => Meaning::Unknown.error(call, "no answer in time".to_owned()),
+        SdkError::ResponseError(_) => Meaning::Unknown.error(call, "the answer broke off".to_owned()),
         SdkError::DispatchFailure(_) | _ => undelivered(error, call),
     }
 }
 
 /// A code's kind. An unknown one of a 4xx was refused, so nothing was done; of a 5xx nobody knows.
-fn of_code(code: &str, status: u16) -> Kind {
+fn of_code(code: &str, status: u16) -> Meaning {
     let known = TABLE.iter().find(|(known, _)| *known == code).map(|(_, kind)| *kind);
     known.unwrap_or(match status {
-        401 | 403 => Kind::Unauthorized,
-        429 => Kind::Throttled,
-        400..=499 => Kind::Invalid,
-        _ => Kind::Unknown,
+        401 | 403 => Meaning::Unauthorized,
+        429 => Meaning::Throttled,
+        400..=499 => Meaning::Invalid,
+        _ => Meaning::Unknown,
     })
 }
 
@@ -232,11 +198,11 @@ fn undelivered(error: &(dyn Error + 'static), call: Call) -> ProviderError {
         }
         let refused = at.downcast_ref::<io::Error>().map(io::Error::kind) == Some(io::ErrorKind::ConnectionRefused);
         if refused {
-            return Kind::Unavailable.error(call, "connection refused".to_owned());
+            return Meaning::Unavailable.error(call, "connection refused".to_owned());
         }
         cause = at.source();
     }
-    Kind::Unknown.error(call, "the connection broke".to_owned())
+    Meaning::Unknown.error(call, "the connection broke".to_owned())
 }
 
 #[cfg(test)]
@@ -266,19 +232,13 @@ mod tests {
     #[test]
     fn an_unknown_code_is_judged_by_its_status() {
         for (status, kind) in [
-            (400, Kind::Invalid),
-            (403, Kind::Unauthorized),
-            (429, Kind::Throttled),
-            (500, Kind::Unknown),
-            (302, Kind::Unknown),
+            (400, Meaning::Invalid),
+            (403, Meaning::Unauthorized),
+            (429, Meaning::Throttled),
+            (500, Meaning::Unknown),
+            (302, Meaning::Unknown),
         ] {
             assert_eq!(of_code("NeverSeen", status), kind, "{status}");
         }
-    }
-
-    #[test]
-    fn a_lost_answer_is_an_unknown_outcome_of_a_write_only() {
-        let of = |call| Kind::Unknown.error(call, String::new()).kind();
-        assert_eq!((of(Call::Write), of(Call::Read)), ("outcome_unknown", "unavailable"));
     }
 }

@@ -20,5 +20,4 @@ mod tags;
 
 pub use catalog::snapshot;
 pub use config::{AwsConfig, Keys};
-pub use errors::{Kind, TABLE};
 pub use provider::AwsProvider;

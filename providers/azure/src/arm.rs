@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use isobar_engine_provider::error::{self, Meaning};
 use isobar_engine_provider::{ProviderError, Result, Site, endpoint};
 use reqwest::header::{HeaderMap, IF_NONE_MATCH, RETRY_AFTER};
 use reqwest::{Method, Response};
@@ -120,7 +121,7 @@ impl Arm {
     pub(crate) async fn send(&self, site: &Site, call: Call<'_>) -> Result<Answer> {
         let base = endpoint::of(site, &self.allowed_endpoints)?.unwrap_or(AZURE);
         let base = base.trim_end_matches('/');
-        let write = call.method != Method::GET;
+        let does = does(&call.method);
         let url = match call.path.starts_with('/') {
             true => format!("{base}{}", call.path),
             false => link(base, &call.path)?,
@@ -139,10 +140,10 @@ impl Arm {
                 .header(reqwest::header::CONTENT_TYPE, "application/json")
                 .body(body);
         }
-        let answer = request.send().await.map_err(|error| lost(error, write))?;
+        let answer = request.send().await.map_err(|error| lost(error, does))?;
         let status = answer.status().as_u16();
         let retry_after = retry_after(answer.headers());
-        let body = bounded(answer, write).await?;
+        let body = bounded(answer, does).await?;
         if status < 400 {
             return Ok(Answer { status, body });
         }
@@ -152,7 +153,7 @@ impl Arm {
             code,
             message,
             retry_after,
-            write,
+            call: does,
         };
         Err(failure.into())
     }
@@ -166,20 +167,29 @@ fn link(base: &str, link: &str) -> Result<String> {
     })
 }
 
-/// A call without an answer. Refused at the door, nothing was done; after that a write may have been.
-fn lost(error: reqwest::Error, write: bool) -> ProviderError {
-    let refused = error.is_connect() || error.is_builder();
-    let message = error.without_url().to_string();
-    if write && !refused {
-        ProviderError::OutcomeUnknown { message }
-    } else {
-        ProviderError::Unavailable { message }
+/// What a method does. Azure's actions, which are POSTs, are called here only where they change nothing.
+fn does(method: &Method) -> error::Call {
+    match method.as_str() {
+        "GET" | "POST" => error::Call::Read,
+        "DELETE" => error::Call::Delete,
+        _ => error::Call::Create,
     }
 }
 
-async fn bounded(mut answer: Response, write: bool) -> Result<Vec<u8>> {
+/// A call without an answer. Refused at the door, nothing was done; after that a write may have been.
+pub(crate) fn lost(error: reqwest::Error, call: error::Call) -> ProviderError {
+    let refused = error.is_connect() || error.is_builder();
+    let meaning = if refused {
+        Meaning::Unavailable
+    } else {
+        Meaning::Unknown
+    };
+    meaning.error(call, error.without_url().to_string())
+}
+
+async fn bounded(mut answer: Response, call: error::Call) -> Result<Vec<u8>> {
     let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|error| lost(error, write))? {
+    while let Some(chunk) = answer.chunk().await.map_err(|error| lost(error, call))? {
         body.extend_from_slice(&chunk);
         if body.len() > ANSWER_MAX_BYTES {
             return Err(ProviderError::Unexpected {

@@ -6,133 +6,109 @@
 use std::time::Duration;
 
 use isobar_engine_provider::ProviderError;
-
-/// What a code means to us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Change the request.
-    Invalid,
-    /// Give other credentials.
-    Unauthorized,
-    /// There is none.
-    NotFound,
-    /// In use for something else.
-    Conflict,
-    /// Over a quota.
-    Quota,
-    /// None left.
-    Capacity,
-    /// Wait.
-    Throttled,
-    /// Not now.
-    NotReady,
-    /// Nothing was done.
-    Unavailable,
-    /// Of a write: it may have been done.
-    Unknown,
-}
+use isobar_engine_provider::error::{Call, Meaning};
 
 /// Every code that is more than its status.
-pub const TABLE: &[(&str, Kind)] = &[
-    ("AllocationFailed", Kind::Capacity),
-    ("AnotherOperationInProgress", Kind::NotReady),
-    ("AttachDiskWhileBeingDetached", Kind::NotReady),
-    ("AuthenticationFailed", Kind::Unauthorized),
-    ("AuthorizationFailed", Kind::Unauthorized),
-    ("BadRequest", Kind::Invalid),
-    ("Conflict", Kind::Conflict),
-    ("ConflictingUserInput", Kind::Conflict),
-    ("DiskBlobAlreadyInUseByAnotherDisk", Kind::Conflict),
-    ("ExpiredAuthenticationToken", Kind::Unauthorized),
-    ("GalleryImageNotFound", Kind::Invalid),
-    ("GatewayTimeout", Kind::Unknown),
-    ("ImageNotFound", Kind::Invalid),
-    ("InUseNetworkInterfaceCannotBeDeleted", Kind::NotReady),
-    ("InternalOperationError", Kind::Unknown),
-    ("InternalServerError", Kind::Unknown),
-    ("InvalidApiVersionParameter", Kind::Invalid),
-    ("InvalidAuthenticationToken", Kind::Unauthorized),
-    ("InvalidAuthenticationTokenTenant", Kind::Unauthorized),
-    ("InvalidParameter", Kind::Invalid),
-    ("InvalidRequestContent", Kind::Invalid),
-    ("InvalidRequestFormat", Kind::Invalid),
-    ("InvalidResourceNamespace", Kind::Invalid),
-    ("InvalidResourceReference", Kind::Invalid),
-    ("InvalidResourceType", Kind::Invalid),
-    ("InvalidSubscriptionId", Kind::Invalid),
-    ("InvalidSubscriptionRegistrationState", Kind::Unauthorized),
-    ("LinkedAuthorizationFailed", Kind::Unauthorized),
-    ("LinkedInvalidPropertyId", Kind::Invalid),
-    ("LocationNotAvailableForResourceType", Kind::Invalid),
-    ("LocationRequired", Kind::Invalid),
-    ("MissingRegistrationForLocation", Kind::Unauthorized),
-    ("MissingSubscriptionRegistration", Kind::Unauthorized),
-    ("NicInUse", Kind::NotReady),
-    ("NicReservedForAnotherVm", Kind::NotReady),
-    ("NoRegisteredProviderFound", Kind::Unauthorized),
-    ("NotFound", Kind::NotFound),
-    ("OperationNotAllowed", Kind::Quota),
-    ("OperationPreempted", Kind::NotReady),
-    ("OverconstrainedAllocationRequest", Kind::Capacity),
-    ("OverconstrainedZonalAllocationRequest", Kind::Capacity),
-    ("ParentResourceNotFound", Kind::Invalid),
-    ("PreconditionFailed", Kind::Conflict),
-    ("PropertyChangeNotAllowed", Kind::Conflict),
-    ("PublicIPAddressCannotBeDeleted", Kind::NotReady),
-    ("PublicIPCountLimitReached", Kind::Quota),
-    ("QuotaExceeded", Kind::Quota),
-    ("RegionDoesNotAllowProvisioning", Kind::Quota),
-    ("RequestDisallowedByPolicy", Kind::Unauthorized),
-    ("RequestTimeout", Kind::Unknown),
-    ("ReservedResourceName", Kind::Invalid),
-    ("ResourceGroupBeingDeleted", Kind::Invalid),
-    ("ResourceGroupNotFound", Kind::Invalid),
-    ("ResourceNotFound", Kind::NotFound),
-    ("ResourceQuotaExceeded", Kind::Quota),
-    ("RetryableError", Kind::NotReady),
-    ("RetryableErrorDueToAnotherOperation", Kind::NotReady),
-    ("ScopeLocked", Kind::Unauthorized),
-    ("ServerBusy", Kind::Throttled),
-    ("ServerTimeout", Kind::Unknown),
-    ("ServiceUnavailable", Kind::Unavailable),
-    ("SkuNotAvailable", Kind::Capacity),
-    ("SpotVMNotAllowed", Kind::Invalid),
-    ("SubnetIsFull", Kind::Capacity),
-    ("SubscriptionNotFound", Kind::Invalid),
-    ("SubscriptionNotRegistered", Kind::Unauthorized),
-    ("SubscriptionRequestsThrottled", Kind::Throttled),
-    ("TooManyRequests", Kind::Throttled),
-    ("ZonalAllocationFailed", Kind::Capacity),
+const TABLE: &[(&str, Meaning)] = &[
+    ("AllocationFailed", Meaning::Capacity),
+    ("AnotherOperationInProgress", Meaning::NotReady),
+    ("AttachDiskWhileBeingDetached", Meaning::NotReady),
+    ("AuthenticationFailed", Meaning::Unauthorized),
+    ("AuthorizationFailed", Meaning::Unauthorized),
+    ("BadRequest", Meaning::Invalid),
+    ("Conflict", Meaning::Conflict),
+    ("ConflictingUserInput", Meaning::Conflict),
+    ("DiskBlobAlreadyInUseByAnotherDisk", Meaning::Conflict),
+    ("ExpiredAuthenticationToken", Meaning::Unauthorized),
+    ("GalleryImageNotFound", Meaning::Invalid),
+    ("GatewayTimeout", Meaning::Unknown),
+    ("ImageNotFound", Meaning::Invalid),
+    ("InUseNetworkInterfaceCannotBeDeleted", Meaning::NotReady),
+    ("InternalOperationError", Meaning::Unknown),
+    ("InternalServerError", Meaning::Unknown),
+    ("InvalidApiVersionParameter", Meaning::Invalid),
+    ("InvalidAuthenticationToken", Meaning::Unauthorized),
+    ("InvalidAuthenticationTokenTenant", Meaning::Unauthorized),
+    ("InvalidParameter", Meaning::Invalid),
+    ("InvalidRequestContent", Meaning::Invalid),
+    ("InvalidRequestFormat", Meaning::Invalid),
+    ("InvalidResourceNamespace", Meaning::Invalid),
+    ("InvalidResourceReference", Meaning::Invalid),
+    ("InvalidResourceType", Meaning::Invalid),
+    ("InvalidSubscriptionId", Meaning::Invalid),
+    ("InvalidSubscriptionRegistrationState", Meaning::Unauthorized),
+    ("LinkedAuthorizationFailed", Meaning::Unauthorized),
+    ("LinkedInvalidPropertyId", Meaning::Invalid),
+    ("LocationNotAvailableForResourceType", Meaning::Invalid),
+    ("LocationRequired", Meaning::Invalid),
+    ("MissingRegistrationForLocation", Meaning::Unauthorized),
+    ("MissingSubscriptionRegistration", Meaning::Unauthorized),
+    ("NicInUse", Meaning::NotReady),
+    ("NicReservedForAnotherVm", Meaning::NotReady),
+    ("NoRegisteredProviderFound", Meaning::Unauthorized),
+    ("NotFound", Meaning::NotFound),
+    ("OperationNotAllowed", Meaning::Quota),
+    ("OperationPreempted", Meaning::NotReady),
+    ("OverconstrainedAllocationRequest", Meaning::Capacity),
+    ("OverconstrainedZonalAllocationRequest", Meaning::Capacity),
+    ("ParentResourceNotFound", Meaning::Invalid),
+    ("PreconditionFailed", Meaning::Conflict),
+    ("PropertyChangeNotAllowed", Meaning::Conflict),
+    ("PublicIPAddressCannotBeDeleted", Meaning::NotReady),
+    ("PublicIPCountLimitReached", Meaning::Quota),
+    ("QuotaExceeded", Meaning::Quota),
+    ("RegionDoesNotAllowProvisioning", Meaning::Quota),
+    ("RequestDisallowedByPolicy", Meaning::Unauthorized),
+    ("RequestTimeout", Meaning::Unknown),
+    ("ReservedResourceName", Meaning::Invalid),
+    ("ResourceGroupBeingDeleted", Meaning::Invalid),
+    ("ResourceGroupNotFound", Meaning::Invalid),
+    ("ResourceNotFound", Meaning::NotFound),
+    ("ResourceQuotaExceeded", Meaning::Quota),
+    ("RetryableError", Meaning::NotReady),
+    ("RetryableErrorDueToAnotherOperation", Meaning::NotReady),
+    ("ScopeLocked", Meaning::Unauthorized),
+    ("ServerBusy", Meaning::Throttled),
+    ("ServerTimeout", Meaning::Unknown),
+    ("ServiceUnavailable", Meaning::Unavailable),
+    ("SkuNotAvailable", Meaning::Capacity),
+    ("SpotVMNotAllowed", Meaning::Invalid),
+    ("SubnetIsFull", Meaning::Capacity),
+    ("SubscriptionNotFound", Meaning::Invalid),
+    ("SubscriptionNotRegistered", Meaning::Unauthorized),
+    ("SubscriptionRequestsThrottled", Meaning::Throttled),
+    ("TooManyRequests", Meaning::Throttled),
+    ("ZonalAllocationFailed", Meaning::Capacity),
 ];
 
 /// What a call that failed came back with.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Failure {
     pub(crate) status: u16,
     pub(crate) code: String,
     pub(crate) message: String,
     pub(crate) retry_after: Option<Duration>,
-    /// The call may have changed something.
-    pub(crate) write: bool,
+    /// What was called.
+    pub(crate) call: Call,
 }
 
 /// A code's kind; absent: it is not in the table.
-pub(crate) fn kind_of(code: &str) -> Option<Kind> {
+pub(crate) fn kind_of(code: &str) -> Option<Meaning> {
     let row = TABLE.iter().find(|(known, _)| known.eq_ignore_ascii_case(code));
     row.map(|(_, kind)| *kind)
 }
 
 /// The kind of a status whose code says nothing. What is below 500 was refused; what is above may have been done.
-fn kind_of_status(status: u16) -> Kind {
+fn kind_of_status(status: u16) -> Meaning {
     match status {
-        401 | 403 => Kind::Unauthorized,
-        404 | 410 => Kind::NotFound,
-        408 => Kind::Unknown,
-        409 | 412 => Kind::Conflict,
-        429 => Kind::Throttled,
-        503 => Kind::Unavailable,
-        500.. => Kind::Unknown,
-        _ => Kind::Invalid,
+        401 | 403 => Meaning::Unauthorized,
+        404 | 410 => Meaning::NotFound,
+        408 => Meaning::Unknown,
+        409 | 412 => Meaning::Conflict,
+        429 => Meaning::Throttled,
+        503 => Meaning::Unavailable,
+        500.. => Meaning::Unknown,
+        _ => Meaning::Invalid,
     }
 }
 
@@ -140,10 +116,10 @@ impl From<Failure> for ProviderError {
     fn from(failure: Failure) -> Self {
         let kind = match failure.status {
             // Whatever its code: Azure has a code of its own for each limit.
-            429 => Kind::Throttled,
+            429 => Meaning::Throttled,
             // One code for two things: over a quota, or not with the resource as it is now (a disk that is in use).
             _ if failure.code == "OperationNotAllowed" && !failure.message.to_ascii_lowercase().contains("quota") => {
-                Kind::NotReady
+                Meaning::NotReady
             }
             status => kind_of(&failure.code).unwrap_or_else(|| kind_of_status(status)),
         };
@@ -153,19 +129,10 @@ impl From<Failure> for ProviderError {
             false => format!("{code}: {message}"),
         };
         match kind {
-            Kind::Invalid => Self::InvalidSpec { message },
-            Kind::Unauthorized => Self::Unauthorized { message },
-            Kind::NotFound => Self::NotFound,
-            Kind::Conflict => Self::Conflict { message },
-            Kind::Quota => Self::QuotaExceeded { message },
-            Kind::Capacity => Self::InsufficientCapacity { message },
-            Kind::Throttled => Self::RateLimited {
+            Meaning::Throttled => Self::RateLimited {
                 after: failure.retry_after,
             },
-            Kind::NotReady => Self::NotReady { message },
-            Kind::Unavailable => Self::Unavailable { message },
-            Kind::Unknown if failure.write => Self::OutcomeUnknown { message },
-            Kind::Unknown => Self::Unavailable { message },
+            meaning => meaning.error(failure.call, message),
         }
     }
 }
@@ -178,13 +145,13 @@ mod tests {
 
     static DOCUMENTED: &str = include_str!("../data/error-codes.txt");
 
-    fn of(status: u16, code: &str, message: &str, write: bool) -> ProviderError {
+    fn of(status: u16, code: &str, message: &str, call: Call) -> ProviderError {
         let failure = Failure {
             status,
             code: code.to_owned(),
             message: message.to_owned(),
             retry_after: None,
-            write,
+            call,
         };
         failure.into()
     }
@@ -211,31 +178,37 @@ mod tests {
             "PublicIPCountLimitReached",
             "RegionDoesNotAllowProvisioning",
         ] {
-            assert_eq!(of(409, code, "", true).next(), Next::Fallback, "{code}");
+            assert_eq!(of(409, code, "", Call::Create).next(), Next::Fallback, "{code}");
         }
         let over = "results in exceeding approved standardDSv5Family Cores Quota";
-        assert_eq!(of(409, "OperationNotAllowed", over, true).next(), Next::Fallback);
+        assert_eq!(
+            of(409, "OperationNotAllowed", over, Call::Create).next(),
+            Next::Fallback
+        );
         let attached = "Disk d is attached to VM v";
-        assert_eq!(of(409, "OperationNotAllowed", attached, true).kind(), "not_ready");
+        assert_eq!(
+            of(409, "OperationNotAllowed", attached, Call::Create).kind(),
+            "not_ready"
+        );
     }
 
     #[test]
     fn a_code_that_nobody_knows_is_taken_by_its_status() {
-        for (status, write, kind) in [
-            (400, true, "invalid_spec"),
-            (401, true, "unauthorized"),
-            (403, false, "unauthorized"),
-            (404, false, "not_found"),
-            (409, true, "conflict"),
-            (412, true, "conflict"),
-            (429, true, "rate_limited"),
-            (500, true, "outcome_unknown"),
-            (500, false, "unavailable"),
-            (503, true, "unavailable"),
-            (504, true, "outcome_unknown"),
+        for (status, call, kind) in [
+            (400, Call::Create, "invalid_spec"),
+            (401, Call::Create, "unauthorized"),
+            (403, Call::Read, "unauthorized"),
+            (404, Call::Read, "not_found"),
+            (409, Call::Create, "conflict"),
+            (412, Call::Create, "conflict"),
+            (429, Call::Create, "rate_limited"),
+            (500, Call::Create, "outcome_unknown"),
+            (500, Call::Read, "unavailable"),
+            (503, Call::Create, "unavailable"),
+            (504, Call::Create, "outcome_unknown"),
         ] {
-            assert_eq!(of(status, "NeverHeardOf", "", write).kind(), kind, "{status}");
+            assert_eq!(of(status, "NeverHeardOf", "", call).kind(), kind, "{status}");
         }
-        assert_eq!(of(429, "OperationNotAllowed", "", true).kind(), "rate_limited");
+        assert_eq!(of(429, "OperationNotAllowed", "", Call::Create).kind(), "rate_limited");
     }
 }

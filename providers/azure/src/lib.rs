@@ -16,5 +16,4 @@ mod provider;
 mod settings;
 
 pub use credentials::Credentials;
-pub use errors::{Kind, TABLE};
 pub use provider::{AzureConfig, AzureProvider};

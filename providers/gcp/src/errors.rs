@@ -11,30 +11,14 @@ use google_cloud_compute_v1::model::Operation;
 use google_cloud_gax::error::Error;
 use google_cloud_gax::error::rpc::{Code, StatusDetails};
 use isobar_engine_provider::ProviderError;
+pub(crate) use isobar_engine_provider::error::Call;
+use isobar_engine_provider::error::Meaning;
 
 use crate::credentials::Source;
-use table::{Meaning, meaning};
+use table::meaning;
 
 /// Longest message of the cloud's that is passed on, in characters.
 const MESSAGE_MAX_CHARS: usize = 500;
-
-/// What a call was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Call {
-    Read,
-    /// Of something new: what is not found is named by the request.
-    Create,
-    Delete,
-}
-
-impl Call {
-    fn writes(self) -> bool {
-        match self {
-            Self::Read => false,
-            Self::Create | Self::Delete => true,
-        }
-    }
-}
 
 /// What a failed call means.
 pub(crate) fn of_call(error: &Error, call: Call, source: &Source) -> ProviderError {
@@ -60,7 +44,7 @@ pub(crate) fn of_call(error: &Error, call: Call, source: &Source) -> ProviderErr
         (Some((meaning, code)), _) => told(meaning, call, &format!("{code}: {said}")),
         (None, Some(status)) => told(by_status(status), call, &format!("HTTP {status}: {said}")),
         // Cut off after it was sent.
-        (None, None) => told(Meaning::Server, call, "the answer was cut off"),
+        (None, None) => told(Meaning::Unknown, call, "the answer was cut off"),
     }
 }
 
@@ -84,9 +68,11 @@ pub(crate) fn of_operation(operation: &Operation, call: Call) -> Option<Provider
     };
     let message = format!("{code}: {said}");
     Some(match meaning(&code) {
-        Some(Meaning::Throttled | Meaning::NotReady | Meaning::Server) | None => ProviderError::Unexpected {
-            message: short(&format!("the operation failed: {message}")),
-        },
+        Some(Meaning::Throttled | Meaning::NotReady | Meaning::Unavailable | Meaning::Unknown) | None => {
+            ProviderError::Unexpected {
+                message: short(&format!("the operation failed: {message}")),
+            }
+        }
         Some(
             known @ (Meaning::Invalid
             | Meaning::Unauthorized
@@ -143,29 +129,12 @@ fn by_status(status: u16) -> Meaning {
         409 | 412 => Meaning::Conflict,
         429 => Meaning::Throttled,
         400..=499 => Meaning::Invalid,
-        _ => Meaning::Server,
+        _ => Meaning::Unknown,
     }
 }
 
 fn told(meaning: Meaning, call: Call, message: &str) -> ProviderError {
-    let message = short(message);
-    match meaning {
-        Meaning::Invalid => ProviderError::InvalidSpec { message },
-        Meaning::Unauthorized => ProviderError::Unauthorized { message },
-        Meaning::NotFound => match call {
-            Call::Create => ProviderError::InvalidSpec { message },
-            Call::Read | Call::Delete => ProviderError::NotFound,
-        },
-        Meaning::Conflict => ProviderError::Conflict { message },
-        Meaning::Quota => ProviderError::QuotaExceeded { message },
-        Meaning::Capacity => ProviderError::InsufficientCapacity { message },
-        // Compute Engine does not say how long.
-        Meaning::Throttled => ProviderError::RateLimited { after: None },
-        Meaning::NotReady => ProviderError::NotReady { message },
-        Meaning::Unsupported => ProviderError::Unsupported { message },
-        Meaning::Server if call.writes() => ProviderError::OutcomeUnknown { message },
-        Meaning::Server => ProviderError::Unavailable { message },
-    }
+    meaning.error(call, short(message))
 }
 
 fn short(message: &str) -> String {

@@ -100,17 +100,15 @@ async fn instances(clients: &Clients, settings: &Settings, query: Query<'_>) -> 
         .set_max_results(LIST_PAGE_MAX_ITEMS)
         .set_or_clear_page_token(query.page);
     let answer = call.send().await.map_err(|error| unread(clients, &error))?;
-    let mut items = Vec::new();
-    for (scope, found) in answer.items {
-        let warned = found.warning.as_ref().and_then(|warning| warning.code.as_ref()?.name());
-        if let Some(zone) = zone_of(&scope, query.region, warned)? {
-            for instance in &found.instances {
-                items.push(of_instance(zone, instance)?);
-            }
-        }
-    }
-    let next = following(answer.next_page_token);
-    Ok(Listing { items, next })
+    let scopes = answer.items.into_iter().map(|(scope, found)| {
+        let warned = found.warning.and_then(|warning| warning.code);
+        let warned = warned.as_ref().and_then(|code| code.name()).map(str::to_owned);
+        (scope, warned, found.instances)
+    });
+    Ok(Listing {
+        items: of_scopes(query.region, scopes, of_instance)?,
+        next: following(answer.next_page_token),
+    })
 }
 
 async fn disks(clients: &Clients, settings: &Settings, query: Query<'_>) -> Result<Listing> {
@@ -122,17 +120,33 @@ async fn disks(clients: &Clients, settings: &Settings, query: Query<'_>) -> Resu
         .set_max_results(LIST_PAGE_MAX_ITEMS)
         .set_or_clear_page_token(query.page);
     let answer = call.send().await.map_err(|error| unread(clients, &error))?;
+    let scopes = answer.items.into_iter().map(|(scope, found)| {
+        let warned = found.warning.and_then(|warning| warning.code);
+        let warned = warned.as_ref().and_then(|code| code.name()).map(str::to_owned);
+        (scope, warned, found.disks)
+    });
+    Ok(Listing {
+        items: of_scopes(query.region, scopes, of_disk)?,
+        next: following(answer.next_page_token),
+    })
+}
+
+/// A page's things, scope by scope: its name, what it is warned of with, and what is in it.
+fn of_scopes<T>(
+    region: &str,
+    scopes: impl Iterator<Item = (String, Option<String>, Vec<T>)>,
+    state: impl Fn(&str, &T) -> Result<ResourceState>,
+) -> Result<Vec<ResourceState>> {
     let mut items = Vec::new();
-    for (scope, found) in answer.items {
-        let warned = found.warning.as_ref().and_then(|warning| warning.code.as_ref()?.name());
-        if let Some(zone) = zone_of(&scope, query.region, warned)? {
-            for disk in &found.disks {
-                items.push(of_disk(zone, disk)?);
-            }
+    for (scope, warned, found) in scopes {
+        let Some(zone) = zone_of(&scope, region, warned.as_deref())? else {
+            continue;
+        };
+        for one in &found {
+            items.push(state(zone, one)?);
         }
     }
-    let next = following(answer.next_page_token);
-    Ok(Listing { items, next })
+    Ok(items)
 }
 
 /// The zone that a scope of a list (`zones/europe-west1-b`) is of; absent: not of the region. One of the region that did not

@@ -16,6 +16,7 @@ use isobar_engine_model::quantity::Timestamp;
 use tokio::time::Instant;
 
 use super::*;
+use crate::conformance::Heard;
 use crate::error::Next;
 use crate::{
     Capabilities, Console, CreateResource, Created, Listing, MachineRequest, Networks, Owner, OwnerTags, Page,
@@ -475,24 +476,9 @@ async fn the_deadline_is_of_one_sending_and_waiting_in_the_queue_is_not_part_of_
     assert_eq!(told.asked_ms(), [0, 1_000, 2_000, 3_000, 4_000]);
 }
 
-/// Where a subscriber writes.
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_trace_names_the_call_and_the_kind_of_its_end_and_no_secret() {
-    let written = Written::default();
+    let written = Heard::default();
     let writer = written.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_ansi(false)
@@ -506,7 +492,7 @@ async fn a_trace_names_the_call_and_the_kind_of_its_end_and_no_secret() {
     delete(&*provider).await.unwrap();
     drop(watched);
 
-    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let text = written.text();
     for wanted in [
         "provider=told",
         "region=here",

@@ -8,11 +8,9 @@ mod clock;
 mod networks;
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
 
 use isobar_engine_model::id::{AttemptNo, ClusterName, Epoch, ImageId, MachineId, OfferingId, OperationId, Zone};
-use isobar_engine_provider::conformance::{self, TestBed};
+use isobar_engine_provider::conformance::{self, Heard, TestBed};
 use isobar_engine_provider::{
     Clock, CreateResource, Owner, OwnerTags, Provider, ProviderError, ResourceKind, ResourceSpec, ResourceStatus,
     Secret, Token, list_all,
@@ -272,23 +270,9 @@ async fn the_catalog_has_what_the_site_shows_at_both_prices() {
     assert_eq!(catalog.images[0].id, ImageId::new(isobar_tests_clouds::aws::AMI));
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn no_secret_is_ever_logged_or_shown() {
-    let log = Log::default();
+    let log = Heard::default();
     let sink = log.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
@@ -304,7 +288,7 @@ async fn no_secret_is_ever_logged_or_shown() {
     machine.identity = Secret(b"another-join".to_vec());
     let conflict = provider.create(&request).await.unwrap_err();
     assert_eq!(conflict.kind(), "conflict");
-    let logged = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    let logged = log.text();
     assert!(logged.contains("the log is read"));
     // As they are, and as user data carries them.
     let said = format!("{logged}{conflict}{conflict:?}{provider:?}");

@@ -5,32 +5,17 @@
 #[path = "../strict/bed.rs"]
 mod bed;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use isobar_engine_provider::conformance::TestBed;
+use isobar_engine_provider::conformance::{Heard, TestBed};
 use isobar_engine_provider::decorate;
 use isobar_providers_sim::SeededEntropy;
 
 use bed::AzureBed;
 
-/// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn no_log_of_a_create_shows_the_identity_or_the_token() {
-    let log = Log::default();
+    let log = Heard::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::TRACE);
     let subscriber = subscriber.with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL);
@@ -38,7 +23,7 @@ async fn no_log_of_a_create_shows_the_identity_or_the_token() {
     let bed = AzureBed::plain().await;
     let provider = decorate::standard(bed.provider(), bed.clock(), Arc::new(SeededEntropy::new(1)));
     provider.create(&bed.request(1)).await.unwrap();
-    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let logged = log.text();
     assert!(logged.contains("create"), "something was logged: {logged}");
     for secret in ["a join token", "YSBqb2luIHRva2Vu", isobar_tests_clouds::azure::TOKEN] {
         assert!(!logged.contains(secret), "{secret} is in {logged}");

@@ -1,20 +1,6 @@
 //! From a code of Google's to its meaning: a row a code, every code of `data/error-codes.txt` and no other.
 
-/// What a code means, before one knows what was called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Meaning {
-    Invalid,
-    Unauthorized,
-    NotFound,
-    Conflict,
-    Quota,
-    Capacity,
-    Throttled,
-    NotReady,
-    Unsupported,
-    /// The cloud failed on its way: what was to be done may have been.
-    Server,
-}
+use isobar_engine_provider::error::Meaning;
 
 /// Every code, in the groups and the order of `data/error-codes.txt`.
 const TABLE: &[(&str, Meaning)] = &[
@@ -63,10 +49,10 @@ const TABLE: &[(&str, Meaning)] = &[
     ("TLS_CIPHER_RESTRICTION_VIOLATED", Meaning::Unauthorized),
     ("MCP_SERVER_DISABLED", Meaning::Unauthorized),
     // google.rpc.Code
-    ("CANCELLED", Meaning::Server),
-    ("UNKNOWN", Meaning::Server),
+    ("CANCELLED", Meaning::Unknown),
+    ("UNKNOWN", Meaning::Unknown),
     ("INVALID_ARGUMENT", Meaning::Invalid),
-    ("DEADLINE_EXCEEDED", Meaning::Server),
+    ("DEADLINE_EXCEEDED", Meaning::Unknown),
     ("NOT_FOUND", Meaning::NotFound),
     ("ALREADY_EXISTS", Meaning::Conflict),
     ("PERMISSION_DENIED", Meaning::Unauthorized),
@@ -76,9 +62,9 @@ const TABLE: &[(&str, Meaning)] = &[
     ("ABORTED", Meaning::NotReady),
     ("OUT_OF_RANGE", Meaning::Invalid),
     ("UNIMPLEMENTED", Meaning::Unsupported),
-    ("INTERNAL", Meaning::Server),
-    ("UNAVAILABLE", Meaning::Server),
-    ("DATA_LOSS", Meaning::Server),
+    ("INTERNAL", Meaning::Unknown),
+    ("UNAVAILABLE", Meaning::Unknown),
+    ("DATA_LOSS", Meaning::Unknown),
     // https://cloud.google.com/resource-manager/docs/core_errors
     ("badRequest", Meaning::Invalid),
     ("invalid", Meaning::Invalid),
@@ -125,12 +111,12 @@ const TABLE: &[(&str, Meaning)] = &[
     ("backendRequestTooLarge", Meaning::Invalid),
     ("expectationFailed", Meaning::Invalid),
     ("preconditionRequired", Meaning::Invalid),
-    ("internalError", Meaning::Server),
+    ("internalError", Meaning::Unknown),
     ("notImplemented", Meaning::Unsupported),
     ("unsupportedMethod", Meaning::Unsupported),
-    ("backendError", Meaning::Server),
-    ("backendNotConnected", Meaning::Server),
-    ("notReady", Meaning::Server),
+    ("backendError", Meaning::Unknown),
+    ("backendNotConnected", Meaning::Unknown),
+    ("notReady", Meaning::Unknown),
     // https://cloud.google.com/compute/docs/troubleshooting/troubleshooting-bulk-vm-creation
     ("insufficientCapacity", Meaning::Capacity),
     // issues of users: reasons of refused calls
@@ -144,7 +130,7 @@ const TABLE: &[(&str, Meaning)] = &[
     ("QUOTA_EXCEEDED", Meaning::Quota),
     // by hand: codes of failed operations
     ("CONDITION_NOT_MET", Meaning::Invalid),
-    ("INTERNAL_ERROR", Meaning::Server),
+    ("INTERNAL_ERROR", Meaning::Unknown),
     ("INVALID_FIELD_VALUE", Meaning::Invalid),
     ("INVALID_USAGE", Meaning::Invalid),
     ("PERMISSIONS_ERROR", Meaning::Unauthorized),

@@ -1,11 +1,10 @@
 //! Who may do what, and what nobody hears: credentials, endpoints, projects, secrets in logs.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use isobar_engine_model::id::ProviderId;
-use isobar_engine_provider::conformance::TestBed as _;
+use isobar_engine_provider::conformance::{Heard, TestBed as _};
 use isobar_engine_provider::{CreateResource, Provider, ProviderError, Token};
 use isobar_providers_gcp::{GcpConfig, GcpProvider};
 
@@ -88,21 +87,6 @@ async fn a_cloud_that_refuses_connections_did_nothing() {
     assert!(matches!(away, ProviderError::Unavailable { .. }), "{away}");
 }
 
-/// What a subscriber at the finest level heard.
-#[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Heard {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn an_identity_is_in_no_log_and_in_no_debug_output() {
     let heard = Heard::default();
@@ -124,7 +108,7 @@ async fn an_identity_is_in_no_log_and_in_no_debug_output() {
     let refused = bed.provider().create(&other).await.unwrap_err();
     let printed = format!("{asked:?} {refused:?} {refused}");
 
-    let heard = String::from_utf8_lossy(&heard.0.lock().unwrap()).into_owned();
+    let heard = heard.text();
     assert!(heard.contains("a subscriber hears this"));
     let encoded = base64::engine::general_purpose::STANDARD.encode(IDENTITY);
     let plain = String::from_utf8_lossy(IDENTITY);
