@@ -24,7 +24,7 @@ pub(super) fn all(
     let provided: Vec<Arc<dyn Provider>> = vec![
         Arc::new(local(folder, args, clock.clone())?),
         Arc::new(Renew::around(Arc::new(aws(args, clock.clone())), clock.clone())),
-        Arc::new(Renew::around(Arc::new(azure(args)?), clock.clone())),
+        Arc::new(Renew::around(Arc::new(azure(args, clock.clone())?), clock.clone())),
         Arc::new(Renew::around(Arc::new(gcp(args, clock.clone())), clock.clone())),
     ];
     Ok(provided
@@ -53,12 +53,13 @@ fn aws(args: &cli::Serve, clock: Arc<dyn Clock>) -> AwsProvider {
     AwsProvider::new(config, clock)
 }
 
-fn azure(args: &cli::Serve) -> Result<AzureProvider> {
-    Ok(AzureProvider::new(AzureConfig {
+fn azure(args: &cli::Serve, clock: Arc<dyn Clock>) -> Result<AzureProvider> {
+    let config = AzureConfig {
         id: named("azure"),
         allowed_endpoints: args.allowed_endpoints.clone(),
         credentials: Credentials::Chain,
-    })?)
+    };
+    Ok(AzureProvider::new(config, clock)?)
 }
 
 fn gcp(args: &cli::Serve, clock: Arc<dyn Clock>) -> GcpProvider {

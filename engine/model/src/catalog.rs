@@ -18,7 +18,7 @@ pub struct Catalog {
 pub struct SiteCatalog {
     /// Which site.
     pub site: SiteName,
-    /// When the provider said so.
+    /// When the provider said what there is, and how much of it is left. Prices have ages of their own.
     pub as_of: Timestamp,
     /// What can be rented.
     pub offerings: Vec<Offering>,
@@ -47,6 +47,8 @@ pub struct Offering {
     pub allocatable: Resources,
     /// What it costs.
     pub price: MicroUsdPerHour,
+    /// When the provider said so: now, or on the day of the list that serves where nobody can be asked.
+    pub priced: Timestamp,
 }
 
 /// A node image that a site can boot.

@@ -1,7 +1,7 @@
 //! The ids of clouds' offerings: an instance type, a zone and how it is paid, as one text that people can read.
 //! `m7i.large@eu-central-1a` is on demand, `m7i.large@eu-central-1a+spot` is not. Used by the providers of clouds.
 
-use isobar_engine_model::catalog::Purchase;
+use isobar_engine_model::catalog::{Offering, Purchase};
 use isobar_engine_model::id::{OfferingId, Zone};
 
 /// What an offering's id says.
@@ -41,6 +41,12 @@ impl Offered {
             purchase,
         })
     }
+}
+
+/// How many machines so many processors are at most: of the smallest offering. None are offered: none.
+pub fn machines_of_cpus<'a>(cpus: u32, offerings: impl Iterator<Item = &'a Offering>) -> u32 {
+    let smallest = offerings.map(|offering| offering.total.cpu.0.div_ceil(1000)).min();
+    smallest.map_or(0, |smallest| cpus / smallest.max(1))
 }
 
 #[cfg(test)]

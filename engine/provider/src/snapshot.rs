@@ -81,14 +81,14 @@ impl Snapshot {
             let purchases = [(Purchase::OnDemand, row.on_demand), (Purchase::Spot, row.spot)];
             purchases
                 .into_iter()
-                .filter_map(|(purchase, price)| Some(row.offering(purchase, price?)))
+                .filter_map(|(purchase, price)| Some(row.offering(purchase, price?, self.as_of)))
         })
         .collect()
     }
 }
 
 impl Row {
-    fn offering(&self, purchase: Purchase, price: MicroUsdPerHour) -> Offering {
+    fn offering(&self, purchase: Purchase, price: MicroUsdPerHour, priced: Timestamp) -> Offering {
         let offered = Offered {
             instance_type: self.instance_type.clone(),
             zone: self.zone.clone(),
@@ -103,6 +103,7 @@ impl Row {
             total: self.total,
             allocatable: self.total.less(&RESERVED),
             price,
+            priced,
         }
     }
 }
@@ -158,6 +159,7 @@ mod tests {
             (eu[0].price, eu[1].price),
             (MicroUsdPerHour(110_000), MicroUsdPerHour(40_000))
         );
+        assert_eq!(eu[0].priced, snapshot.as_of);
         assert_eq!(eu[0].allocatable, eu[0].total.less(&RESERVED));
         assert_eq!(snapshot.offerings("us").len(), 1);
         assert!(snapshot.offerings("mars").is_empty());

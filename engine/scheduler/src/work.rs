@@ -286,18 +286,17 @@ fn quotas<'a>(input: &PlacementInput<'a>) -> Quotas<'a> {
 }
 
 fn stale_prices(input: &PlacementInput<'_>) -> Vec<Reason> {
-    let stale = input
-        .catalog
-        .sites
-        .iter()
-        .filter(|site| input.now.since_ms(site.as_of) > CATALOG_FRESH_MS);
-    stale
-        .map(|site| Reason {
+    let oldest = input.catalog.sites.iter().filter_map(|site| {
+        let ages = site
+            .offerings
+            .iter()
+            .map(|offering| input.now.since_ms(offering.priced));
+        Some((site, ages.max().filter(|age_ms| *age_ms > CATALOG_FRESH_MS)?))
+    });
+    oldest
+        .map(|(site, age_ms)| Reason {
             about: site.site.to_string(),
-            because: format!(
-                "its prices are {} hours old",
-                input.now.since_ms(site.as_of) / 3_600_000
-            ),
+            because: format!("its prices are up to {} hours old", age_ms / 3_600_000),
         })
         .collect()
 }

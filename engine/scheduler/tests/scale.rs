@@ -88,6 +88,7 @@ fn catalog() -> Catalog {
         total: room,
         allocatable: room,
         price: MicroUsdPerHour(5_000),
+        priced: NOW,
     };
     let sites = ["east", "west"].map(|name| SiteCatalog {
         site: SiteName::new(name).unwrap(),

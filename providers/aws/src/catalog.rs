@@ -10,8 +10,9 @@ use aws_sdk_ec2::types::{ArchitectureType, InstanceType, InstanceTypeInfo, Locat
 use aws_smithy_types::DateTime;
 use isobar_engine_model::catalog::{Architecture, Image, Offering, Purchase, SiteCatalog};
 use isobar_engine_model::id::Zone;
-use isobar_engine_model::quantity::{Mebibytes, MicroUsdPerHour, MilliCpus, Resources};
+use isobar_engine_model::quantity::{Mebibytes, MicroUsdPerHour, MilliCpus, Resources, Timestamp};
 use isobar_engine_provider::offering::Offered;
+use isobar_engine_provider::prices::{micro_usd, plausible};
 use isobar_engine_provider::snapshot::{RESERVED, Snapshot};
 use isobar_engine_provider::{ProviderError, Result, Site};
 
@@ -29,6 +30,7 @@ const ROWS_A_PAGE: i32 = 1_000;
 /// What we boot, in EC2's words.
 const LINUX: &str = "Linux/UNIX";
 
+/// By type and zone; a price on demand is the same in all zones of a region.
 type Prices = BTreeMap<(String, Zone), MicroUsdPerHour>;
 
 /// What EC2 offered on the day of the snapshot: list prices, for where it cannot be asked.
@@ -52,6 +54,7 @@ pub(crate) async fn catalog(clients: &Clients, images: &Images, site: &Site) -> 
     let types = types(&client, &settings).await?;
     let spot = spot(&client, clients, &settings).await?;
     let on_demand = on_demand(&site.region);
+    let (now, listed) = (clients.clock().now(), snapshot().as_of);
     let mut offerings = Vec::new();
     for (instance_type, zone) in zones(&client, &settings).await? {
         let Some((architecture, total)) = types.get(&instance_type).copied() else {
@@ -59,16 +62,16 @@ pub(crate) async fn catalog(clients: &Clients, images: &Images, site: &Site) -> 
         };
         let key = (instance_type, zone);
         let prices = [
-            (Purchase::OnDemand, on_demand.get(&key.0)),
-            (Purchase::Spot, spot.get(&key)),
+            (Purchase::OnDemand, on_demand.get(&key.0), listed),
+            (Purchase::Spot, spot.get(&key), now),
         ];
-        for (purchase, price) in prices {
-            offerings.extend(price.map(|price| offering(&key, purchase, (architecture, total), *price)));
+        for (purchase, price, priced) in prices {
+            offerings.extend(price.map(|price| offering(&key, purchase, (architecture, total), (*price, priced))));
         }
     }
     Ok(SiteCatalog {
         site: site.name.clone(),
-        as_of: clients.clock().now(),
+        as_of: now,
         offerings,
         images: bootable,
         machines_left: None,
@@ -79,7 +82,7 @@ fn offering(
     (instance_type, zone): &(String, Zone),
     purchase: Purchase,
     (architecture, total): (Architecture, Resources),
-    price: MicroUsdPerHour,
+    (price, priced): (MicroUsdPerHour, Timestamp),
 ) -> Offering {
     let offered = Offered {
         instance_type: instance_type.clone(),
@@ -95,6 +98,7 @@ fn offering(
         total,
         allocatable: total.less(&RESERVED),
         price,
+        priced,
     }
 }
 
@@ -194,7 +198,7 @@ async fn spot(client: &Client, clients: &Clients, settings: &Settings) -> Result
                 row.instance_type()?.as_str().to_owned(),
                 Zone::new(row.availability_zone()?),
             );
-            Some((key, micro_usd(row.spot_price()?)?))
+            Some((key, plausible(micro_usd(row.spot_price()?)?)?))
         }));
         page = following(answer.next_token());
         if page.is_none() {
@@ -202,18 +206,6 @@ async fn spot(client: &Client, clients: &Clients, settings: &Settings) -> Result
         }
     }
     Err(endless())
-}
-
-/// Dollars with up to six digits after the point, as EC2 writes them; more digits are cut off.
-fn micro_usd(text: &str) -> Option<MicroUsdPerHour> {
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let digits: String = part.chars().chain("000000".chars()).take(6).collect();
-    let price = whole
-        .parse::<i64>()
-        .ok()?
-        .checked_mul(1_000_000)?
-        .checked_add(digits.parse().ok()?)?;
-    (price >= 0).then_some(MicroUsdPerHour(price))
 }
 
 fn following(token: Option<&str>) -> Option<String> {
@@ -235,17 +227,5 @@ mod tests {
         for region in ["us-east-1", "eu-central-1"] {
             assert!(snapshot().offerings(region).len() > 100, "{region}");
         }
-    }
-
-    #[test]
-    fn a_price_is_whole_micro_dollars() {
-        for (text, price) in [
-            ("0.0104", Some(10_400)),
-            ("12", Some(12_000_000)),
-            ("0.12345678", Some(123_456)),
-        ] {
-            assert_eq!(micro_usd(text), price.map(MicroUsdPerHour), "{text}");
-        }
-        assert_eq!((micro_usd("free"), micro_usd("-1")), (None, None));
     }
 }

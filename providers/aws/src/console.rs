@@ -5,7 +5,6 @@ use aws_sdk_ec2::Client;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use isobar_engine_model::id::ResourceHandle;
-use isobar_engine_provider::resource::CONSOLE_CHUNK_MAX_BYTES;
 use isobar_engine_provider::{ConsoleChunk, ProviderError, ResourceKind, Result};
 
 use crate::client::quiet;
@@ -23,15 +22,5 @@ pub(crate) async fn read(client: &Client, handle: &ResourceHandle, offset: u64) 
     let printed = printed.map_err(|_| ProviderError::Unexpected {
         message: "a console that is not in base64".to_owned(),
     })?;
-    Ok(part(&printed, offset))
-}
-
-fn part(printed: &[u8], offset: u64) -> ConsoleChunk {
-    let from = usize::try_from(offset).unwrap_or(usize::MAX).min(printed.len());
-    let to = from.saturating_add(CONSOLE_CHUNK_MAX_BYTES).min(printed.len());
-    let length = u64::try_from(to - from).unwrap_or_default();
-    ConsoleChunk {
-        bytes: printed[from..to].to_vec(),
-        next_offset: offset.saturating_add(length),
-    }
+    Ok(ConsoleChunk::part(&printed, offset))
 }

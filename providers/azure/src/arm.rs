@@ -1,12 +1,13 @@
 //! Calls to Azure's resource manager: a path, a version, a bearer token, one answer. Never sends twice, never follows an
 //! operation, never prints a body. Called by the rest of this crate.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use isobar_engine_provider::error::{self, Meaning};
-use isobar_engine_provider::{ProviderError, Result, Site, endpoint};
+use isobar_engine_provider::{ProviderError, Result, Site, answer, endpoint};
 use reqwest::header::{HeaderMap, IF_NONE_MATCH, RETRY_AFTER};
-use reqwest::{Method, Response};
+use reqwest::{Method, Response, Url};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -117,10 +118,45 @@ impl Arm {
         self.identity.forget();
     }
 
+    /// Where a site's calls go: to Azure's own address, or to the one that stands for all of Azure's.
+    pub(crate) fn base<'a>(&self, site: &'a Site, own: &'a str) -> Result<&'a str> {
+        let base = endpoint::of(site, &self.allowed_endpoints)?.unwrap_or(own);
+        Ok(base.trim_end_matches('/'))
+    }
+
+    /// The endpoint of a site, where it is on this computer and so stands for all of Azure.
+    pub(crate) fn stands_for_azure(&self, site: &Site) -> Result<Option<Url>> {
+        let endpoint = endpoint::of(site, &self.allowed_endpoints)?.and_then(|endpoint| Url::parse(endpoint).ok());
+        let is_loopback = |host: &str| {
+            host.trim_matches(['[', ']'])
+                .parse()
+                .is_ok_and(|ip: IpAddr| ip.is_loopback())
+        };
+        let local = |endpoint: &Url| endpoint.host_str().is_some_and(is_loopback);
+        Ok(endpoint.filter(local))
+    }
+
+    /// Reads what its address alone opens. Our token stays here, and so does the address: it may itself be a secret.
+    pub(crate) async fn open(&self, address: Url, max_bytes: usize) -> Result<Vec<u8>> {
+        let does = error::Call::Read;
+        let answer = self.http.get(address).send().await.map_err(|error| lost(error, does))?;
+        let status = answer.status();
+        if status.is_success() {
+            return bounded(answer, does, max_bytes).await;
+        }
+        let failure = Failure {
+            status: status.as_u16(),
+            code: String::new(),
+            message: "an address that opens by itself was refused".to_owned(),
+            retry_after: retry_after(answer.headers()),
+            call: does,
+        };
+        Err(failure.into())
+    }
+
     /// Sends a call once.
     pub(crate) async fn send(&self, site: &Site, call: Call<'_>) -> Result<Answer> {
-        let base = endpoint::of(site, &self.allowed_endpoints)?.unwrap_or(AZURE);
-        let base = base.trim_end_matches('/');
+        let base = self.base(site, AZURE)?;
         let does = does(&call.method);
         let url = match call.path.starts_with('/') {
             true => format!("{base}{}", call.path),
@@ -143,7 +179,7 @@ impl Arm {
         let answer = request.send().await.map_err(|error| lost(error, does))?;
         let status = answer.status().as_u16();
         let retry_after = retry_after(answer.headers());
-        let body = bounded(answer, does).await?;
+        let body = bounded(answer, does, ANSWER_MAX_BYTES).await?;
         if status < 400 {
             return Ok(Answer { status, body });
         }
@@ -187,17 +223,12 @@ pub(crate) fn lost(error: reqwest::Error, call: error::Call) -> ProviderError {
     meaning.error(call, error.without_url().to_string())
 }
 
-async fn bounded(mut answer: Response, call: error::Call) -> Result<Vec<u8>> {
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|error| lost(error, call))? {
-        body.extend_from_slice(&chunk);
-        if body.len() > ANSWER_MAX_BYTES {
-            return Err(ProviderError::Unexpected {
-                message: format!("an answer of more than {ANSWER_MAX_BYTES} bytes"),
-            });
-        }
+async fn bounded(mut sent: Response, call: error::Call, max_bytes: usize) -> Result<Vec<u8>> {
+    let mut answer = answer::Answer::of_at_most(max_bytes);
+    while let Some(chunk) = sent.chunk().await.map_err(|error| lost(error, call))? {
+        answer.take(&chunk)?;
     }
-    Ok(body)
+    Ok(answer.into_bytes())
 }
 
 /// Azure gives whole seconds.

@@ -1,11 +1,13 @@
-//! What a site offers: sizes and prices of the packed table, less what Azure does not sell to this subscription there, and
-//! how many machines the quota leaves. Called by the provider.
+//! What a site offers: sizes of the packed table, less what Azure does not sell to this subscription there, at the table's
+//! prices until [`prices`] says newer ones, and how many machines the quotas leave. Called by the provider.
+
+pub(crate) mod prices;
 
 use std::collections::BTreeMap;
 
-use isobar_engine_model::catalog::{Architecture, Image, Offering, SiteCatalog};
+use isobar_engine_model::catalog::{Architecture, Image, Offering, Purchase};
 use isobar_engine_model::id::ImageId;
-use isobar_engine_provider::offering::Offered;
+use isobar_engine_provider::offering::{Offered, machines_of_cpus};
 use isobar_engine_provider::snapshot::Snapshot;
 use isobar_engine_provider::{ProviderError, Result, Site};
 use serde::Deserialize;
@@ -13,7 +15,7 @@ use serde::Deserialize;
 use crate::settings::{Settings, invalid};
 
 /// Prices of mid 2026; see `data/NOTICE`.
-static PRICES: &[u8] = include_bytes!("../data/azure.csv.zst");
+static PACKED: &[u8] = include_bytes!("../data/azure.csv.zst");
 
 /// One kind of thing that Azure sells, as much of it as we read.
 #[derive(Debug, Deserialize)]
@@ -64,19 +66,14 @@ struct UsageName {
 
 /// The packed table.
 pub(crate) fn snapshot() -> Result<Snapshot> {
-    Snapshot::read(PRICES).map_err(|error| ProviderError::Unexpected {
+    Snapshot::read(PACKED).map_err(|error| ProviderError::Unexpected {
         message: format!("the packed prices: {error}"),
     })
 }
 
-/// What a site offers. Sizes that Azure does not name are left out.
-pub(crate) fn of(
-    site: &Site,
-    settings: &Settings,
-    prices: &Snapshot,
-    (skus, usages): (&[Sku], &[Usage]),
-) -> Result<SiteCatalog> {
-    let listed = prices.offerings(&settings.region);
+/// What a site offers, at listed prices. Sizes that Azure does not name are left out.
+pub(crate) fn offerings(site: &Site, settings: &Settings, table: &Snapshot, skus: &[Sku]) -> Result<Vec<Offering>> {
+    let listed = table.offerings(&settings.region);
     if listed.is_empty() {
         return Err(invalid(
             site,
@@ -92,15 +89,9 @@ pub(crate) fn of(
         let sku = sold.get(&offering.instance_type.to_ascii_lowercase()).copied();
         sku.map(|sku| in_zones(&offering, sku, settings)).unwrap_or_default()
     });
-    Ok(SiteCatalog {
-        site: site.name.clone(),
-        as_of: prices.as_of,
-        offerings: offerings
-            .filter(|offering| bootable(settings, offering.architecture))
-            .collect(),
-        images: images(settings),
-        machines_left: machines_left(usages),
-    })
+    Ok(offerings
+        .filter(|offering| bootable(settings, offering.architecture))
+        .collect())
 }
 
 /// An offering of the region, once for each of the site's zones that has it.
@@ -146,7 +137,7 @@ fn bootable(settings: &Settings, architecture: Architecture) -> bool {
     }
 }
 
-fn images(settings: &Settings) -> Vec<Image> {
+pub(crate) fn images(settings: &Settings) -> Vec<Image> {
     let image = |id: &String, architecture| Image {
         id: ImageId::new(id),
         architecture,
@@ -157,9 +148,55 @@ fn images(settings: &Settings) -> Vec<Image> {
         .collect()
 }
 
-/// The quota of machines in a region; each size's family has another, of processors, which a create meets.
-fn machines_left(usages: &[Usage]) -> Option<u32> {
-    let machines = usages.iter().find(|usage| usage.name.value == "virtualMachines")?;
-    let left = machines.limit.saturating_sub(machines.current_value).max(0);
-    Some(u32::try_from(left).unwrap_or(u32::MAX))
+/// What the quotas of a region leave: of machines, and of processors on demand and spot, as many as the smallest sizes take.
+/// Each size's family has another quota, which a create meets. Absent: Azure did not say.
+pub(crate) fn machines_left(usages: &[Usage], offerings: &[Offering]) -> Option<u32> {
+    let left = |quota: &str| {
+        let usage = usages.iter().find(|usage| usage.name.value == quota)?;
+        let left = usage.limit.saturating_sub(usage.current_value).max(0);
+        Some(u32::try_from(left).unwrap_or(u32::MAX))
+    };
+    let machines = left("virtualMachines")?;
+    let cpus = [
+        (Purchase::OnDemand, left("cores")),
+        (Purchase::Spot, left("lowPriorityCores")),
+    ];
+    let of_cpus = cpus.map(|(purchase, cpus)| {
+        cpus.map_or(u32::MAX, |cpus| {
+            machines_of_cpus(cpus, offerings.iter().filter(|offering| offering.purchase == purchase))
+        })
+    });
+    Some(machines.min(of_cpus[0].saturating_add(of_cpus[1])))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn processors_bound_machines_where_they_are_fewer() {
+        let table = snapshot().expect("packed as tools/snapshots.py does");
+        let size = |offering: &Offering| offering.instance_type == "Standard_D2s_v5";
+        let offerings: Vec<_> = table.offerings("westeurope").into_iter().filter(size).collect();
+        assert_eq!(offerings.len(), 2, "on demand and spot");
+        for (quotas, left) in [
+            (&[][..], None),
+            (&[("virtualMachines", 100, 10)][..], Some(90)),
+            (&[("virtualMachines", 10, 100)][..], Some(0)),
+            (&[("virtualMachines", 100, 0), ("cores", 9, 4)][..], Some(100)),
+            (
+                &[("virtualMachines", 100, 0), ("cores", 9, 4), ("lowPriorityCores", 3, 0)][..],
+                Some(3),
+            ),
+        ] {
+            let usages: Vec<Usage> = quotas
+                .iter()
+                .map(|(name, limit, used)| json!({"limit": limit, "currentValue": used, "name": {"value": name}}))
+                .map(|usage| serde_json::from_value(usage).expect("Azure's form"))
+                .collect();
+            assert_eq!(machines_left(&usages, &offerings), left, "{quotas:?}");
+        }
+    }
 }

@@ -8,6 +8,7 @@
 mod arm;
 mod body;
 mod catalog;
+mod console;
 mod credentials;
 mod errors;
 mod look;

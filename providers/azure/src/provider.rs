@@ -2,7 +2,7 @@
 //! machine's making, two at most of a look at it. Used by the engine behind the decorators.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use azure_mgmt_compute::package_2024_07_01::models::VirtualMachine;
@@ -10,9 +10,10 @@ use isobar_engine_model::catalog::SiteCatalog;
 use isobar_engine_model::id::{ProviderId, ResourceHandle};
 use isobar_engine_provider::decorate::KeepsCredentials;
 use isobar_engine_provider::endpoint;
+use isobar_engine_provider::prices::PriceCache;
 use isobar_engine_provider::snapshot::Snapshot;
 use isobar_engine_provider::{
-    Capabilities, Console, CreateResource, Created, Listing, Networks, Owner, Page, Provider, ProviderError,
+    Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, Networks, Owner, Page, Provider, ProviderError,
     ResourceKind, ResourceState, Result, Site, Token,
 };
 use reqwest::Method;
@@ -20,7 +21,8 @@ use serde::de::DeserializeOwned;
 
 use crate::arm::{Arm, Call, List};
 use crate::body::{self, IDENTITY_MAX_BYTES};
-use crate::catalog::{self, Sku, Usage};
+use crate::catalog::{self, Sku, Usage, prices};
+use crate::console;
 use crate::credentials::Credentials;
 use crate::look::{self, Part};
 use crate::names::{self, Named, Names};
@@ -61,7 +63,9 @@ pub struct AzureConfig {
 pub struct AzureProvider {
     id: ProviderId,
     arm: Arm,
-    prices: Snapshot,
+    clock: Arc<dyn Clock>,
+    listed: Snapshot,
+    live: PriceCache,
     deleted: Mutex<Deleted>,
 }
 
@@ -74,11 +78,13 @@ struct Deleted {
 
 impl AzureProvider {
     /// Asks nobody: credentials are found at the first call.
-    pub fn new(config: AzureConfig) -> Result<Self> {
+    pub fn new(config: AzureConfig, clock: Arc<dyn Clock>) -> Result<Self> {
         Ok(Self {
             id: config.id,
             arm: Arm::new(config.credentials, config.allowed_endpoints)?,
-            prices: catalog::snapshot()?,
+            clock,
+            listed: catalog::snapshot()?,
+            live: PriceCache::default(),
             deleted: Mutex::default(),
         })
     }
@@ -251,8 +257,24 @@ impl Provider for AzureProvider {
         let query = [("api-version", SKUS), ("$filter", here.as_str())];
         let skus: Vec<Sku> = self.read_all(site, format!("{compute}/skus"), &query).await?;
         let usages = format!("{compute}/locations/{}/usages", settings.region);
-        let usages: Vec<Usage> = self.read_all(site, usages, &[("api-version", MACHINES)]).await?;
-        catalog::of(site, &settings, &self.prices, (&skus, &usages))
+        let usages = self.read_all(site, usages, &[("api-version", MACHINES)]).await;
+        let usages: Vec<Usage> = usages.unwrap_or_else(|error| {
+            tracing::warn!(site = %site.name, %error, "the quota is not known");
+            Vec::new()
+        });
+        let mut offerings = catalog::offerings(site, &settings, &self.listed, &skus)?;
+        let service = format!("{}/{}", self.arm.base(site, prices::SERVICE)?, settings.region);
+        let ask = prices::ask(&self.arm, site, &settings.region);
+        if let Some(live) = self.live.of(&service, &*self.clock, ask).await {
+            live.price(&mut offerings);
+        }
+        Ok(SiteCatalog {
+            site: site.name.clone(),
+            as_of: self.clock.now(),
+            machines_left: catalog::machines_left(&usages, &offerings),
+            offerings,
+            images: catalog::images(&settings),
+        })
     }
 
     async fn create(&self, request: &CreateResource) -> Result<Created> {
@@ -347,13 +369,24 @@ impl Provider for AzureProvider {
         if there { Ok(()) } else { Err(ProviderError::NotFound) }
     }
 
-    /// None yet: Azure hands a console out as a link to a blob, which is no address that the engine was told it may call.
     fn console(&self) -> Option<&dyn Console> {
-        None
+        Some(self)
     }
 
     fn networks(&self) -> Option<&dyn Networks> {
         None
+    }
+}
+
+#[async_trait]
+impl Console for AzureProvider {
+    async fn read(&self, site: &Site, handle: &ResourceHandle, offset: u64) -> Result<ConsoleChunk> {
+        let settings = Settings::of(site)?;
+        let Some(Named::Machine(named)) = names::named(handle) else {
+            return Err(ProviderError::NotFound);
+        };
+        let machine = path(&settings, ResourceKind::Machine, &named.machine);
+        console::read(&self.arm, site, (machine, MACHINES), offset).await
     }
 }
 

@@ -33,6 +33,7 @@ pub(crate) fn catalog(
         total: shape.total(),
         allocatable: shape.total().less(&config.reserved),
         price: shape.price,
+        priced: as_of,
     };
     let smallest_mib = config.shapes.iter().map(|shape| shape.memory.0.max(1)).min();
     SiteCatalog {

@@ -12,7 +12,7 @@ use isobar_engine_model::quantity::{MicroUsdPerHour, Timestamp};
 use isobar_engine_provider::{Clock, CreateResource, Owner, OwnerTags, ResourceKind, ResourceState, Result, Secret};
 use tokio::sync::Notify;
 
-use crate::config::{RegionConfig, SimConfig};
+use crate::config::SimConfig;
 use crate::fault::{Counters, Fault, FaultRates, Operation};
 use crate::machine::Machine;
 use crate::world::World;
@@ -125,7 +125,12 @@ impl SimCloud {
 
     /// Everything that a region rents, zones in order; empty: there is no such region.
     pub fn offerings(&self, region: &str) -> Vec<Offering> {
-        self.now_in(|world, _| world.region(region).map(RegionConfig::offerings).unwrap_or_default())
+        self.now_in(|world, now| {
+            world
+                .region(region)
+                .map(|region| region.offerings(now))
+                .unwrap_or_default()
+        })
     }
 
     /// Every machine that is not gone, in handle order: also hidden, stopped and foreign ones.

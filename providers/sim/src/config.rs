@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use isobar_engine_model::catalog::{Architecture, Image, Offering, Purchase};
 use isobar_engine_model::id::{ImageId, OfferingId, Zone};
-use isobar_engine_model::quantity::{Mebibytes, MicroUsdPerHour, MilliCpus, Resources};
+use isobar_engine_model::quantity::{Mebibytes, MicroUsdPerHour, MilliCpus, Resources, Timestamp};
 use isobar_engine_provider::ResourceKind;
 
 use crate::fault::FaultRates;
@@ -97,12 +97,12 @@ impl RegionConfig {
         }
     }
 
-    /// Everything that the region rents, zones in order.
-    pub fn offerings(&self) -> Vec<Offering> {
+    /// Everything that the region rents, zones in order, priced at a moment.
+    pub fn offerings(&self, priced: Timestamp) -> Vec<Offering> {
         let in_zone = |zone: &ZoneConfig| {
             self.shapes
                 .iter()
-                .map(|shape| shape.offered_in(zone))
+                .map(|shape| shape.offered_in(zone, priced))
                 .collect::<Vec<_>>()
         };
         self.zones.iter().flat_map(in_zone).collect()
@@ -166,7 +166,7 @@ impl Shape {
             .collect()
     }
 
-    fn offered_in(&self, zone: &ZoneConfig) -> Offering {
+    fn offered_in(&self, zone: &ZoneConfig, priced: Timestamp) -> Offering {
         let suffix = match self.purchase {
             Purchase::OnDemand => "",
             Purchase::Spot => ":spot",
@@ -183,6 +183,7 @@ impl Shape {
                 memory: RESERVED_MEMORY,
             }),
             price: MicroUsdPerHour(self.price.0.saturating_mul(i64::from(zone.price_percent)) / 100),
+            priced,
         }
     }
 }

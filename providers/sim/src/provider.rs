@@ -192,7 +192,7 @@ impl Provider for SimProvider {
             Ok(SiteCatalog {
                 site: site.name.clone(),
                 as_of: moment,
-                offerings: region.offerings(),
+                offerings: region.offerings(moment),
                 images: region.images(),
                 machines_left: Some(world.machines_left(&site.region)?),
             })

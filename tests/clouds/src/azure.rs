@@ -5,9 +5,11 @@
 //! State is the simulated cloud's, but for the bodies of the PUTs. Used by tests.
 
 mod answer;
+mod console;
 mod identity;
 mod made;
 mod model;
+mod prices;
 mod route;
 
 use std::collections::BTreeMap;
@@ -26,6 +28,7 @@ use crate::front::{Calls, Front};
 use made::Made;
 use model::Model;
 pub use model::openapi;
+pub use prices::Lie;
 
 /// The only region there is.
 pub const REGION: &str = "westeurope";
@@ -65,6 +68,10 @@ struct Kept {
     puts: u64,
     /// The code with which the next machine fails once it is accepted.
     fail_next: Option<String>,
+    /// What the price service says instead of the truth.
+    lie: Option<Lie>,
+    /// Where consoles are said to be, instead of here.
+    blobs: Option<String>,
     violations: Vec<String>,
 }
 
@@ -122,6 +129,8 @@ impl AzureCloud {
         });
         let router = Router::new()
             .route(identity::PATH, get(identity::token))
+            .route(prices::PATH, get(prices::answer))
+            .route(console::PATH, get(console::blob))
             .fallback(route::answer)
             .with_state(Arc::clone(&state));
         let front = Front::serve(router, calls).await?;
@@ -137,6 +146,16 @@ impl AzureCloud {
     /// <https://learn.microsoft.com/azure/azure-resource-manager/management/async-operations#provisioningstate-values>
     pub fn fail_next_once_accepted(&self, code: &str) {
         self.state.kept().fail_next = Some(code.to_owned());
+    }
+
+    /// From now on the price service lies; absent: it says the truth again.
+    pub fn lie(&self, lie: Option<Lie>) {
+        self.state.kept().lie = lie;
+    }
+
+    /// From now on consoles are said to be at another address than this cloud's.
+    pub fn move_consoles_to(&self, address: &str) {
+        self.state.kept().blobs = Some(address.to_owned());
     }
 
     /// Requests that Microsoft's specification has nothing for.

@@ -128,6 +128,7 @@ pub(crate) fn catalog() -> Catalog {
                 total: resources(cpu, memory),
                 allocatable: resources(cpu, memory - 48),
                 price: MicroUsdPerHour(price),
+                priced: NOW,
             })
         });
         SiteCatalog {

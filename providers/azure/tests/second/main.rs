@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
+use std::sync::Arc;
+
 use isobar_engine_model::id::{
     AttemptNo, ClusterName, Epoch, ImageId, MachineId, OfferingId, OperationId, ProviderId, ResourceHandle, SiteName,
     Zone,
@@ -15,6 +17,7 @@ use isobar_engine_provider::{
     Site, Token,
 };
 use isobar_providers_azure::{AzureConfig, AzureProvider, Credentials};
+use isobar_providers_sim::TokioClock;
 use isobar_tests_clouds::azure::{IMAGE, REGION, SUBNET, SUBSCRIPTION, openapi};
 use isobar_tests_clouds::program::Program;
 
@@ -98,12 +101,12 @@ async fn prism_takes_every_call_of_ours_and_refuses_others() {
     assert_eq!(prism.status(put, body).await, 422, "no version");
 
     let url = prism.url.clone();
-    let azure = AzureProvider::new(AzureConfig {
+    let config = AzureConfig {
         id: ProviderId::new("azure").unwrap(),
         allowed_endpoints: vec![url.clone()],
         credentials: Credentials::Token("t".to_owned()),
-    });
-    let azure = azure.unwrap();
+    };
+    let azure = AzureProvider::new(config, Arc::new(TokioClock::new())).unwrap();
     let made = azure.create(&request(&url, "")).await.unwrap();
     azure.create(&request(&url, "+spot")).await.unwrap();
     // Its examples are another machine's.

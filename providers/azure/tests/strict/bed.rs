@@ -23,7 +23,7 @@ type Wrap = Box<dyn Fn(AzureProvider, Arc<TokioClock>) -> Arc<dyn Provider> + Se
 pub(crate) struct AzureBed {
     pub(crate) azure: AzureCloud,
     pub(crate) cloud: SimCloud,
-    clock: Arc<TokioClock>,
+    pub(crate) clock: Arc<TokioClock>,
     wrap: Wrap,
     provider: Mutex<Arc<dyn Provider>>,
 }
@@ -37,7 +37,10 @@ impl AzureBed {
         let clock = Arc::new(TokioClock::new());
         let cloud = SimCloud::new(azure::config(seed).with_faults(faults), clock.clone());
         let azure = AzureCloud::serve(cloud.clone()).await.unwrap();
-        let provider = wrap(client(&azure, Credentials::Token(TOKEN.to_owned())), clock.clone());
+        let provider = wrap(
+            client(&azure, Credentials::Token(TOKEN.to_owned()), clock.clone()),
+            clock.clone(),
+        );
         Self {
             azure,
             cloud,
@@ -52,7 +55,7 @@ impl AzureBed {
     }
 
     pub(crate) fn client(&self, credentials: Credentials) -> AzureProvider {
-        client(&self.azure, credentials)
+        client(&self.azure, credentials, self.clock.clone())
     }
 
     pub(crate) fn request(&self, number: u32) -> CreateResource {
@@ -79,13 +82,13 @@ pub(crate) fn owner() -> Owner {
     }
 }
 
-fn client(azure: &AzureCloud, credentials: Credentials) -> AzureProvider {
-    AzureProvider::new(AzureConfig {
+fn client(azure: &AzureCloud, credentials: Credentials, clock: Arc<TokioClock>) -> AzureProvider {
+    let config = AzureConfig {
         id: ProviderId::new("azure").unwrap(),
         allowed_endpoints: vec![azure.front.url.clone()],
         credentials,
-    })
-    .unwrap()
+    };
+    AzureProvider::new(config, clock).unwrap()
 }
 
 #[async_trait]

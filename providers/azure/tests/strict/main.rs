@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
 mod bed;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -173,11 +174,12 @@ async fn a_cloud_that_is_away_did_nothing() {
     // Nobody listens there.
     let closed = "http://127.0.0.1:1".to_owned();
     request.site.settings.insert("endpoint".to_owned(), closed.clone());
-    let provider = isobar_providers_azure::AzureProvider::new(isobar_providers_azure::AzureConfig {
+    let config = isobar_providers_azure::AzureConfig {
         id: request.site.provider.clone(),
         allowed_endpoints: vec![closed],
         credentials: Credentials::Token("t".to_owned()),
-    });
+    };
+    let provider = isobar_providers_azure::AzureProvider::new(config, bed.clock());
     let error = provider.unwrap().create(&request).await.unwrap_err();
     assert_eq!(error.kind(), "unavailable", "{error}");
 }

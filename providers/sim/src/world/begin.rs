@@ -125,7 +125,7 @@ impl World {
         let machine = request.spec.machine()?;
         let config = self.region(&region)?;
         let offering = config
-            .offerings()
+            .offerings(now)
             .into_iter()
             .find(|offering| offering.id == machine.offering && offering.zone == machine.zone)
             .ok_or_else(|| invalid(format!("zone {} has no offering {}", machine.zone, machine.offering)))?;
@@ -182,7 +182,7 @@ impl World {
         tags: Option<OwnerTags>,
         now: Timestamp,
     ) -> Result<ResourceHandle> {
-        let offering = self.region(region)?.offerings().into_iter().next();
+        let offering = self.region(region)?.offerings(now).into_iter().next();
         let offering = offering.ok_or_else(|| invalid(format!("region {region} offers nothing")))?;
         let origin = Origin::Foreign {
             region: region.to_owned(),

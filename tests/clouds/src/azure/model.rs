@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 static PACKED: &[u8] = include_bytes!("../../data/azure.json.zst");
+static CONSOLE: &[u8] = include_bytes!("../../data/azure-console.json");
 static OPENAPI: &[u8] = include_bytes!("../../data/azure.openapi.json.zst");
 /// The model is not larger unpacked, in bytes.
 const MODEL_MAX_BYTES: usize = 1 << 20;
@@ -33,6 +34,11 @@ struct Reduced {
     virtual_machine: Value,
 }
 
+#[derive(Deserialize)]
+struct Listed {
+    operations: Vec<Operation>,
+}
+
 /// An operation of the specification.
 #[derive(Debug, Clone, Deserialize)]
 struct Operation {
@@ -54,9 +60,10 @@ impl Model {
     pub(super) fn read() -> Self {
         let text = zstd::bulk::decompress(PACKED, MODEL_MAX_BYTES).expect("the model is packed with zstd");
         let model: Reduced = serde_json::from_slice(&text).expect("the model is as its script makes it");
+        let console: Listed = serde_json::from_slice(CONSOLE).expect("operations in the model's form");
         let body = jsonschema::validator_for(&model.virtual_machine).expect("the model holds a schema");
         Self {
-            operations: model.operations,
+            operations: model.operations.into_iter().chain(console.operations).collect(),
             body,
         }
     }

@@ -9,6 +9,7 @@ use axum::extract::{Query, State as Shared};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use isobar_engine_model::id::ResourceHandle;
+use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_provider::{Provider, ProviderError, ResourceKind, ResourceState, Token};
 use serde_json::{Value, json};
 
@@ -20,18 +21,18 @@ use super::{GROUP, SUBSCRIPTION, State, TOKEN};
 /// Small, so that every list has pages.
 const PAGE_ITEMS: usize = 2;
 
-type Answer = Result<Response, Refused>;
+pub(super) type Answer = Result<Response, Refused>;
 
 /// A request, checked.
-struct Asked {
+pub(super) struct Asked {
     matched: Matched,
-    query: BTreeMap<String, String>,
-    headers: HeaderMap,
+    pub(super) query: BTreeMap<String, String>,
+    pub(super) headers: HeaderMap,
     body: Bytes,
 }
 
 impl Asked {
-    fn name(&self, parameter: &str) -> &str {
+    pub(super) fn name(&self, parameter: &str) -> &str {
         self.matched.parameters.get(parameter).map_or("", String::as_str)
     }
 
@@ -100,7 +101,7 @@ impl State {
         Ok(asked)
     }
 
-    fn violated(&self, code: &str, what: String) -> Refused {
+    pub(super) fn violated(&self, code: &str, what: String) -> Refused {
         let answer = refused(StatusCode::BAD_REQUEST, code, &what);
         self.kept().violations.push(what);
         answer
@@ -122,6 +123,7 @@ impl State {
             "PublicIPAddresses_Get" => self.get(asked, (Address, "publicIpAddressName")).await,
             "PublicIPAddresses_Delete" => self.delete((Address, asked.name("publicIpAddressName"))).await,
             "PublicIPAddresses_List" => self.list(asked, Address).await,
+            "VirtualMachines_RetrieveBootDiagnosticsData" => self.console(asked).await,
             "ResourceSkus_List" => self.skus().await,
             "Usage_List" => self.usages().await,
             other => Err(self.violated("InvalidResourceType", format!("nobody carries {other} out"))),
@@ -295,13 +297,17 @@ impl State {
         Ok(Json(json!({"value": [usage]})).into_response())
     }
 
-    fn cloud_offerings(&self) -> Vec<isobar_engine_model::catalog::Offering> {
+    pub(super) fn cloud_offerings(&self) -> Vec<isobar_engine_model::catalog::Offering> {
         let config = super::config(0);
-        config.regions.values().flat_map(|region| region.offerings()).collect()
+        config
+            .regions
+            .values()
+            .flat_map(|region| region.offerings(Timestamp(0)))
+            .collect()
     }
 
     /// What a name of Azure's is in the simulated cloud.
-    fn find(&self, (kind, name): (ResourceKind, &str)) -> Option<(Made, ResourceHandle)> {
+    pub(super) fn find(&self, (kind, name): (ResourceKind, &str)) -> Option<(Made, ResourceHandle)> {
         let named = |state: &ResourceState| self.made(kind, state).filter(|made| called(made, kind, name));
         match kind {
             ResourceKind::Machine => {
