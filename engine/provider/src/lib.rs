@@ -2,7 +2,7 @@
 //!
 //! [`Provider`] is the contract; [`error::ProviderError`] says what the caller does next; [`decorate`] adds retries,
 //! rate limits and traces around any provider; [`conformance`] is the suite that every provider passes. [`labels`],
-//! [`offering`], [`endpoint`], [`answer`], [`prices`] and [`snapshot`] are what clouds have in common. Knows no cloud's words; never reads the
+//! [`offering`], [`endpoint`], [`answer`], [`live`], [`prices`] and [`snapshot`] are what clouds have in common. Knows no cloud's words; never reads the
 //! store; nothing here blocks until a machine is ready: the engine polls.
 
 pub mod answer;
@@ -14,6 +14,7 @@ pub mod endpoint;
 pub mod error;
 pub mod labels;
 mod list;
+pub mod live;
 pub mod offering;
 pub mod prices;
 pub mod resource;

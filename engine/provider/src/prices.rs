@@ -1,16 +1,13 @@
-//! Live prices of clouds: what of a price service's words is believed, how long it is kept, and which offerings it prices
-//! anew. A service that is away, slow or wrong changes nothing: the snapshot's prices serve, with their own age. Reads no
-//! answers and sends none. Used by the providers of clouds.
+//! Live prices of clouds: what of a price service's words is believed, and which offerings it prices anew. What it does not
+//! say keeps the price of the snapshot, with its own age. Reads no answers and sends nothing. Used by the providers of clouds.
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use isobar_engine_model::catalog::{Offering, Purchase};
-use isobar_engine_model::quantity::{MicroUsdPerHour, Timestamp};
+use isobar_engine_model::quantity::MicroUsdPerHour;
 
-use crate::{Clock, ProviderError, Result};
+use crate::live::Live;
+use crate::{ProviderError, Result};
 
 /// No machine costs more: several times the dearest that any cloud lists.
 pub const PRICE_MAX: MicroUsdPerHour = MicroUsdPerHour(2_000_000_000);
@@ -22,37 +19,11 @@ pub const PRICES_MAX: usize = 50_000;
 pub const ANSWER_MAX_BYTES: usize = 32 << 20;
 /// A price service is asked for at most so many pages at a time.
 pub const PAGES_MAX: usize = 60;
-/// All pages of a price service take at most so long: a catalog as a whole has a deadline too.
-pub const ASK_MAX: Duration = Duration::from_secs(15);
 /// Prices are kept for so long before they are asked for again, in ms.
 pub const FRESH_MS: u64 = 6 * 3_600_000;
-/// A service that failed is left alone for so long, in ms.
-pub const RETRY_MS: u64 = 10 * 60_000;
-/// So many tables are kept: one a service and region.
-pub const TABLES_MAX: usize = 64;
-
 /// Prices as a service said them, in the order of their names. Only what can be a price gets in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PriceTable(BTreeMap<(String, Purchase), MicroUsdPerHour>);
-
-/// A table, and when it was said.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LivePrices {
-    /// When.
-    pub as_of: Timestamp,
-    /// What.
-    pub table: PriceTable,
-}
-
-/// The tables that were said last, by service and region.
-#[derive(Debug, Default)]
-pub struct PriceCache(Mutex<BTreeMap<String, Kept>>);
-
-#[derive(Debug, Clone)]
-struct Kept {
-    last: Option<Arc<LivePrices>>,
-    ask_again: Timestamp,
-}
 
 impl PriceTable {
     /// Takes a price in, if it is [`plausible`]. Of two for the same the dearer counts:
@@ -77,17 +48,22 @@ impl PriceTable {
         self.0.get(&(instance_type.to_ascii_lowercase(), purchase)).copied()
     }
 
-    /// Whether it says nothing.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Itself, or that a service which knows no price at all is broken.
+    pub fn or_none(self) -> Result<Self> {
+        if self.0.is_empty() {
+            return Err(ProviderError::Unexpected {
+                message: "a list of prices without a price".to_owned(),
+            });
+        }
+        Ok(self)
     }
 }
 
-impl LivePrices {
+impl Live<PriceTable> {
     /// Gives offerings their live prices, where they are known and in the range of what is listed.
     pub fn price(&self, offerings: &mut [Offering]) {
         for offering in offerings {
-            let live = self.table.of(&offering.instance_type, offering.purchase);
+            let live = self.said.of(&offering.instance_type, offering.purchase);
             if let Some(live) = live.filter(|live| is_near(*live, offering.price)) {
                 (offering.price, offering.priced) = (live, self.as_of);
             }
@@ -98,55 +74,6 @@ impl LivePrices {
 fn is_near(live: MicroUsdPerHour, listed: MicroUsdPerHour) -> bool {
     let within = |less: i64, more: i64| more <= less.saturating_mul(SWING_MAX_TIMES);
     within(live.0, listed.0) && within(listed.0, live.0)
-}
-
-impl PriceCache {
-    /// The prices of a service and region: the kept ones while they are fresh, else what `ask` gives. Where that fails the
-    /// kept ones serve on, whatever their age; absent: there are none.
-    pub async fn of(
-        &self,
-        service: &str,
-        clock: &dyn Clock,
-        ask: impl Future<Output = Result<PriceTable>>,
-    ) -> Option<Arc<LivePrices>> {
-        let kept = self.kept().get(service).cloned();
-        if let Some(kept) = &kept
-            && clock.now() < kept.ask_again
-        {
-            return kept.last.clone();
-        }
-        let last = kept.and_then(|kept| kept.last);
-        let asked = tokio::time::timeout(ASK_MAX, ask).await;
-        let now = clock.now();
-        let (last, pause_ms) = match asked.unwrap_or_else(|_| Err(late())) {
-            Ok(table) if table.is_empty() => (last, RETRY_MS),
-            Ok(table) => (Some(Arc::new(LivePrices { as_of: now, table })), FRESH_MS),
-            Err(error) => {
-                tracing::warn!(service, %error, "no live prices; older ones serve");
-                (last, RETRY_MS)
-            }
-        };
-        let entry = Kept {
-            last: last.clone(),
-            ask_again: now.plus_ms(pause_ms),
-        };
-        let mut tables = self.kept();
-        if tables.len() >= TABLES_MAX {
-            tables.clear();
-        }
-        tables.insert(service.to_owned(), entry);
-        last
-    }
-
-    fn kept(&self) -> MutexGuard<'_, BTreeMap<String, Kept>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn late() -> ProviderError {
-    ProviderError::Unavailable {
-        message: format!("no prices within {} s", ASK_MAX.as_secs()),
-    }
 }
 
 /// A price that a machine can have: more than nothing, and at most [`PRICE_MAX`].

@@ -1,9 +1,13 @@
-//! What EC2 rents in a region: instance types and zones as EC2 says, spot prices of this moment, and prices on demand from
-//! the snapshot, since the open price interface is another service with permissions of its own. How many machines the
-//! account may still make is not known: quotas are another service's too.
+//! What EC2 rents in a region: instance types and zones as EC2 says, spot prices of this moment, prices on demand as the
+//! price list says or else of the snapshot, and how many machines the quotas leave. The price list and the quotas are other
+//! services, with permissions of their own: without them the rest is as it is.
+
+pub(crate) mod prices;
+pub(crate) mod quotas;
+mod signed;
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{ArchitectureType, InstanceType, InstanceTypeInfo, LocationType};
@@ -11,8 +15,9 @@ use aws_smithy_types::DateTime;
 use isobar_engine_model::catalog::{Architecture, Image, Offering, Purchase, SiteCatalog};
 use isobar_engine_model::id::Zone;
 use isobar_engine_model::quantity::{Mebibytes, MicroUsdPerHour, MilliCpus, Resources, Timestamp};
+use isobar_engine_provider::live::{Live, LiveFacts};
 use isobar_engine_provider::offering::Offered;
-use isobar_engine_provider::prices::{micro_usd, plausible};
+use isobar_engine_provider::prices::{FRESH_MS, PriceTable, micro_usd, plausible};
 use isobar_engine_provider::snapshot::{RESERVED, Snapshot};
 use isobar_engine_provider::{ProviderError, Result, Site};
 
@@ -20,6 +25,7 @@ use crate::client::{Clients, quiet};
 use crate::errors::{Call, kind_of};
 use crate::image::Images;
 use crate::settings::Settings;
+use quotas::Cpus;
 
 /// No answer has more pages; EC2 has about 1,400 types in at most 7 zones.
 const PAGES_MAX: usize = 200;
@@ -33,6 +39,25 @@ const LINUX: &str = "Linux/UNIX";
 /// By type and zone; a price on demand is the same in all zones of a region.
 type Prices = BTreeMap<(String, Zone), MicroUsdPerHour>;
 
+/// What each type has.
+type Types = BTreeMap<String, (Architecture, Resources)>;
+
+/// What the services beside EC2 said last.
+#[derive(Debug)]
+pub(crate) struct Beside {
+    prices: LiveFacts<PriceTable>,
+    quotas: LiveFacts<Cpus>,
+}
+
+impl Default for Beside {
+    fn default() -> Self {
+        Self {
+            prices: LiveFacts::fresh_for(FRESH_MS),
+            quotas: LiveFacts::fresh_for(quotas::FRESH_MS),
+        }
+    }
+}
+
 /// What EC2 offered on the day of the snapshot: list prices, for where it cannot be asked.
 pub fn snapshot() -> &'static Snapshot {
     static SNAPSHOT: LazyLock<Snapshot> =
@@ -41,7 +66,7 @@ pub fn snapshot() -> &'static Snapshot {
 }
 
 /// What a site offers now.
-pub(crate) async fn catalog(clients: &Clients, images: &Images, site: &Site) -> Result<SiteCatalog> {
+pub(crate) async fn catalog(clients: &Clients, images: &Images, beside: &Beside, site: &Site) -> Result<SiteCatalog> {
     let (settings, client) = clients.of(site).await?;
     let mut bootable = Vec::new();
     for id in &settings.images {
@@ -51,7 +76,7 @@ pub(crate) async fn catalog(clients: &Clients, images: &Images, site: &Site) -> 
             architecture: facts.architecture,
         });
     }
-    let types = types(&client, &settings).await?;
+    let types = types(&client).await?;
     let spot = spot(&client, clients, &settings).await?;
     let on_demand = on_demand(&site.region);
     let (now, listed) = (clients.clock().now(), snapshot().as_of);
@@ -69,13 +94,54 @@ pub(crate) async fn catalog(clients: &Clients, images: &Images, site: &Site) -> 
             offerings.extend(price.map(|price| offering(&key, purchase, (architecture, total), (*price, priced))));
         }
     }
+    if let Some(live) = beside.prices(clients, &settings, site).await {
+        live.price(&mut offerings);
+    }
+    let machines_left = beside.machines_left(clients, (&client, &settings), site, (&types, &offerings));
+    let machines_left = machines_left.await;
     Ok(SiteCatalog {
         site: site.name.clone(),
         as_of: now,
         offerings,
         images: bootable,
-        machines_left: None,
+        machines_left,
     })
+}
+
+impl Beside {
+    async fn prices(&self, clients: &Clients, settings: &Settings, site: &Site) -> Option<Arc<Live<PriceTable>>> {
+        let service = service("prices", settings, site);
+        self.prices
+            .of(service, clients.clock(), prices::ask(clients, site))
+            .await
+    }
+
+    /// How many machines the account may still make. Absent: nobody says.
+    async fn machines_left(
+        &self,
+        clients: &Clients,
+        (client, settings): (&Client, &Settings),
+        site: &Site,
+        (types, offerings): (&Types, &[Offering]),
+    ) -> Option<u32> {
+        let service = service("quotas", settings, site);
+        let limits = self.quotas.of(service, clients.clock(), quotas::limits(clients, site));
+        let limits = limits.await?;
+        match quotas::used(client, types).await {
+            Ok(used) => quotas::machines_left(&limits.said, &used, offerings),
+            Err(error) => {
+                tracing::warn!(site = %site.name, %error, "what the quota leaves is not known");
+                None
+            }
+        }
+    }
+}
+
+/// Whom a service is asked as, and about where.
+fn service(name: &str, settings: &Settings, site: &Site) -> String {
+    let or_own = |text: &Option<String>| text.clone().unwrap_or_default();
+    let (at, profile) = (or_own(&settings.endpoint), or_own(&settings.profile));
+    format!("{name} {} {profile} {at}", site.region)
 }
 
 fn offering(
@@ -134,16 +200,15 @@ async fn zones(client: &Client, settings: &Settings) -> Result<Vec<(String, Zone
 }
 
 /// What each type has. Those with accelerators are left out: no replica can ask for one.
-async fn types(client: &Client, settings: &Settings) -> Result<BTreeMap<String, (Architecture, Resources)>> {
-    let (mut found, mut page) = (BTreeMap::new(), None);
+async fn types(client: &Client) -> Result<Types> {
+    let (mut found, mut page) = (Types::new(), None);
     for _ in 0..PAGES_MAX {
         let ask = client
             .describe_instance_types()
             .max_results(TYPES_A_PAGE)
             .set_next_token(page);
         let answer = quiet(ask.send()).await.map_err(|error| kind_of(&error, Call::Read))?;
-        let plain = answer.instance_types().iter().filter_map(plain);
-        found.extend(plain.filter(|(instance_type, _)| settings.offers(instance_type)));
+        found.extend(answer.instance_types().iter().filter_map(plain));
         page = following(answer.next_token());
         if page.is_none() {
             return Ok(found);
@@ -156,7 +221,8 @@ fn plain(info: &InstanceTypeInfo) -> Option<(String, (Architecture, Resources))>
     let accelerated = info.gpu_info().is_some()
         || info.fpga_info().is_some()
         || info.inference_accelerator_info().is_some()
-        || info.neuron_info().is_some();
+        || info.neuron_info().is_some()
+        || info.media_accelerator_info().is_some();
     let supported = info.processor_info()?.supported_architectures();
     let architecture = if supported.contains(&ArchitectureType::X8664) {
         Architecture::X86_64

@@ -84,7 +84,7 @@ impl Clients {
         self.profiles.lock().await.clear();
     }
 
-    async fn profile(&self, name: Option<String>, region: &str) -> Result<SdkConfig> {
+    pub(crate) async fn profile(&self, name: Option<String>, region: &str) -> Result<SdkConfig> {
         let mut profiles = self.profiles.lock().await;
         if let Some(known) = profiles.get(&name) {
             return Ok(known.clone());

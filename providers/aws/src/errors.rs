@@ -145,7 +145,7 @@ where
 }
 
 /// A code's kind. An unknown one of a 4xx was refused, so nothing was done; of a 5xx nobody knows.
-fn of_code(code: &str, status: u16) -> Meaning {
+pub(crate) fn of_code(code: &str, status: u16) -> Meaning {
     let known = TABLE.iter().find(|(known, _)| *known == code).map(|(_, kind)| *kind);
     known.unwrap_or(match status {
         401 | 403 => Meaning::Unauthorized,

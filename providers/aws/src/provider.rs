@@ -13,6 +13,7 @@ use isobar_engine_provider::{
     Networks, Owner, Page, Provider, ResourceKind, ResourceState, Result, Site, Token,
 };
 
+use crate::catalog::Beside;
 use crate::client::Clients;
 use crate::config::AwsConfig;
 use crate::create::IDENTITY_MAX_BYTES;
@@ -33,6 +34,7 @@ const ACCOUNT_SETTINGS: [&str; 2] = ["profile", endpoint::SETTING];
 pub struct AwsProvider {
     clients: Clients,
     images: Images,
+    beside: Beside,
 }
 
 impl fmt::Debug for AwsProvider {
@@ -49,6 +51,7 @@ impl AwsProvider {
         Self {
             clients: Clients::new(config, clock),
             images: Images::default(),
+            beside: Beside::default(),
         }
     }
 }
@@ -71,7 +74,7 @@ impl Provider for AwsProvider {
     }
 
     async fn catalog(&self, site: &Site) -> Result<SiteCatalog> {
-        catalog::catalog(&self.clients, &self.images, site).await
+        catalog::catalog(&self.clients, &self.images, &self.beside, site).await
     }
 
     async fn create(&self, request: &CreateResource) -> Result<Created> {

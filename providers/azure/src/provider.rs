@@ -10,11 +10,12 @@ use isobar_engine_model::catalog::SiteCatalog;
 use isobar_engine_model::id::{ProviderId, ResourceHandle};
 use isobar_engine_provider::decorate::KeepsCredentials;
 use isobar_engine_provider::endpoint;
-use isobar_engine_provider::prices::PriceCache;
+use isobar_engine_provider::live::LiveFacts;
+use isobar_engine_provider::prices::{FRESH_MS, PriceTable};
 use isobar_engine_provider::snapshot::Snapshot;
 use isobar_engine_provider::{
-    Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, Networks, Owner, Page, Provider, ProviderError,
-    ResourceKind, ResourceState, Result, Site, Token,
+    Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, Networks, Owner, Page, Provider,
+    ProviderError, ResourceKind, ResourceState, Result, Site, Token,
 };
 use reqwest::Method;
 use serde::de::DeserializeOwned;
@@ -65,7 +66,7 @@ pub struct AzureProvider {
     arm: Arm,
     clock: Arc<dyn Clock>,
     listed: Snapshot,
-    live: PriceCache,
+    live: LiveFacts<PriceTable>,
     deleted: Mutex<Deleted>,
 }
 
@@ -84,7 +85,7 @@ impl AzureProvider {
             arm: Arm::new(config.credentials, config.allowed_endpoints)?,
             clock,
             listed: catalog::snapshot()?,
-            live: PriceCache::default(),
+            live: LiveFacts::fresh_for(FRESH_MS),
             deleted: Mutex::default(),
         })
     }
@@ -265,7 +266,7 @@ impl Provider for AzureProvider {
         let mut offerings = catalog::offerings(site, &settings, &self.listed, &skus)?;
         let service = format!("{}/{}", self.arm.base(site, prices::SERVICE)?, settings.region);
         let ask = prices::ask(&self.arm, site, &settings.region);
-        if let Some(live) = self.live.of(&service, &*self.clock, ask).await {
+        if let Some(live) = self.live.of(service, &*self.clock, ask).await {
             live.price(&mut offerings);
         }
         Ok(SiteCatalog {

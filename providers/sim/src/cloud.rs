@@ -133,6 +133,11 @@ impl SimCloud {
         })
     }
 
+    /// How many machines the quota of a region leaves; no such region: none.
+    pub fn quota_left(&self, region: &str) -> u32 {
+        self.now_in(|world, _| world.machines_left(region).unwrap_or(0))
+    }
+
     /// Every machine that is not gone, in handle order: also hidden, stopped and foreign ones.
     pub fn machines(&self) -> Vec<SimMachine> {
         self.now_in(|world, _| world.alive().filter_map(truth).collect())

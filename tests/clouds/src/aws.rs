@@ -4,6 +4,7 @@
 //! Faults, capacity, quota, delays and states are the simulated cloud's: break that one.
 
 mod answer;
+mod beside;
 mod look;
 mod model;
 mod network;
@@ -32,6 +33,7 @@ use isobar_providers_sim::{RegionConfig, Shape, SimCloud, SimConfig, SimProvider
 
 use crate::front::{Calls, Front};
 use answer::{Answer, Failure};
+pub use beside::{Lie, SPOT_CPUS};
 use model::Model;
 use network::Wires;
 use params::Params;
@@ -87,6 +89,7 @@ pub struct Ec2 {
     pub front: Front,
     violations: Violations,
     wires: Arc<Wires>,
+    lie: Arc<Mutex<Option<Lie>>>,
 }
 
 /// What was not as EC2 documents.
@@ -114,6 +117,7 @@ struct Account {
     wires: Arc<Wires>,
     calls: Calls,
     violations: Violations,
+    lie: Arc<Mutex<Option<Lie>>>,
 }
 
 impl Ec2 {
@@ -122,6 +126,7 @@ impl Ec2 {
         let id = ProviderId::new("ec2").map_err(io::Error::other)?;
         let (calls, violations) = (Calls::default(), Violations::default());
         let wires = Arc::new(Wires::default());
+        let lie = Arc::new(Mutex::new(None));
         let account = Account {
             provider: SimProvider::new(id, cloud.clone()),
             cloud,
@@ -132,12 +137,14 @@ impl Ec2 {
             wires: wires.clone(),
             calls: calls.clone(),
             violations: violations.clone(),
+            lie: Arc::clone(&lie),
         };
         let router = Router::new().route("/", post(answered)).with_state(Arc::new(account));
         Ok(Self {
             front: Front::serve(router, calls).await?,
             violations,
             wires,
+            lie,
         })
     }
 
@@ -154,6 +161,11 @@ impl Ec2 {
     /// Whether what leaves a VPC gets to the internet.
     pub fn is_routed(&self, vpc: &str) -> bool {
         self.wires.is_routed(vpc)
+    }
+
+    /// From now on the services beside EC2 lie; absent: they say the truth again.
+    pub fn lie(&self, lie: Option<Lie>) {
+        *self.lie.lock().unwrap_or_else(PoisonError::into_inner) = lie;
     }
 
     /// What was not as EC2 documents until now; it does not count any more.
@@ -173,6 +185,9 @@ impl Drop for Ec2 {
 }
 
 async fn answered(State(account): State<Arc<Account>>, headers: HeaderMap, body: Bytes) -> Response {
+    if headers.contains_key(beside::TARGET) {
+        return beside::answer(&account, &headers, &body).await;
+    }
     let answer = match account.answer(&headers, &body).await {
         Ok(answer) => answer.into_response(),
         Err(failure) => failure.into_response(),
@@ -186,7 +201,7 @@ impl Account {
         let params = Params::read(body);
         let action = params.text("Action").unwrap_or_default().to_owned();
         self.calls.count(&action);
-        signature::check(headers, body, (&self.region, self.clock.now()))?;
+        signature::check(headers, body, (&self.region, "ec2"), self.clock.now())?;
         if let Err(wrong) = self.model.check(&action, &params) {
             self.violations.add(format!("{action}: {wrong}"));
             return Err(Failure::client("UnknownParameter", &wrong));
@@ -203,6 +218,10 @@ impl Account {
             "GetConsoleOutput" => look::console(self, &params).await,
             _ => offers::answer(self, &action, &params).await,
         }
+    }
+
+    fn lie(&self) -> Option<Lie> {
+        *self.lie.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn site(&self) -> Result<Site, Failure> {

@@ -1,31 +1,8 @@
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use async_trait::async_trait;
 use isobar_engine_model::catalog::Architecture;
 use isobar_engine_model::id::{OfferingId, Zone};
-use isobar_engine_model::quantity::{Mebibytes, MilliCpus, Resources};
+use isobar_engine_model::quantity::{Mebibytes, MilliCpus, Resources, Timestamp};
 
 use super::*;
-
-struct Set(AtomicU64);
-
-#[async_trait]
-impl Clock for Set {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
-    }
-
-    async fn sleep(&self, pause: Duration) {
-        tokio::time::sleep(pause).await;
-    }
-}
-
-impl Set {
-    fn to(&self, ms: u64) -> &Self {
-        self.0.store(ms, Ordering::SeqCst);
-        self
-    }
-}
 
 fn table(price: i64) -> PriceTable {
     let mut table = PriceTable::default();
@@ -53,12 +30,6 @@ fn listed(price: i64) -> Offering {
     }
 }
 
-fn away() -> ProviderError {
-    ProviderError::Unavailable {
-        message: "away".to_owned(),
-    }
-}
-
 #[test]
 fn only_what_can_be_a_price_is_one() {
     for (text, price) in [
@@ -79,9 +50,9 @@ fn only_what_can_be_a_price_is_one() {
         assert_eq!(micro_usd(text), price.map(MicroUsdPerHour), "{text}");
     }
     for price in [i64::MIN, -1, 0, PRICE_MAX.0 + 1, i64::MAX] {
-        assert!(table(price).is_empty(), "{price}");
+        assert!(table(price).or_none().is_err(), "{price}");
     }
-    assert!(!table(PRICE_MAX.0).is_empty());
+    assert!(table(PRICE_MAX.0).or_none().is_ok());
 }
 
 #[test]
@@ -110,40 +81,12 @@ fn a_table_has_an_end() {
 fn a_live_price_far_from_the_listed_one_is_not_believed() {
     for (live, believed) in [(5_000, true), (4_999, false), (2_000_000, true), (2_000_001, false)] {
         let mut offerings = [listed(100_000)];
-        let prices = LivePrices {
+        let prices = Live {
             as_of: Timestamp(9),
-            table: table(live),
+            said: table(live),
         };
         prices.price(&mut offerings);
         let expected = if believed { (live, 9) } else { (100_000, 1) };
         assert_eq!((offerings[0].price.0, offerings[0].priced.0), expected, "{live}");
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn prices_are_asked_for_when_they_are_old_and_served_on_when_nobody_answers() {
-    let (cache, clock) = (PriceCache::default(), Set(AtomicU64::new(1_000)));
-    let never = async || panic!("it was not to be asked");
-    assert_eq!(cache.of("west", &clock, async { Err(away()) }).await, None);
-    assert_eq!(cache.of("west", clock.to(1_000 + RETRY_MS - 1), never()).await, None);
-
-    let asked_ms = 1_000 + RETRY_MS;
-    let first = cache.of("west", clock.to(asked_ms), async { Ok(table(5)) }).await;
-    assert_eq!(first.as_ref().map(|prices| prices.as_of), Some(Timestamp(asked_ms)));
-    let kept = cache.of("west", clock.to(asked_ms + FRESH_MS - 1), never()).await;
-    assert_eq!(kept, first);
-
-    for broken in [Err(away()), Ok(PriceTable::default())] {
-        clock.to(clock.now().0 + FRESH_MS);
-        assert_eq!(
-            cache.of("west", &clock, async { broken }).await,
-            first,
-            "with its own age"
-        );
-    }
-    clock.to(clock.now().0 + FRESH_MS);
-    let hangs = cache.of("west", &clock, std::future::pending()).await;
-    assert_eq!(hangs, first, "a service that hangs is left after a while");
-    let elsewhere = cache.of("east", &clock, async { Ok(table(7)) }).await;
-    assert_ne!(elsewhere, first);
 }

@@ -6,6 +6,7 @@
 mod bed;
 mod clock;
 mod networks;
+mod told;
 
 use std::collections::BTreeMap;
 
@@ -266,7 +267,7 @@ async fn the_catalog_has_what_the_site_shows_at_both_prices() {
     ];
     assert_eq!(ids, wanted);
     assert_eq!(catalog.offerings[1].price.0, 50_000, "spot is of this moment");
-    assert!(catalog.offerings[0].price.0 > 50_000, "on demand is of the snapshot");
+    assert!(catalog.offerings[0].price.0 > 50_000, "on demand is of the price list");
     assert_eq!(catalog.images[0].id, ImageId::new(isobar_tests_clouds::aws::AMI));
 }
 

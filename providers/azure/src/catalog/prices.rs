@@ -61,7 +61,7 @@ pub(crate) async fn ask(arm: &Arm, site: &Site, region: &str) -> Result<PriceTab
         }
         match answer.next_page_link.filter(|link| !link.is_empty()) {
             Some(link) => page = following(&service, &link)?,
-            None => return Ok(table),
+            None => return table.or_none(),
         }
     }
     Err(strange("a list without an end"))
@@ -153,7 +153,7 @@ mod tests {
             ("retailPrice", json!(1e-9)),
             ("retailPrice", json!(1e300)),
         ] {
-            assert!(entered(std::slice::from_ref(&change)).is_empty(), "{change:?}");
+            assert!(entered(std::slice::from_ref(&change)).or_none().is_err(), "{change:?}");
         }
     }
 

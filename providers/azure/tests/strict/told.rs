@@ -5,7 +5,8 @@ use std::time::Duration;
 use isobar_engine_model::catalog::{Purchase, SiteCatalog};
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_provider::conformance::TestBed;
-use isobar_engine_provider::prices::{FRESH_MS, PAGES_MAX, RETRY_MS};
+use isobar_engine_provider::live::RETRY_MS;
+use isobar_engine_provider::prices::{FRESH_MS, PAGES_MAX};
 use isobar_tests_clouds::azure::Lie;
 
 use crate::bed::AzureBed;

@@ -101,26 +101,36 @@ pub(super) async fn listed(
     params: &Params,
 ) -> Result<Vec<ResourceState>, Failure> {
     let invalid = |what: &str| Failure::client("InvalidParameterValue", &format!("The filter '{what}' is invalid"));
-    let (mut store, mut cluster) = (None, None);
+    let (mut store, mut cluster, mut states) = (None, None, None);
     for (name, values) in params.filters() {
         let value = values.first().copied().unwrap_or_default();
         match name.strip_prefix("tag:") {
             Some(labels::STORE) => store = Some(value.to_owned()),
             Some(labels::CLUSTER) => cluster = Some(ClusterName::new(value).map_err(|_| invalid(value))?),
-            // All that the simulated cloud lists is in one of these.
-            None if name == "instance-state-name" && !values.contains(&"terminated") => {}
+            // The simulated cloud lists nothing that is terminated.
+            None if name == "instance-state-name" && !values.contains(&"terminated") => states = Some(values),
             Some(_) | None => return Err(invalid(name)),
         }
     }
-    let (Some(store), Some(cluster)) = (store, cluster) else {
-        return Err(invalid("of an owner"));
+    let site = account.site()?;
+    let listing = match (store, cluster) {
+        (Some(store), Some(cluster)) => {
+            account
+                .provider
+                .list(&site, kind, &Owner { store, cluster }, None)
+                .await
+        }
+        (None, None) => account.provider.list_everyone(&site, kind, None).await,
+        (Some(_), None) | (None, Some(_)) => return Err(invalid("of an owner")),
     };
-    let listing = account
-        .provider
-        .list(&account.site()?, kind, &Owner { store, cluster }, None)
-        .await;
     let listing = listing.map_err(|error| Failure::of(error, "InvalidParameterValue", "InvalidParameterValue"))?;
-    Ok(listing.items)
+    let mut items = listing.items;
+    items.retain(|state| {
+        states
+            .as_ref()
+            .is_none_or(|names| names.contains(&self::state(&state.status)))
+    });
+    Ok(items)
 }
 
 /// A page of the items, and the token of the next. A page may hold fewer than were asked for.
@@ -163,10 +173,27 @@ pub(super) fn instance(account: &Account, state: &ResourceState) -> Result<Strin
             .map(|address| element("privateIpAddress", address))
             .unwrap_or_default(),
         element("clientToken", &state.name),
+        rented_as(state),
         reason,
         tag_set(&tags),
     ]
     .concat())
+}
+
+/// Its type, its zone, and whether it is a spot machine: the simulated cloud names offerings `t3.small@eu-central-1a:spot`.
+fn rented_as(state: &ResourceState) -> String {
+    let Some((instance_type, rest)) = state.offering.as_ref().and_then(|id| id.as_str().split_once('@')) else {
+        return String::new();
+    };
+    let (zone, lifecycle) = match rest.split_once(':') {
+        Some((zone, lifecycle)) => (zone, element("instanceLifecycle", lifecycle)),
+        None => (rest, String::new()),
+    };
+    let place = element("availabilityZone", zone);
+    format!(
+        "{}<placement>{place}</placement>{lifecycle}",
+        element("instanceType", instance_type)
+    )
 }
 
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_InstanceState.html>

@@ -1,4 +1,4 @@
-//! Signature version 4, verified as EC2 does. <https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html>
+//! Signature version 4, verified as Amazon's services do. <https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html>
 
 use axum::http::HeaderMap;
 use isobar_engine_model::quantity::Timestamp;
@@ -14,7 +14,12 @@ const SKEW_MAX_MS: u64 = 15 * 60_000;
 const SIGNED: [&str; 2] = ["host", "x-amz-date"];
 
 /// Whether a call carries the account's signature, made lately.
-pub(super) fn check(headers: &HeaderMap, body: &[u8], (region, now): (&str, Timestamp)) -> Result<(), Failure> {
+pub(super) fn check(
+    headers: &HeaderMap,
+    body: &[u8],
+    (region, service): (&str, &str),
+    now: Timestamp,
+) -> Result<(), Failure> {
     let missing = || Failure::unauthorized("MissingAuthenticationToken", "the request is not signed");
     let incomplete = || Failure::unauthorized("IncompleteSignature", "the signature lacks a part");
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -31,7 +36,7 @@ pub(super) fn check(headers: &HeaderMap, body: &[u8], (region, now): (&str, Time
     let signature = part("Signature=")?;
 
     let day = date.get(..8).ok_or_else(incomplete)?;
-    let scope = format!("{day}/{region}/ec2/aws4_request");
+    let scope = format!("{day}/{region}/{service}/aws4_request");
     let (key, credential_scope) = credential.split_once('/').ok_or_else(incomplete)?;
     if key != KEY_ID {
         return Err(Failure::unauthorized(
@@ -54,7 +59,7 @@ pub(super) fn check(headers: &HeaderMap, body: &[u8], (region, now): (&str, Time
     let lines = lines.ok_or_else(incomplete)?.concat();
     let canonical = format!("POST\n/\n\n{lines}\n{signed}\n{}", hashed(body));
     let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hashed(canonical.as_bytes()));
-    let made = hex::encode(hmac_of(&key_of(day, region), &text));
+    let made = hex::encode(hmac_of(&key_of(day, region, service), &text));
     if made == signature {
         Ok(())
     } else {
@@ -71,9 +76,9 @@ fn hmac_of(key: &[u8], text: &str) -> Vec<u8> {
         .to_vec()
 }
 
-fn key_of(day: &str, region: &str) -> Vec<u8> {
+fn key_of(day: &str, region: &str, service: &str) -> Vec<u8> {
     let secret = format!("AWS4{KEY_SECRET}").into_bytes();
-    [day, region, "ec2", "aws4_request"]
+    [day, region, service, "aws4_request"]
         .into_iter()
         .fold(secret, |key, text| hmac_of(&key, text))
 }
