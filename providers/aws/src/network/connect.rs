@@ -112,7 +112,7 @@ where
     let Err(error) = answer else { return Ok(()) };
     match code(&error) {
         "InvalidPermission.Duplicate" | "Resource.AlreadyAssociated" | "RouteAlreadyExists" => Ok(()),
-        _ => Err(absent_or(&error, Call::Write)),
+        _ => Err(absent_or(&error, Call::Create)),
     }
 }
 

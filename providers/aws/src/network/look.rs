@@ -39,7 +39,7 @@ macro_rules! part {
 
         pub(crate) async fn $delete(client: &Client, handle: &ResourceHandle) -> Result<()> {
             let answer = quiet(client.$remove().$id(handle.as_str()).send()).await;
-            answer.map_err(|error| absent_or(&error, Call::Write))?;
+            answer.map_err(|error| absent_or(&error, Call::Delete))?;
             Err(ProviderError::Gone)
         }
     };
@@ -111,7 +111,7 @@ pub(crate) async fn delete_gateway(client: &Client, handle: &ResourceHandle) -> 
             .internet_gateway_id(handle.as_str())
             .vpc_id(network);
         match quiet(call.send()).await {
-            Err(error) if code(&error) != "Gateway.NotAttached" => return Err(absent_or(&error, Call::Write)),
+            Err(error) if code(&error) != "Gateway.NotAttached" => return Err(absent_or(&error, Call::Delete)),
             Ok(_) | Err(_) => {}
         }
     }
