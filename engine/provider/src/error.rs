@@ -105,6 +105,8 @@ pub enum Meaning {
     NotFound,
     /// In use for something else.
     Conflict,
+    /// Something else uses it: a deletion waits for that.
+    InUse,
     /// Over a quota.
     Quota,
     /// None left.
@@ -128,7 +130,8 @@ impl Meaning {
             (Self::Invalid, _) | (Self::NotFound, Call::Create) => ProviderError::InvalidSpec { message },
             (Self::Unauthorized, _) => ProviderError::Unauthorized { message },
             (Self::NotFound, Call::Read | Call::Delete) => ProviderError::NotFound,
-            (Self::Conflict, _) => ProviderError::Conflict { message },
+            (Self::Conflict, _) | (Self::InUse, Call::Create | Call::Read) => ProviderError::Conflict { message },
+            (Self::InUse, Call::Delete) => ProviderError::NotReady { message },
             (Self::Quota, _) => ProviderError::QuotaExceeded { message },
             (Self::Capacity, _) => ProviderError::InsufficientCapacity { message },
             (Self::Throttled, _) => ProviderError::RateLimited { after: None },

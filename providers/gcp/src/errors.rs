@@ -50,7 +50,8 @@ pub(crate) fn of_call(error: &Error, call: Call, source: &Source) -> ProviderErr
 
 /// What a failed operation means; absent: it did not fail.
 ///
-/// It is over: whoever sends the same request id gets the same failure again. So nothing of it is ever "again".
+/// That of a create is over: whoever sends the same request id gets the same failure again. So nothing of it is ever "again".
+/// A deletion has no request id, and is asked for anew.
 pub(crate) fn of_operation(operation: &Operation, call: Call) -> Option<ProviderError> {
     let first = operation.error.as_ref().and_then(|error| error.errors.first());
     let (code, said) = match first {
@@ -67,20 +68,31 @@ pub(crate) fn of_operation(operation: &Operation, call: Call) -> Option<Provider
         }
     };
     let message = format!("{code}: {said}");
-    Some(match meaning(&code) {
-        Some(Meaning::Throttled | Meaning::NotReady | Meaning::Unavailable | Meaning::Unknown) | None => {
-            ProviderError::Unexpected {
-                message: short(&format!("the operation failed: {message}")),
-            }
-        }
-        Some(
-            known @ (Meaning::Invalid
-            | Meaning::Unauthorized
-            | Meaning::NotFound
-            | Meaning::Conflict
-            | Meaning::Quota
-            | Meaning::Capacity
-            | Meaning::Unsupported),
+    let over = || ProviderError::Unexpected {
+        message: short(&format!("the operation failed: {message}")),
+    };
+    Some(match (meaning(&code), call) {
+        (
+            Some(Meaning::Throttled | Meaning::NotReady | Meaning::Unavailable | Meaning::Unknown),
+            Call::Create | Call::Read,
+        )
+        | (None, _) => over(),
+        (
+            Some(
+                known @ (Meaning::Invalid
+                | Meaning::Unauthorized
+                | Meaning::NotFound
+                | Meaning::Conflict
+                | Meaning::InUse
+                | Meaning::Quota
+                | Meaning::Capacity
+                | Meaning::Unsupported),
+            ),
+            _,
+        )
+        | (
+            Some(known @ (Meaning::Throttled | Meaning::NotReady | Meaning::Unavailable | Meaning::Unknown)),
+            Call::Delete,
         ) => told(known, call, &message),
     })
 }

@@ -39,13 +39,17 @@ pub(crate) async fn make(client: &Client, request: &CreateResource, wanted: &Net
 
 async fn network(client: &Client, tags: TagSpecification) -> Result<Option<String>> {
     let call = client.create_vpc().cidr_block(RANGE).tag_specifications(tags);
-    let answer = quiet(call.send()).await.map_err(|error| kind_of(&error, Call::Create))?;
+    let answer = quiet(call.send())
+        .await
+        .map_err(|error| kind_of(&error, Call::Create))?;
     Ok(answer.vpc().and_then(|made| made.vpc_id()).map(str::to_owned))
 }
 
 async fn gateway(client: &Client, tags: TagSpecification) -> Result<Option<String>> {
     let call = client.create_internet_gateway().tag_specifications(tags);
-    let answer = quiet(call.send()).await.map_err(|error| kind_of(&error, Call::Create))?;
+    let answer = quiet(call.send())
+        .await
+        .map_err(|error| kind_of(&error, Call::Create))?;
     let made = answer.internet_gateway();
     Ok(made.and_then(|made| made.internet_gateway_id()).map(str::to_owned))
 }
@@ -60,7 +64,9 @@ async fn subnet(client: &Client, wanted: &NetworkRequest, tags: TagSpecification
         .availability_zone(zone.as_str())
         .cidr_block(range_of(zone)?)
         .tag_specifications(tags);
-    let answer = quiet(call.send()).await.map_err(|error| kind_of(&error, Call::Create))?;
+    let answer = quiet(call.send())
+        .await
+        .map_err(|error| kind_of(&error, Call::Create))?;
     Ok(answer.subnet().and_then(|made| made.subnet_id()).map(str::to_owned))
 }
 
@@ -75,7 +81,9 @@ async fn group(
         .description(format!("isobar-{}", request.tags.owner.cluster))
         .vpc_id(within(&wanted.within, ResourceKind::Network)?)
         .tag_specifications(tags);
-    let answer = quiet(call.send()).await.map_err(|error| kind_of(&error, Call::Create))?;
+    let answer = quiet(call.send())
+        .await
+        .map_err(|error| kind_of(&error, Call::Create))?;
     Ok(answer.group_id().map(str::to_owned))
 }
 

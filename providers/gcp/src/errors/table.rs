@@ -121,7 +121,7 @@ const TABLE: &[(&str, Meaning)] = &[
     ("insufficientCapacity", Meaning::Capacity),
     // issues of users: reasons of refused calls
     ("alreadyExists", Meaning::Conflict),
-    ("resourceInUseByAnotherResource", Meaning::Conflict),
+    ("resourceInUseByAnotherResource", Meaning::InUse),
     ("resourceNotReady", Meaning::NotReady),
     // https://docs.cloud.google.com/compute/docs/troubleshooting/troubleshooting-resource-availability
     ("ZONE_RESOURCE_POOL_EXHAUSTED", Meaning::Capacity),
@@ -135,7 +135,7 @@ const TABLE: &[(&str, Meaning)] = &[
     ("INVALID_USAGE", Meaning::Invalid),
     ("PERMISSIONS_ERROR", Meaning::Unauthorized),
     ("RESOURCE_ALREADY_EXISTS", Meaning::Conflict),
-    ("RESOURCE_IN_USE_BY_ANOTHER_RESOURCE", Meaning::Conflict),
+    ("RESOURCE_IN_USE_BY_ANOTHER_RESOURCE", Meaning::InUse),
     ("RESOURCE_NOT_FOUND", Meaning::NotFound),
     ("RESOURCE_NOT_READY", Meaning::NotReady),
     ("RESOURCE_OPERATION_RATE_EXCEEDED", Meaning::Throttled),

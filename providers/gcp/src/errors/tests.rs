@@ -191,6 +191,24 @@ fn a_failed_operation_is_over_whatever_its_code() {
 }
 
 #[test]
+fn what_is_used_by_something_else_is_deleted_later_and_a_failed_deletion_is_asked_for_anew() {
+    let used = said("resourceInUseByAnotherResource", 400);
+    assert_eq!(of_call(&used, Call::Delete, &Source::Metadata).kind(), "not_ready");
+    for (code, kind) in [
+        ("RESOURCE_IN_USE_BY_ANOTHER_RESOURCE", "not_ready"),
+        ("RESOURCE_NOT_READY", "not_ready"),
+        ("RESOURCE_OPERATION_RATE_EXCEEDED", "rate_limited"),
+        ("INTERNAL_ERROR", "outcome_unknown"),
+        ("RESOURCE_NOT_FOUND", "not_found"),
+        ("PERMISSIONS_ERROR", "unauthorized"),
+        ("NEVER_HEARD_OF", "unexpected"),
+    ] {
+        let meant = of_operation(&failed(code), Call::Delete).expect("a failure");
+        assert_eq!(meant.kind(), kind, "{code}");
+    }
+}
+
+#[test]
 fn a_message_of_the_cloud_s_is_bounded() {
     let long = Operation::new()
         .set_http_error_status_code(400)

@@ -21,7 +21,7 @@ pub(crate) const IDENTITY: &[u8] = b"https://engine.example:7443 join-token-0123
 /// So many machines lose one part each; at least one of them its disk.
 const LEFT_BEHIND_TRIES: u32 = 12;
 
-fn owner() -> Owner {
+pub(crate) fn owner() -> Owner {
     Owner {
         store: "0123456789abcdef".to_owned(),
         cluster: ClusterName::new("shop").unwrap(),
@@ -68,7 +68,7 @@ async fn delete(bed: &GcpBed, handle: &ResourceHandle) {
     }
 }
 
-fn calls_since(bed: &GcpBed, before: &BTreeMap<String, u64>) -> Vec<(String, u64)> {
+pub(crate) fn calls_since(bed: &GcpBed, before: &BTreeMap<String, u64>) -> Vec<(String, u64)> {
     let since = bed.gcp.front.calls.all().into_iter().map(|(name, now)| {
         let more = now - before.get(&name).copied().unwrap_or(0);
         (name, more)
@@ -76,7 +76,7 @@ fn calls_since(bed: &GcpBed, before: &BTreeMap<String, u64>) -> Vec<(String, u64
     since.filter(|(_, more)| *more > 0).collect()
 }
 
-fn of_names(calls: &[(&str, u64)]) -> Vec<(String, u64)> {
+pub(crate) fn of_names(calls: &[(&str, u64)]) -> Vec<(String, u64)> {
     calls.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
 }
 
@@ -190,7 +190,7 @@ async fn a_disk_that_was_left_behind_is_listed_and_goes_with_the_next_deletion()
     let used = provider
         .delete(&bed.site(), &disks[0].handle, &Token("t".to_owned()))
         .await;
-    assert!(matches!(used, Err(ProviderError::Conflict { .. })), "{used:?}");
+    assert!(matches!(used, Err(ProviderError::NotReady { .. })), "{used:?}");
 
     // Which part is left behind is drawn.
     for number in 2..LEFT_BEHIND_TRIES {
