@@ -15,8 +15,15 @@ import zipfile
 DOCUMENT = "googleapiclient/discovery_cache/documents/compute.v1.json"
 METHODS = """
     disks.aggregatedList disks.delete disks.get
+    firewalls.delete firewalls.get firewalls.insert firewalls.list
+    globalOperations.wait
     instances.aggregatedList instances.delete instances.get instances.getSerialPortOutput instances.insert
-    machineTypes.list regions.get zoneOperations.wait
+    machineTypes.list
+    networks.delete networks.get networks.insert networks.list
+    regionOperations.wait regions.get
+    routers.delete routers.get routers.insert routers.list
+    subnetworks.delete subnetworks.get subnetworks.insert subnetworks.list
+    zoneOperations.wait
 """.split()
 PROSE = {"description", "enumDescriptions", "enumDeprecated", "deprecated", "scopes", "flatPath", "parameterOrder", "default"}
 

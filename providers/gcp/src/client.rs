@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use google_cloud_auth::credentials::Credentials;
-use google_cloud_compute_v1::client::{Disks, Instances, MachineTypes, Regions, ZoneOperations};
+use google_cloud_compute_v1::client::{
+    Disks, Firewalls, GlobalOperations, Instances, MachineTypes, Networks, RegionOperations, Regions, Routers,
+    Subnetworks, ZoneOperations,
+};
 use google_cloud_gax::retry_policy::NeverRetry;
 use isobar_engine_provider::{ProviderError, Result, Site, endpoint};
 use tokio::sync::Mutex;
@@ -20,7 +23,13 @@ const ENDPOINTS_MAX: usize = 64;
 pub(crate) struct Clients {
     pub(crate) instances: Instances,
     pub(crate) disks: Disks,
-    pub(crate) operations: ZoneOperations,
+    pub(crate) networks: Networks,
+    pub(crate) subnetworks: Subnetworks,
+    pub(crate) routers: Routers,
+    pub(crate) firewalls: Firewalls,
+    pub(crate) zone_operations: ZoneOperations,
+    pub(crate) region_operations: RegionOperations,
+    pub(crate) global_operations: GlobalOperations,
     pub(crate) machine_types: MachineTypes,
     pub(crate) regions: Regions,
     /// Where the credentials came from, for when they do not count.
@@ -91,7 +100,13 @@ impl Pool {
         Ok(Clients {
             instances: client!(Instances),
             disks: client!(Disks),
-            operations: client!(ZoneOperations),
+            networks: client!(Networks),
+            subnetworks: client!(Subnetworks),
+            routers: client!(Routers),
+            firewalls: client!(Firewalls),
+            zone_operations: client!(ZoneOperations),
+            region_operations: client!(RegionOperations),
+            global_operations: client!(GlobalOperations),
             machine_types: client!(MachineTypes),
             regions: client!(Regions),
             source,

@@ -9,14 +9,14 @@ use crate::handle::{Collection, Place};
 use crate::settings::Settings;
 
 pub(crate) async fn read(clients: &Clients, settings: &Settings, place: &Place, offset: u64) -> Result<ConsoleChunk> {
-    if place.collection != Collection::Instances {
+    let Collection::Instances { zone } = &place.collection else {
         return Err(ProviderError::NotFound);
-    }
+    };
     let call = clients
         .instances
         .get_serial_port_output()
         .set_project(&settings.project)
-        .set_zone(&place.zone)
+        .set_zone(zone)
         .set_instance(&place.name)
         .set_start(i64::try_from(offset).unwrap_or(i64::MAX));
     let answer = call

@@ -1,31 +1,28 @@
-//! Making a machine: one call to send it, one to hear what became of it.
+//! Making a machine or a part of a network: one call to send it, one to hear what became of it.
 //!
-//! `instances.insert` answers with an operation, and lack of capacity or quota shows in the operation's end. So one
-//! `zoneOperations.wait` follows, bounded by [`OPERATION_WAIT_MAX`]: a machine that the cloud cannot make is refused here,
-//! and the engine takes its next candidate at once. It waits for no boot. What is not known by then is accepted, and looked
-//! at like any other machine; the same request sent again answers with the same operation.
-
-use std::time::Duration;
+//! An insert answers with an operation, and lack of capacity or quota shows in the operation's end. So one wait for it
+//! follows, which is bounded: a machine that the cloud cannot make is refused here, and the engine takes its next candidate at
+//! once. It waits for no boot. What is not known by then is accepted, and looked at like anything else; the same request sent
+//! again answers with the same operation.
 
 use google_cloud_compute_v1::model::Operation;
 use google_cloud_compute_v1::model::operation::Status;
-use google_cloud_gax::options::RequestOptionsBuilder as _;
 use isobar_engine_provider::{CreateResource, Created, ProviderError, Result};
 
 use crate::client::Clients;
 use crate::errors::{self, Call};
-use crate::request::{REQUEST_LABEL, Wanted};
+use crate::look;
+use crate::request::Wanted;
 use crate::settings::Settings;
-
-/// A create hears for so long what becomes of it; the deadline of a write is longer.
-const OPERATION_WAIT_MAX: Duration = Duration::from_secs(25);
+use crate::wire;
 
 pub(crate) async fn create(clients: &Clients, settings: &Settings, request: &CreateResource) -> Result<Created> {
     let wanted = Wanted::of(request, settings)?;
     let made = Created {
         handle: wanted.place.handle(),
     };
-    let operation = match insert(clients, settings, &wanted).await {
+    let inserted = wire::insert(clients, settings, &wanted.thing, &wanted.request_id).await;
+    let operation = match inserted.map_err(|error| errors::of_call(&error, Call::Create, &clients.source)) {
         Ok(operation) => operation,
         // Made under a request id that the cloud has forgotten, or not ours.
         Err(conflict @ ProviderError::Conflict { .. }) => {
@@ -37,10 +34,10 @@ pub(crate) async fn create(clients: &Clients, settings: &Settings, request: &Cre
         Err(error) => return Err(error),
     };
     if !is_about(&operation, &wanted) {
-        return Err(in_use("the token made another machine"));
+        return Err(in_use("the token made another thing"));
     }
     if operation.status != Some(Status::Done) {
-        let heard = wait(clients, settings, &wanted, &operation).await;
+        let heard = wire::wait(clients, settings, &wanted.place, &operation).await;
         return heard
             .and_then(|heard| errors::of_operation(&heard, Call::Create))
             .map_or(Ok(made), Err);
@@ -56,31 +53,7 @@ pub(crate) async fn create(clients: &Clients, settings: &Settings, request: &Cre
     }
 }
 
-async fn insert(clients: &Clients, settings: &Settings, wanted: &Wanted) -> Result<Operation> {
-    let call = clients
-        .instances
-        .insert()
-        .set_project(&settings.project)
-        .set_zone(&wanted.place.zone)
-        .set_request_id(&wanted.request_id)
-        .set_body(wanted.body.clone());
-    let answer = call.send().await;
-    answer.map_err(|error| errors::of_call(&error, Call::Create, &clients.source))
-}
-
-/// The operation when it is done, or as it is when the wait is over. Absent: nothing was heard, which says nothing.
-async fn wait(clients: &Clients, settings: &Settings, wanted: &Wanted, operation: &Operation) -> Option<Operation> {
-    let call = clients
-        .operations
-        .wait()
-        .set_project(&settings.project)
-        .set_zone(&wanted.place.zone)
-        .set_operation(operation.name.clone()?)
-        .with_attempt_timeout(OPERATION_WAIT_MAX);
-    call.send().await.ok()
-}
-
-/// What stands where the machine would be.
+/// What stands where the thing would be.
 enum There {
     Ours,
     Another,
@@ -88,30 +61,24 @@ enum There {
 }
 
 async fn there(clients: &Clients, settings: &Settings, wanted: &Wanted) -> Result<There> {
-    let call = clients
-        .instances
-        .get()
-        .set_project(&settings.project)
-        .set_zone(&wanted.place.zone)
-        .set_instance(&wanted.place.name);
-    let error = match call.send().await {
-        Ok(found) if found.labels.get(REQUEST_LABEL) == Some(&wanted.fingerprint) => return Ok(There::Ours),
+    let error = match wire::read(clients, settings, &wanted.place).await {
+        Ok(found) if look::fingerprint(&found).as_ref() == Some(&wanted.fingerprint) => return Ok(There::Ours),
         Ok(_) => return Ok(There::Another),
         Err(error) => errors::of_call(&error, Call::Read, &clients.source),
     };
     if error == ProviderError::NotFound {
         return Ok(There::Nothing);
     }
-    // Whatever keeps us from looking: the machine may be there.
+    // Whatever keeps us from looking: it may be there.
     Err(ProviderError::OutcomeUnknown {
         message: error.to_string(),
     })
 }
 
-/// Whether an operation is about the machine that is wanted: its target is `.../zones/<zone>/instances/<name>`.
+/// Whether an operation is about the thing that is wanted: its target is `.../zones/<zone>/instances/<name>`.
 fn is_about(operation: &Operation, wanted: &Wanted) -> bool {
     let target = operation.target_link.as_deref().unwrap_or_default();
-    target.ends_with(&format!("/zones/{}/instances/{}", wanted.place.zone, wanted.place.name))
+    target.ends_with(&format!("/{}", wanted.place.path()))
 }
 
 fn in_use(message: &str) -> ProviderError {

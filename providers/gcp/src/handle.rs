@@ -1,39 +1,80 @@
-//! What the provider calls a thing: `europe-west1-b/instances/web-1`, a zone, a collection and a name. Names are never used
-//! twice, so that a handle never means another thing. Pure.
-
-use std::fmt;
+//! What the provider calls a thing: `europe-west1-b/instances/web-1`, or the path of a part of a network as the cloud itself
+//! writes it, `regions/europe-west1/subnetworks/nodes`. Names are never used twice, so that a handle never means another
+//! thing. Pure.
 
 use isobar_engine_model::id::ResourceHandle;
 use isobar_engine_provider::{ProviderError, Result};
 
-/// Which collection of a zone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which collection, and of which zone or region.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Collection {
-    Instances,
-    Disks,
+    Instances { zone: String },
+    Disks { zone: String },
+    Networks,
+    Subnetworks { region: String },
+    Routers { region: String },
+    Firewalls,
 }
 
-/// One thing of a zone.
+/// Where a collection is, and the operations on what is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope<'a> {
+    Zone(&'a str),
+    Region(&'a str),
+    Global,
+}
+
+/// One thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
-    pub(crate) zone: String,
     pub(crate) collection: Collection,
     pub(crate) name: String,
 }
 
 impl Collection {
-    fn word(self) -> &'static str {
+    pub(crate) fn instances(zone: &str) -> Self {
+        Self::Instances { zone: zone.to_owned() }
+    }
+
+    pub(crate) fn disks(zone: &str) -> Self {
+        Self::Disks { zone: zone.to_owned() }
+    }
+
+    pub(crate) fn subnetworks(region: &str) -> Self {
+        Self::Subnetworks {
+            region: region.to_owned(),
+        }
+    }
+
+    pub(crate) fn routers(region: &str) -> Self {
+        Self::Routers {
+            region: region.to_owned(),
+        }
+    }
+
+    pub(crate) fn scope(&self) -> Scope<'_> {
         match self {
-            Self::Instances => "instances",
-            Self::Disks => "disks",
+            Self::Instances { zone } | Self::Disks { zone } => Scope::Zone(zone),
+            Self::Subnetworks { region } | Self::Routers { region } => Scope::Region(region),
+            Self::Networks | Self::Firewalls => Scope::Global,
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Instances { .. } => "instances",
+            Self::Disks { .. } => "disks",
+            Self::Networks => "networks",
+            Self::Subnetworks { .. } => "subnetworks",
+            Self::Routers { .. } => "routers",
+            Self::Firewalls => "firewalls",
         }
     }
 }
 
 impl Place {
-    pub(crate) fn new(zone: &str, collection: Collection, name: &str) -> Self {
+    pub(crate) fn new(collection: Collection, name: &str) -> Self {
         Self {
-            zone: zone.to_owned(),
             collection,
             name: name.to_owned(),
         }
@@ -42,29 +83,43 @@ impl Place {
     /// What a handle says. One that was never ours is of nothing.
     pub(crate) fn of(handle: &ResourceHandle) -> Result<Self> {
         let parts: Vec<&str> = handle.as_str().split('/').collect();
-        let (zone, collection, name) = match parts[..] {
-            [zone, "instances", name] => (zone, Collection::Instances, name),
-            [zone, "disks", name] => (zone, Collection::Disks, name),
+        let (collection, name) = match parts[..] {
+            [zone, "instances", name] if is_name(zone) => (Collection::instances(zone), name),
+            [zone, "disks", name] if is_name(zone) => (Collection::disks(zone), name),
+            ["global", "networks", name] => (Collection::Networks, name),
+            ["global", "firewalls", name] => (Collection::Firewalls, name),
+            ["regions", region, "subnetworks", name] if is_name(region) => (Collection::subnetworks(region), name),
+            ["regions", region, "routers", name] if is_name(region) => (Collection::routers(region), name),
             _ => return Err(ProviderError::NotFound),
         };
-        if !is_name(zone) || !is_name(name) {
+        if !is_name(name) {
             return Err(ProviderError::NotFound);
         }
-        Ok(Self::new(zone, collection, name))
+        Ok(Self::new(collection, name))
     }
 
     pub(crate) fn handle(&self) -> ResourceHandle {
-        ResourceHandle::new(self.to_string())
+        match self.collection.scope() {
+            Scope::Zone(zone) => {
+                let (word, name) = (self.collection.word(), &self.name);
+                ResourceHandle::new(format!("{zone}/{word}/{name}"))
+            }
+            Scope::Region(_) | Scope::Global => ResourceHandle::new(self.path()),
+        }
+    }
+
+    /// As the cloud writes it, in the project: `zones/europe-west1-b/instances/web-1`.
+    pub(crate) fn path(&self) -> String {
+        let (word, name) = (self.collection.word(), &self.name);
+        match self.collection.scope() {
+            Scope::Zone(zone) => format!("zones/{zone}/{word}/{name}"),
+            Scope::Region(region) => format!("regions/{region}/{word}/{name}"),
+            Scope::Global => format!("global/{word}/{name}"),
+        }
     }
 }
 
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.zone, self.collection.word(), self.name)
-    }
-}
-
-/// Longest name of anything in a zone, in bytes.
+/// Longest name of anything, in bytes.
 const NAME_MAX_BYTES: usize = 63;
 
 /// Whether the cloud takes it as a name: a letter first, no dash last, as RFC 1035 has it.
@@ -82,8 +137,15 @@ mod tests {
 
     #[test]
     fn a_handle_says_what_it_was_made_of() {
-        for collection in [Collection::Instances, Collection::Disks] {
-            let place = Place::new("europe-west1-b", collection, "iso-1");
+        for collection in [
+            Collection::instances("europe-west1-b"),
+            Collection::disks("europe-west1-b"),
+            Collection::Networks,
+            Collection::subnetworks("europe-west1"),
+            Collection::routers("europe-west1"),
+            Collection::Firewalls,
+        ] {
+            let place = Place::new(collection, "iso-1");
             assert_eq!(Place::of(&place.handle()), Ok(place));
         }
     }
@@ -98,6 +160,10 @@ mod tests {
             "a/instances/..",
             "a/networks/b",
             "a/disks/B",
+            "global/networks/..",
+            "global/subnetworks/a",
+            "regions/a/networks/b",
+            "regions/../subnetworks/b",
         ] {
             assert_eq!(
                 Place::of(&ResourceHandle::new(text)),

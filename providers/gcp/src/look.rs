@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use google_cloud_compute_v1::model::{Disk, Instance};
+use google_cloud_compute_v1::model::Instance;
 use google_cloud_wkt::Timestamp as WireTime;
 use isobar_engine_model::catalog::Purchase;
 use isobar_engine_model::id::{OfferingId, Zone};
@@ -20,34 +20,73 @@ use isobar_engine_provider::{
 
 use crate::client::Clients;
 use crate::errors::{self, Call};
-use crate::handle::{Collection, Place};
-use crate::request::PORTS_LABEL;
+use crate::handle::Place;
+use crate::network::{self, Described};
+use crate::request::{PORTS_LABEL, REQUEST_LABEL};
 use crate::settings::{Settings, in_region};
+use crate::wire::{self, Thing};
 
 /// The most that one page of Compute Engine's holds (`maxResults` of its discovery document).
-const LIST_PAGE_MAX_ITEMS: u32 = 500;
+pub(crate) const LIST_PAGE_MAX_ITEMS: u32 = 500;
 const _: () = assert!(LIST_PAGE_MAX_ITEMS as usize <= PAGE_MAX_ITEMS);
 
 /// What a zone that does not answer is warned of with.
-const UNREACHABLE: &str = "UNREACHABLE";
+pub(crate) const UNREACHABLE: &str = "UNREACHABLE";
 
 pub(crate) async fn get(clients: &Clients, settings: &Settings, place: &Place) -> Result<ResourceState> {
-    match place.collection {
-        Collection::Instances => {
-            let call = clients
-                .instances
-                .get()
-                .set_project(&settings.project)
-                .set_zone(&place.zone);
-            let found = call.set_instance(&place.name).send().await;
-            of_instance(&place.zone, &found.map_err(|error| unread(clients, &error))?)
-        }
-        Collection::Disks => {
-            let call = clients.disks.get().set_project(&settings.project).set_zone(&place.zone);
-            let found = call.set_disk(&place.name).send().await;
-            of_disk(&place.zone, &found.map_err(|error| unread(clients, &error))?)
+    let found = wire::read(clients, settings, place).await;
+    state(&found.map_err(|error| unread(clients, &error))?)
+}
+
+/// Whose a thing is; absent: not ours.
+pub(crate) fn tags(thing: &Thing) -> Option<OwnerTags> {
+    match thing {
+        Thing::Instance { body, .. } => of_labels(&body.labels),
+        Thing::Disk { body, .. } => of_labels(&body.labels),
+        Thing::Network(_) | Thing::Subnetwork { .. } | Thing::Router { .. } | Thing::Firewall(_) => {
+            Described::read(thing.description()).map(|described| described.tags)
         }
     }
+}
+
+/// What was asked for, as a hash; absent: not by us.
+pub(crate) fn fingerprint(thing: &Thing) -> Option<String> {
+    match thing {
+        Thing::Instance { body, .. } => body.labels.get(REQUEST_LABEL).cloned(),
+        Thing::Disk { body, .. } => body.labels.get(REQUEST_LABEL).cloned(),
+        Thing::Network(_) | Thing::Subnetwork { .. } | Thing::Router { .. } | Thing::Firewall(_) => {
+            Described::read(thing.description()).map(|described| described.fingerprint)
+        }
+    }
+}
+
+/// A thing as it is.
+pub(crate) fn state(thing: &Thing) -> Result<ResourceState> {
+    let (status, offering, endpoints) = match thing {
+        Thing::Instance { zone, body } => {
+            let status = body.status.as_ref().and_then(|status| status.name());
+            let status = status_of(status.unwrap_or_default(), body.status_message.as_deref())?;
+            (status, offered(zone, body), endpoints(body))
+        }
+        Thing::Disk { body, .. } => {
+            let status = body.status.as_ref().and_then(|status| status.name());
+            (status_of_disk(status.unwrap_or_default()), None, BTreeMap::new())
+        }
+        // Of these the cloud says no more than that they are there.
+        Thing::Network(_) | Thing::Subnetwork { .. } | Thing::Router { .. } | Thing::Firewall(_) => {
+            (ResourceStatus::Running, None, BTreeMap::new())
+        }
+    };
+    let place = thing.place();
+    Ok(ResourceState {
+        handle: place.handle(),
+        name: place.name,
+        tags: tags(thing),
+        status,
+        offering,
+        endpoints,
+        created: time(thing.created())?,
+    })
 }
 
 /// One page of an owner's things.
@@ -66,13 +105,11 @@ pub(crate) async fn list(
     let mut listing = match kind {
         ResourceKind::Machine => instances(clients, settings, query).await?,
         ResourceKind::Disk => disks(clients, settings, query).await?,
+        ResourceKind::Network | ResourceKind::Gateway | ResourceKind::Subnet | ResourceKind::Firewall => {
+            network::list(clients, settings, (kind, query.region), query.page).await?
+        }
         // Parts of an instance: neither is there without it, and neither is billed without it.
-        ResourceKind::Interface
-        | ResourceKind::Address
-        | ResourceKind::Network
-        | ResourceKind::Gateway
-        | ResourceKind::Subnet
-        | ResourceKind::Firewall => Listing {
+        ResourceKind::Interface | ResourceKind::Address => Listing {
             items: Vec::new(),
             next: None,
         },
@@ -105,8 +142,12 @@ async fn instances(clients: &Clients, settings: &Settings, query: Query<'_>) -> 
         let warned = warned.as_ref().and_then(|code| code.name()).map(str::to_owned);
         (scope, warned, found.instances)
     });
+    let thing = |zone, body| Thing::Instance {
+        zone,
+        body: Box::new(body),
+    };
     Ok(Listing {
-        items: of_scopes(query.region, scopes, of_instance)?,
+        items: of_scopes(query.region, scopes, thing)?,
         next: following(answer.next_page_token),
     })
 }
@@ -126,7 +167,10 @@ async fn disks(clients: &Clients, settings: &Settings, query: Query<'_>) -> Resu
         (scope, warned, found.disks)
     });
     Ok(Listing {
-        items: of_scopes(query.region, scopes, of_disk)?,
+        items: of_scopes(query.region, scopes, |zone, body| Thing::Disk {
+            zone,
+            body: Box::new(body),
+        })?,
         next: following(answer.next_page_token),
     })
 }
@@ -135,15 +179,15 @@ async fn disks(clients: &Clients, settings: &Settings, query: Query<'_>) -> Resu
 fn of_scopes<T>(
     region: &str,
     scopes: impl Iterator<Item = (String, Option<String>, Vec<T>)>,
-    state: impl Fn(&str, &T) -> Result<ResourceState>,
+    thing: impl Fn(String, T) -> Thing,
 ) -> Result<Vec<ResourceState>> {
     let mut items = Vec::new();
     for (scope, warned, found) in scopes {
         let Some(zone) = zone_of(&scope, region, warned.as_deref())? else {
             continue;
         };
-        for one in &found {
-            items.push(state(zone, one)?);
+        for one in found {
+            items.push(state(&thing(zone.to_owned(), one))?);
         }
     }
     Ok(items)
@@ -163,7 +207,7 @@ fn zone_of<'a>(scope: &'a str, region: &str, warned: Option<&str>) -> Result<Opt
     Ok(Some(zone))
 }
 
-fn following(token: Option<String>) -> Option<Page> {
+pub(crate) fn following(token: Option<String>) -> Option<Page> {
     token.filter(|token| !token.is_empty()).map(Page)
 }
 
@@ -175,24 +219,6 @@ fn filter(owner: &Owner) -> Result<String> {
         });
     }
     Ok(format!("labels.{STORE}={} AND labels.{CLUSTER}={cluster}", owner.store))
-}
-
-fn of_instance(zone: &str, instance: &Instance) -> Result<ResourceState> {
-    let name = instance.name.clone().unwrap_or_default();
-    let status = instance
-        .status
-        .as_ref()
-        .and_then(|status| status.name())
-        .unwrap_or_default();
-    Ok(ResourceState {
-        handle: Place::new(zone, Collection::Instances, &name).handle(),
-        tags: tags_of(&instance.labels),
-        status: status_of(status, instance.status_message.as_deref())?,
-        offering: offered(zone, instance),
-        endpoints: endpoints(instance),
-        created: time(instance.creation_timestamp.as_deref())?,
-        name,
-    })
 }
 
 /// As what it was rented: its machine type is the last part of an address.
@@ -212,29 +238,15 @@ fn offered(zone: &str, instance: &Instance) -> Option<OfferingId> {
     Some(offered.id())
 }
 
-fn of_disk(zone: &str, disk: &Disk) -> Result<ResourceState> {
-    let name = disk.name.clone().unwrap_or_default();
-    let status = disk
-        .status
-        .as_ref()
-        .and_then(|status| status.name())
-        .unwrap_or_default();
-    Ok(ResourceState {
-        handle: Place::new(zone, Collection::Disks, &name).handle(),
-        tags: tags_of(&disk.labels),
-        status: match status {
-            "CREATING" | "RESTORING" => ResourceStatus::Pending,
-            "READY" => ResourceStatus::Running,
-            "DELETING" => ResourceStatus::Deleting,
-            other => ResourceStatus::Stopped {
-                reason: format!("the disk is {other}"),
-            },
+fn status_of_disk(status: &str) -> ResourceStatus {
+    match status {
+        "CREATING" | "RESTORING" => ResourceStatus::Pending,
+        "READY" => ResourceStatus::Running,
+        "DELETING" => ResourceStatus::Deleting,
+        other => ResourceStatus::Stopped {
+            reason: format!("the disk is {other}"),
         },
-        offering: None,
-        endpoints: BTreeMap::new(),
-        created: time(disk.creation_timestamp.as_deref())?,
-        name,
-    })
+    }
 }
 
 /// <https://cloud.google.com/compute/docs/instances/instance-life-cycle>: `TERMINATED` is stopped and still there.
@@ -255,7 +267,7 @@ fn status_of(status: &str, message: Option<&str>) -> Result<ResourceStatus> {
     }
 }
 
-fn tags_of(labels: &HashMap<String, String>) -> Option<OwnerTags> {
+fn of_labels(labels: &HashMap<String, String>) -> Option<OwnerTags> {
     OwnerTags::of_labels(|key| labels.get(key).map(String::as_str))
 }
 
@@ -288,6 +300,6 @@ fn time(text: Option<&str>) -> Result<Timestamp> {
     })
 }
 
-fn unread(clients: &Clients, error: &google_cloud_gax::error::Error) -> ProviderError {
+pub(crate) fn unread(clients: &Clients, error: &google_cloud_gax::error::Error) -> ProviderError {
     errors::of_call(error, Call::Read, &clients.source)
 }

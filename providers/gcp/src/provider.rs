@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use isobar_engine_model::catalog::SiteCatalog;
-use isobar_engine_model::id::{ProviderId, ResourceHandle};
+use isobar_engine_model::id::{ProviderId, ResourceHandle, Zone};
 use isobar_engine_provider::decorate::KeepsCredentials;
 use isobar_engine_provider::endpoint;
 use isobar_engine_provider::{
-    Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, Networks, Owner, Page, Provider,
-    ResourceKind, ResourceState, Result, Site, Token,
+    Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, NetworkNeeds, NetworkRequest,
+    Networks, Owner, Page, Provider, ResourceKind, ResourceState, Result, Site, Token,
 };
 
 use crate::client::{Clients, Pool};
@@ -18,7 +18,7 @@ use crate::config::GcpConfig;
 use crate::handle::Place;
 use crate::request::IDENTITY_MAX_BYTES;
 use crate::settings::Settings;
-use crate::{catalog, console, create, delete, look};
+use crate::{catalog, console, create, delete, look, network};
 
 /// For how long the same request id answers with the same operation, in ms. Compute Engine's own documentation names no
 /// time; Google's other services that describe `requestId` in the same words guarantee 60 minutes "since the first request"
@@ -72,7 +72,7 @@ impl Provider for GcpProvider {
             visibility_delay_max_ms: VISIBILITY_DELAY_MAX_MS,
             identity_max_bytes: IDENTITY_MAX_BYTES,
             account_settings: &ACCOUNT_SETTINGS,
-            network_token_validity_ms: 0,
+            network_token_validity_ms: TOKEN_VALIDITY_MS,
         }
     }
 
@@ -107,7 +107,22 @@ impl Provider for GcpProvider {
     }
 
     fn networks(&self) -> Option<&dyn Networks> {
-        None
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Networks for GcpProvider {
+    /// The same for all zones: subnetworks are a region's.
+    async fn needs(&self, site: &Site, _zone: &Zone) -> Result<NetworkNeeds> {
+        let (settings, clients) = self.ready(site).await?;
+        network::needs(&clients, site, &settings).await
+    }
+
+    /// A part is whole when it is there. What is made in one that the cloud still makes is told so, and asks again.
+    async fn connect(&self, site: &Site, handle: &ResourceHandle, _request: &NetworkRequest) -> Result<()> {
+        let (settings, clients) = self.ready(site).await?;
+        look::get(&clients, &settings, &Place::of(handle)?).await.map(drop)
     }
 }
 

@@ -1,5 +1,5 @@
-//! One machine as Compute Engine is asked for it: the request id, the fingerprint and the body. Pure; the same request gives
-//! the same bytes.
+//! What Compute Engine is asked for: the request id, the fingerprint and the body. A machine's is made here, that of a part of
+//! a network in [`crate::network`]. Pure; the same request gives the same bytes.
 
 use std::collections::HashMap;
 
@@ -10,15 +10,19 @@ use google_cloud_compute_v1::model::metadata::Items;
 use google_cloud_compute_v1::model::scheduling::{InstanceTerminationAction, OnHostMaintenance, ProvisioningModel};
 use google_cloud_compute_v1::model::{
     AccessConfig, AttachedDisk, AttachedDiskInitializeParams, Instance, Metadata, NetworkInterface, Scheduling,
-    ShieldedInstanceConfig,
+    ShieldedInstanceConfig, Tags,
 };
 use isobar_engine_model::catalog::Purchase;
 use isobar_engine_provider::offering::Offered;
-use isobar_engine_provider::{CreateResource, MachineRequest, ProviderError, Result, Token};
+use isobar_engine_provider::{
+    CreateResource, MachineRequest, ProviderError, ResourceKind, ResourceSpec, Result, Token,
+};
 use sha2::{Digest, Sha256};
 
-use crate::handle::{Collection, Place, is_name};
-use crate::settings::{Settings, is_image};
+use crate::handle::{Place, is_name};
+use crate::network;
+use crate::settings::{DEFAULT_NETWORK, NetworkChoice, Settings, is_image};
+use crate::wire::Thing;
 
 /// Where the node finds what it reads first, in base64: `instance/attributes/isobar-identity` of its metadata server.
 pub(crate) const IDENTITY_KEY: &str = "isobar-identity";
@@ -38,21 +42,34 @@ pub(crate) struct Wanted {
     pub(crate) place: Place,
     pub(crate) request_id: String,
     pub(crate) fingerprint: String,
-    pub(crate) body: Instance,
+    pub(crate) thing: Thing,
 }
 
 impl Wanted {
     /// What to send, or why it can never work.
     pub(crate) fn of(request: &CreateResource, settings: &Settings) -> Result<Self> {
-        let machine = request.spec.machine()?;
-        let offered = offered(request, machine, settings)?;
-        let fingerprint = fingerprint(request, machine);
-        let body = body((request, machine), settings, &offered, &fingerprint);
+        if !is_name(&request.name) {
+            return Err(invalid(format!("`{}` is no name of anything here", request.name)));
+        }
+        let (fingerprint, thing) = match &request.spec {
+            ResourceSpec::Machine(machine) => {
+                let offered = offered(request, machine, settings)?;
+                let fingerprint = fingerprint(request, of_machine(machine));
+                let body = Box::new(body((request, machine), settings, &offered, &fingerprint)?);
+                let zone = machine.zone.to_string();
+                (fingerprint, Thing::Instance { zone, body })
+            }
+            ResourceSpec::Network(part) => {
+                let fingerprint = fingerprint(request, network::words(part));
+                let thing = network::thing((request, part), settings, &fingerprint)?;
+                (fingerprint, thing)
+            }
+        };
         Ok(Self {
-            place: Place::new(machine.zone.as_str(), Collection::Instances, &request.name),
+            place: thing.place(),
             request_id: request_id(&request.token),
             fingerprint,
-            body,
+            thing,
         })
     }
 }
@@ -71,9 +88,6 @@ fn offered(request: &CreateResource, machine: &MachineRequest, settings: &Settin
     if machine.identity.0.len() > IDENTITY_MAX_BYTES {
         return Err(invalid(format!("an identity has at most {IDENTITY_MAX_BYTES} bytes")));
     }
-    if !is_name(&request.name) {
-        return Err(invalid(format!("`{}` is no name of an instance", request.name)));
-    }
     Ok(offered)
 }
 
@@ -82,7 +96,7 @@ fn body(
     settings: &Settings,
     offered: &Offered,
     fingerprint: &str,
-) -> Instance {
+) -> Result<Instance> {
     let mut labels: HashMap<String, String> = request
         .tags
         .labels()
@@ -91,12 +105,12 @@ fn body(
         .collect();
     labels.insert(REQUEST_LABEL.to_owned(), fingerprint.to_owned());
     labels.insert(PORTS_LABEL.to_owned(), ports(machine));
-    Instance::new()
+    let instance = Instance::new()
         .set_name(&request.name)
         .set_machine_type(format!("zones/{}/machineTypes/{}", machine.zone, offered.instance_type))
         .set_disks([boot_disk(request, machine, settings, &labels)])
         .set_labels(labels)
-        .set_network_interfaces([interface(settings)])
+        .set_network_interfaces([interface(machine, settings)?])
         .set_scheduling(scheduling(offered.purchase))
         .set_metadata(metadata(machine))
         // What Google gives to new machines of people: no unsigned kernel modules matter to the node image, so that only
@@ -106,7 +120,17 @@ fn body(
                 .set_enable_vtpm(true)
                 .set_enable_integrity_monitoring(true)
                 .set_enable_secure_boot(false),
-        )
+        );
+    // A firewall is for the machines that carry its name.
+    let firewall = machine
+        .network
+        .get(&ResourceKind::Firewall)
+        .map(Place::of)
+        .transpose()?;
+    Ok(match firewall {
+        Some(Place { name, .. }) => instance.set_tags(Tags::new().set_items([name])),
+        None => instance,
+    })
 }
 
 fn boot_disk(
@@ -127,11 +151,17 @@ fn boot_disk(
         )
 }
 
-/// One card. An address that the internet sees only where the site asks for it: an access configuration is one.
-fn interface(settings: &Settings) -> NetworkInterface {
+/// One card, in what the request names, else in what the site does. An address that the internet sees only where the site
+/// asks for it: an access configuration is one.
+fn interface(machine: &MachineRequest, settings: &Settings) -> Result<NetworkInterface> {
     let mut interface = NetworkInterface::new();
-    interface.network.clone_from(&settings.network);
-    interface.subnetwork.clone_from(&settings.subnetwork);
+    let path = |kind| machine.network.get(&kind).map(ToString::to_string);
+    (interface.network, interface.subnetwork) = match &settings.network {
+        _ if !machine.network.is_empty() => (path(ResourceKind::Network), path(ResourceKind::Subnet)),
+        NetworkChoice::Unsaid => (Some(DEFAULT_NETWORK.to_owned()), None),
+        NetworkChoice::Own => return Err(invalid("the machine's own network has to be made first".to_owned())),
+        NetworkChoice::Named { network, subnetwork } => (network.clone(), subnetwork.clone()),
+    };
     if settings.public_address {
         let access = AccessConfig::new()
             .set_name("External NAT")
@@ -139,7 +169,7 @@ fn interface(settings: &Settings) -> NetworkInterface {
             .set_network_tier(NetworkTier::Premium);
         interface = interface.set_access_configs([access]);
     }
-    interface
+    Ok(interface)
 }
 
 /// A machine that stops has lost its key: it is never started again, and a preempted one is deleted by the cloud.
@@ -184,27 +214,32 @@ pub(crate) fn request_id(token: &Token) -> String {
 
 /// What is asked for, as a hash that fits into a label. The identity holds a token that nobody can guess, so that the hash
 /// does not give it away.
-fn fingerprint(request: &CreateResource, machine: &MachineRequest) -> String {
+fn fingerprint(request: &CreateResource, words: Vec<String>) -> String {
     let mut hash = Sha256::new();
     let tags = request
         .tags
         .labels()
         .into_iter()
         .flat_map(|(key, value)| [key.to_owned(), value]);
-    let said = [
-        request.token.0.clone(),
-        request.name.clone(),
+    let who = [request.token.0.clone(), request.name.clone()];
+    for part in who.into_iter().chain(words).chain(tags) {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    hex::encode(&hash.finalize()[..FINGERPRINT_BYTES])
+}
+
+/// What is asked of a machine, in words for its hash.
+fn of_machine(machine: &MachineRequest) -> Vec<String> {
+    let mut words = vec![
         machine.zone.to_string(),
         machine.offering.to_string(),
         machine.image.to_string(),
         ports(machine),
         hex::encode(&machine.identity.0),
     ];
-    for part in said.into_iter().chain(tags) {
-        hash.update(part.len().to_be_bytes());
-        hash.update(part);
-    }
-    hex::encode(&hash.finalize()[..FINGERPRINT_BYTES])
+    words.extend(network::connected(&machine.network));
+    words
 }
 
 fn ports(machine: &MachineRequest) -> String {
@@ -212,6 +247,6 @@ fn ports(machine: &MachineRequest) -> String {
     format!("{first}-{last}")
 }
 
-fn invalid(message: String) -> ProviderError {
+pub(crate) fn invalid(message: String) -> ProviderError {
     ProviderError::InvalidSpec { message }
 }

@@ -8,16 +8,18 @@ const PROJECT: &str = "project";
 const IMAGE: &str = "image";
 const NETWORK: &str = "network";
 const SUBNETWORK: &str = "subnetwork";
+const FIREWALL: &str = "firewall";
 const DISK_GIB: &str = "disk_gib";
 const PUBLIC_ADDRESS: &str = "public_address";
 const ZONES: &str = "zones";
 
 /// Every setting there is.
-const KNOWN: [&str; 8] = [
+const KNOWN: [&str; 9] = [
     PROJECT,
     IMAGE,
     NETWORK,
     SUBNETWORK,
+    FIREWALL,
     DISK_GIB,
     PUBLIC_ADDRESS,
     ZONES,
@@ -25,13 +27,33 @@ const KNOWN: [&str; 8] = [
 ];
 
 /// The network of a project that was not told another.
-const DEFAULT_NETWORK: &str = "global/networks/default";
+pub(crate) const DEFAULT_NETWORK: &str = "global/networks/default";
+/// Of the setting `network`: one of the site's own, made with the first machine.
+const OWN: &str = "own";
+/// Of the setting `firewall`: none is made.
+const NONE: &str = "none";
 /// A boot disk, unless the site says otherwise: the node image needs less, and Google's disks start here.
 const DEFAULT_DISK_GIB: i64 = 10;
 /// The smallest and largest boot disk, in GiB: <https://cloud.google.com/compute/docs/disks/persistent-disks>
 const DISK_BOUNDS_GIB: (i64, i64) = (10, 65_536);
 /// Two names are taken for one misspelt where so few letters differ.
 const MISSPELT_MAX_LETTERS: usize = 3;
+
+/// Where a site's machines are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NetworkChoice {
+    /// The project's default network if it has one, else one of their own.
+    Unsaid,
+    /// A network of their own.
+    Own,
+    /// What the site names, as the cloud writes paths. One of the two at least.
+    Named {
+        /// Absent where the subnetwork says it.
+        network: Option<String>,
+        /// Absent: the network's own in the region.
+        subnetwork: Option<String>,
+    },
+}
 
 /// A site of Google's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,10 +62,9 @@ pub(crate) struct Settings {
     pub(crate) project: String,
     /// What machines boot: `projects/<project>/global/images/<image>`.
     pub(crate) image: String,
-    /// Absent where the subnetwork says it.
-    pub(crate) network: Option<String>,
-    /// Absent: the network's own in the region.
-    pub(crate) subnetwork: Option<String>,
+    pub(crate) network: NetworkChoice,
+    /// Whether machines get a firewall that is made for them.
+    pub(crate) firewall: bool,
     pub(crate) disk_gib: i64,
     pub(crate) public_address: bool,
     /// Only these zones of the region; none: all.
@@ -64,17 +85,11 @@ impl Settings {
         if !project.bytes().all(plain) {
             return Err(reader.wrong(PROJECT, "the id of a project, not its name"));
         }
-        let subnetwork = reader.get(SUBNETWORK).map(str::to_owned);
-        let network = match (reader.get(NETWORK), &subnetwork) {
-            (Some(network), _) => Some(network.to_owned()),
-            (None, Some(_)) => None,
-            (None, None) => Some(DEFAULT_NETWORK.to_owned()),
-        };
         Ok(Self {
             project,
             image,
-            network,
-            subnetwork,
+            network: reader.network()?,
+            firewall: reader.firewall()?,
             disk_gib: reader.disk_gib()?,
             public_address: reader.flag(PUBLIC_ADDRESS)?,
             zones: reader.zones()?,
@@ -135,6 +150,29 @@ impl<'a> Reader<'a> {
             .filter(|value| !value.is_empty())
             .map(str::to_owned)
             .ok_or_else(|| self.refused(&format!("the setting `{name}` is missing: {what}")))
+    }
+
+    fn network(&self) -> Result<NetworkChoice> {
+        let subnetwork = self.get(SUBNETWORK).map(str::to_owned);
+        match (self.get(NETWORK), subnetwork) {
+            (None, None) => Ok(NetworkChoice::Unsaid),
+            (Some(OWN), None) => Ok(NetworkChoice::Own),
+            (Some(OWN), Some(_)) => Err(self.refused(&format!(
+                "the setting `{SUBNETWORK}` names a part of another network: leave it out, or `{NETWORK}: {OWN}`"
+            ))),
+            (network, subnetwork) => Ok(NetworkChoice::Named {
+                network: network.map(str::to_owned),
+                subnetwork,
+            }),
+        }
+    }
+
+    fn firewall(&self) -> Result<bool> {
+        match self.get(FIREWALL) {
+            None => Ok(true),
+            Some(NONE) => Ok(false),
+            Some(_) => Err(self.wrong(FIREWALL, "`none`, or left out")),
+        }
     }
 
     fn disk_gib(&self) -> Result<i64> {
@@ -203,7 +241,7 @@ mod tests {
     #[test]
     fn what_is_not_said_has_a_default_that_costs_and_opens_least() {
         let settings = Settings::of(&site(&[])).expect("complete");
-        assert_eq!(settings.network.as_deref(), Some(DEFAULT_NETWORK));
+        assert_eq!((&settings.network, settings.firewall), (&NetworkChoice::Unsaid, true));
         assert_eq!((settings.disk_gib, settings.public_address), (DEFAULT_DISK_GIB, false));
         assert!(settings.has_zone(&site(&[]), "europe-west1-b"));
         for zone in ["europe-west10-a", "europe-west1", "europe-west1-", "us-east1-b"] {
@@ -212,9 +250,19 @@ mod tests {
     }
 
     #[test]
-    fn a_subnetwork_alone_says_its_network() {
-        let settings = Settings::of(&site(&[(SUBNETWORK, "regions/europe-west1/subnetworks/nodes")]));
-        assert_eq!(settings.expect("complete").network, None);
+    fn a_network_is_named_by_its_path_or_made() {
+        let choice = |settings: &[(&str, &str)]| Settings::of(&site(settings)).expect("complete").network;
+        let named = |network: Option<&str>, subnetwork: Option<&str>| NetworkChoice::Named {
+            network: network.map(str::to_owned),
+            subnetwork: subnetwork.map(str::to_owned),
+        };
+        let (network, subnetwork) = ("global/networks/nodes", "regions/europe-west1/subnetworks/nodes");
+        assert_eq!(choice(&[(NETWORK, "own")]), NetworkChoice::Own);
+        assert_eq!(choice(&[(NETWORK, network)]), named(Some(network), None));
+        assert_eq!(choice(&[(SUBNETWORK, subnetwork)]), named(None, Some(subnetwork)));
+        let both = choice(&[(NETWORK, network), (SUBNETWORK, subnetwork)]);
+        assert_eq!(both, named(Some(network), Some(subnetwork)));
+        assert!(!Settings::of(&site(&[(FIREWALL, "none")])).expect("complete").firewall);
     }
 
     #[test]
@@ -245,6 +293,7 @@ mod tests {
             ),
             ([(DISK_GIB, "9")], "it has to be a whole number from 10 to 65536"),
             ([(PUBLIC_ADDRESS, "yes")], "it has to be `true` or `false`"),
+            ([(FIREWALL, "mine")], "it has to be `none`"),
             (
                 [(ZONES, "europe-west1-b,us-east1-b")],
                 "it has to be zones of europe-west1",

@@ -1,8 +1,8 @@
 //! Google's Compute Engine, strictly: its REST interface over a simulated cloud.
 //!
 //! A bearer token is checked at every call; each request and each answer is checked by Google's own description of its calls
-//! (`model`); a fault is answered with 400 and fails the test when the cloud goes. Instances are made and deleted by zone
-//! operations, idempotent by `requestId`; lists come in pages of two. What is there, how it fails and how long it takes is the
+//! (`model`); a fault is answered with 400 and fails the test when the cloud goes. Instances and parts of networks are made and
+//! deleted by operations, idempotent by `requestId`; lists come in pages of two. What is there, how it fails and how long it takes is the
 //! simulated cloud's.
 
 mod answers;
@@ -10,6 +10,7 @@ mod auth;
 mod instances;
 mod lists;
 mod model;
+mod networks;
 mod operations;
 mod render;
 mod time;
@@ -28,11 +29,12 @@ use isobar_engine_model::id::{ProviderId, SiteName, Zone};
 use isobar_engine_model::quantity::{Mebibytes, MicroUsdPerHour, MilliCpus, Resources};
 use isobar_engine_provider::{Clock, Site};
 use isobar_providers_sim::{RegionConfig, Shape, SimCloud, SimConfig, SimProvider, ZoneConfig};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::front::{Calls, Front};
 use answers::Refusal;
 use model::{Call, Model};
+use networks::Part;
 use operations::Operations;
 
 pub use auth::AUTHORIZED_USER;
@@ -109,6 +111,8 @@ struct Known {
     /// Methods whose next call fails.
     failing: Vec<String>,
     lost_zones: BTreeSet<String>,
+    /// By path, without the project. What was asked for may not have come to be.
+    parts: BTreeMap<String, Part>,
 }
 
 impl Known {
@@ -132,6 +136,8 @@ impl Gcp {
             calls: calls.clone(),
             state: Mutex::default(),
         });
+        // "Each new project starts with a default network": <https://cloud.google.com/vpc/docs/vpc#default-network>
+        shared.add_part("global/networks/default", json!({ "autoCreateSubnetworks": true }));
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
         Ok(Self {
             front: Front::serve(router, calls).await?,
@@ -166,6 +172,21 @@ impl Gcp {
         asked.map(|asked| asked.body.clone())
     }
 
+    /// Something that is in the project without anybody's asking here: `global/networks/nodes` with the fields that it has.
+    pub fn add(&self, path: &str, fields: Value) {
+        self.shared.add_part(path, fields);
+    }
+
+    /// Takes such a thing away, the default network for one.
+    pub fn remove(&self, path: &str) {
+        self.shared.known().parts.remove(path);
+    }
+
+    /// What the part of a network with this path was asked for with, as it came; absent: there is none.
+    pub fn part(&self, path: &str) -> Option<Value> {
+        self.shared.known().parts.get(path).map(|part| part.body.clone())
+    }
+
     /// What was not as Google describes, until now.
     pub fn faults(&self) -> Vec<String> {
         self.shared.known().faults.clone()
@@ -198,6 +219,9 @@ impl Shared {
     }
 
     async fn dispatch(&self, call: &Call, body: &Value) -> Result<Value, Refusal> {
+        if let Some((kind, verb)) = networks::called(&call.method) {
+            return self.of_network(call, body, (kind, verb)).await;
+        }
         match call.method.as_str() {
             "instances.insert" => self.insert(call, body).await,
             "instances.get" => self.get(call).await,
@@ -209,7 +233,7 @@ impl Shared {
             "disks.aggregatedList" => self.disks(call).await,
             "machineTypes.list" => self.machine_types(call).await,
             "regions.get" => self.region(call).await,
-            "zoneOperations.wait" => self.wait(call).await,
+            "zoneOperations.wait" | "regionOperations.wait" | "globalOperations.wait" => self.wait(call).await,
             other => Err(Refusal::invalid(&format!("{other} is not served"))),
         }
     }
@@ -230,6 +254,7 @@ impl Shared {
         if call.get("project") != PROJECT {
             return Err(Refusal::not_found(&format!("projects/{}", call.get("project"))));
         }
+        self.settle();
         let answer = self.dispatch(call, body.unwrap_or(&Value::Null)).await?;
         let faults = self.model.answer_faults(call, &answer);
         if !faults.is_empty() {

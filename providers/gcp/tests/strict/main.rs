@@ -6,6 +6,7 @@
 mod access;
 mod bed;
 mod facts;
+mod networks;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -55,6 +55,19 @@ impl Refusal {
         Self::new(409, "alreadyExists", &format!("The resource '{what}' already exists"))
     }
 
+    /// "Error 400: The subnetwork resource '...' is already being used by '...', resourceInUseByAnotherResource":
+    /// genevieve/leftovers 6.
+    pub(super) fn used(what: &str) -> Self {
+        let message = format!("The resource '{what}' is already being used by another resource");
+        Self::new(400, "resourceInUseByAnotherResource", &message)
+    }
+
+    /// "Error 400: The resource '.../global/networks/...' is not ready, resourceNotReady", of a subnetwork in a network that
+    /// is still made: cloud-barista/cb-spider 221.
+    pub(super) fn not_ready(what: &str) -> Self {
+        Self::new(400, "resourceNotReady", &format!("The resource '{what}' is not ready"))
+    }
+
     /// What the simulated cloud says, about `what`, as Compute Engine says it. Capacity and quota of a create are said by its
     /// operation.
     pub(super) fn of(error: ProviderError, what: &str) -> Self {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::answers::Refusal;
 use super::model::Call;
 use super::operations::Failure;
-use super::{METADATA_VALUE_MAX_BYTES, PROJECT, Shared, render};
+use super::{METADATA_VALUE_MAX_BYTES, PROJECT, Shared, operations, render};
 
 /// Where the provider puts the identity.
 const IDENTITY_KEY: &str = "isobar-identity";
@@ -38,7 +38,10 @@ impl Shared {
         if let Some(earlier) = self.known().operations.of_request(id) {
             return Ok(earlier.at(now));
         }
-        let request = self.request(zone, id, body)?;
+        let mut request = self.request(zone, id, body)?;
+        if let Some(machine) = request.spec.machine_mut() {
+            machine.network = self.connected(body).await?;
+        }
         let (name, owner) = (request.name.clone(), request.tags.owner.clone());
         let key = (zone.to_owned(), name.clone());
         let what = format!("projects/{PROJECT}/zones/{zone}/instances/{name}");
@@ -64,6 +67,7 @@ impl Shared {
             // <https://docs.cloud.google.com/compute/docs/troubleshooting/troubleshooting-resource-availability>
             Err(ProviderError::InsufficientCapacity { .. }) => Some(Failure {
                 code: "ZONE_RESOURCE_POOL_EXHAUSTED",
+                status: (503, "SERVICE UNAVAILABLE"),
                 message: format!(
                     "The zone 'projects/{PROJECT}/zones/{zone}' does not have enough resources available to fulfill \
                      the request.  Try a different zone, or try again later."
@@ -72,12 +76,13 @@ impl Shared {
             // `errorDetails` of an operation in the discovery document names the code.
             Err(ProviderError::QuotaExceeded { message }) => Some(Failure {
                 code: "QUOTA_EXCEEDED",
+                status: (403, "FORBIDDEN"),
                 message,
             }),
             Err(ProviderError::Conflict { .. }) => return Err(Refusal::exists(&what)),
             Err(other) => return Err(Refusal::of(other, &what)),
         };
-        let target = ("insert", zone, format!("instances/{name}"));
+        let target = ("insert", operations::scope(call), format!("instances/{name}"));
         // Of those who sent the same at the same time, one is first.
         let mut known = self.known();
         let earlier = known.operations.of_request(id).cloned();
@@ -130,7 +135,7 @@ impl Shared {
         let now = self.clock.now();
         self.known()
             .operations
-            .start(("delete", zone, target), "", now, None)
+            .start(("delete", format!("zones/{zone}"), target), "", now, None)
             .at(now)
     }
 
@@ -225,7 +230,7 @@ fn identity(body: &Value) -> Result<Secret, Refusal> {
 }
 
 /// "The request ID must be a valid UUID with the exception that zero UUID is not supported" (`requestId`).
-fn is_uuid(text: &str) -> Result<(), Refusal> {
+pub(super) fn is_uuid(text: &str) -> Result<(), Refusal> {
     let groups: Vec<&str> = text.split('-').collect();
     let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
     let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');

@@ -1,4 +1,5 @@
-//! Lists, in pages: instances and disks of all zones by their labels, machine types of a zone, and the region itself.
+//! Lists, in pages: instances and disks of all zones by their labels, parts of networks by their names, machine types of a
+//! zone, and the region itself.
 //!
 //! Filters: <https://cloud.google.com/compute/docs/reference/rest/v1/instances/aggregatedList>. The order is that of zones, then
 //! of names: "by default, results are returned in alphanumerical order based on the resource name" (same page).
@@ -12,10 +13,13 @@ use serde_json::{Map, Value, json};
 use super::answers::Refusal;
 use super::instances::Asked;
 use super::model::Call;
-use super::{PAGE_ITEMS, PROJECT, REGION, Shared, render};
+use super::networks::{Kind, Part};
+use super::{PAGE_ITEMS, PROJECT, REGION, Shared, operations, render};
 
 /// What a page token starts with.
 const TOKEN: &str = "after:";
+/// How names of ours begin, in a filter.
+const OUR_NAMES: &str = "name eq \"isobar-.*\"";
 /// What ends the name of a simulated machine's disk.
 const DISK_SUFFIX: &str = "-disk";
 
@@ -31,6 +35,22 @@ impl Shared {
             state.name = state.name.trim_end_matches(DISK_SUFFIX).to_owned();
         }
         self.aggregated(call, seen, ("disks", render::disk))
+    }
+
+    pub(super) async fn parts(&self, call: &Call, kind: Kind) -> Result<Value, Refusal> {
+        // A regular expression over the whole name (`filter` of the discovery document): this is the only one that is served.
+        let filter = call.get("filter");
+        if filter != OUR_NAMES {
+            return Err(Refusal::invalid(&format!(
+                "Invalid value for field 'filter': '{filter}'."
+            )));
+        }
+        let ours = |part: &Part| part.name().starts_with("isobar-") && part.path.starts_with(&operations::scope(call));
+        let seen: Vec<Value> = self.seen_parts(kind, ours).await?;
+        let name = |part: &Value| part["name"].as_str().unwrap_or_default().to_owned();
+        let (items, next) = page(call, seen, name)?;
+        let answer = json!({ "kind": format!("compute#{}List", kind.word()), "items": items });
+        Ok(with_next(answer, next))
     }
 
     pub(super) async fn machine_types(&self, call: &Call) -> Result<Value, Refusal> {

@@ -1,7 +1,7 @@
-//! Zone operations: `PENDING`, then `RUNNING`, then `DONE`, with an error where it failed; the same request id answers with the
+//! Operations, of zones, of regions and global ones: `PENDING`, then `RUNNING`, then `DONE`, with an error where it failed; the same request id answers with the
 //! same operation.
 //!
-//! <https://cloud.google.com/compute/docs/reference/rest/v1/zoneOperations>. An operation takes as long as the simulated cloud
+//! <https://cloud.google.com/compute/docs/reference/rest/v1/zoneOperations>; the two others differ by where they are. An operation takes as long as the simulated cloud
 //! hides things at most: what it made is seen by everybody when it is done.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::answers::Refusal;
 use super::model::Call;
-use super::{PROJECT, Shared, time};
+use super::{Shared, render, time};
 
 /// From its start to its end, in ms.
 const TAKES_MS: u64 = 5_000;
@@ -25,7 +25,8 @@ const WAIT_MAX_MS: u64 = 120_000;
 #[derive(Debug, Clone)]
 pub(super) struct Operation {
     pub(super) name: String,
-    pub(super) zone: String,
+    /// Where it is: `zones/europe-west1-b`, `regions/europe-west1` or `global`.
+    pub(super) scope: String,
     /// `instances/web-1`
     pub(super) target: String,
     pub(super) kind: &'static str,
@@ -37,6 +38,7 @@ pub(super) struct Operation {
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
     pub(super) code: &'static str,
+    pub(super) status: (u16, &'static str),
     pub(super) message: String,
 }
 
@@ -58,14 +60,14 @@ impl Operations {
 
     pub(super) fn start(
         &mut self,
-        (kind, zone, target): (&'static str, &str, String),
+        (kind, scope, target): (&'static str, String, String),
         request_id: &str,
         made: Timestamp,
         failure: Option<Failure>,
     ) -> Operation {
         let operation = Operation {
             name: format!("operation-{}", self.by_name.len() + 1),
-            zone: zone.to_owned(),
+            scope,
             target,
             kind,
             made,
@@ -79,30 +81,46 @@ impl Operations {
     }
 }
 
+/// Where the things that a call is about are, as paths begin.
+pub(super) fn scope(call: &Call) -> String {
+    match (call.get("zone"), call.get("region")) {
+        ("", "") => "global".to_owned(),
+        ("", region) => format!("regions/{region}"),
+        (zone, _) => format!("zones/{zone}"),
+    }
+}
+
+/// When an operation that was made at a moment is over.
+pub(super) fn done(made: Timestamp) -> Timestamp {
+    made.plus_ms(WAITS_MS + TAKES_MS)
+}
+
 impl Operation {
-    fn done(&self) -> Timestamp {
-        self.made.plus_ms(WAITS_MS + TAKES_MS)
+    /// When it is over.
+    pub(super) fn done(&self) -> Timestamp {
+        done(self.made)
     }
 
     /// As it is at a moment.
     pub(super) fn at(&self, now: Timestamp) -> Value {
-        let zone = format!(
-            "https://www.googleapis.com/compute/v1/projects/{PROJECT}/zones/{}",
-            self.zone
-        );
+        let scope = render::link(&self.scope);
         let started = self.made.plus_ms(WAITS_MS);
         let mut shown = json!({
             "kind": "compute#operation",
             "id": self.name.trim_start_matches("operation-"),
             "name": self.name,
             "operationType": self.kind,
-            "zone": zone,
-            "selfLink": format!("{zone}/operations/{}", self.name),
-            "targetLink": format!("{zone}/{}", self.target),
+            "selfLink": format!("{scope}/operations/{}", self.name),
+            "targetLink": format!("{scope}/{}", self.target),
             "insertTime": time::text(self.made),
             "status": "PENDING",
             "progress": 0,
         });
+        if self.scope.starts_with("zones/") {
+            shown["zone"] = scope.into();
+        } else if self.scope.starts_with("regions/") {
+            shown["region"] = scope.into();
+        }
         if now >= started {
             shown["status"] = "RUNNING".into();
             shown["startTime"] = time::text(started).into();
@@ -113,8 +131,9 @@ impl Operation {
             shown["endTime"] = time::text(self.done()).into();
             if let Some(failure) = &self.failure {
                 shown["error"] = json!({ "errors": [{ "code": failure.code, "message": failure.message }] });
-                shown["httpErrorStatusCode"] = 403.into();
-                shown["httpErrorMessage"] = "FORBIDDEN".into();
+                let (status, words) = failure.status;
+                shown["httpErrorStatusCode"] = status.into();
+                shown["httpErrorMessage"] = words.into();
             }
         }
         shown
@@ -125,7 +144,7 @@ impl Shared {
     pub(super) async fn wait(&self, call: &Call) -> Result<Value, Refusal> {
         let found = self.known().operations.by_name.get(call.get("operation")).cloned();
         let operation = found
-            .filter(|operation| operation.zone == call.get("zone"))
+            .filter(|operation| operation.scope == scope(call))
             .ok_or_else(|| Refusal::not_found(&format!("operations/{}", call.get("operation"))))?;
         let left_ms = operation.done().since_ms(self.clock.now()).min(WAIT_MAX_MS);
         if left_ms > 0 {

@@ -1,9 +1,11 @@
-//! Instances and disks as Google shows them: what was asked for, and what the cloud adds.
+//! Instances, disks and parts of networks as Google shows them: what was asked for, and what the cloud adds.
 
+use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_provider::{ResourceState, ResourceStatus};
 use serde_json::{Value, json};
 
 use super::instances::Asked;
+use super::networks::Part;
 use super::{PROJECT, time};
 
 /// An instance.
@@ -75,11 +77,38 @@ pub(super) fn disk(asked: &Asked, state: &ResourceState) -> Value {
 }
 
 pub(super) fn zone_link(zone: &str) -> String {
-    format!("https://www.googleapis.com/compute/v1/projects/{PROJECT}/zones/{zone}")
+    link(&format!("zones/{zone}"))
+}
+
+/// The address of what has a path in the project.
+pub(super) fn link(path: &str) -> String {
+    format!("https://www.googleapis.com/compute/v1/projects/{PROJECT}/{path}")
+}
+
+/// A part of a network: `id` and `created` are the cloud's.
+pub(super) fn part(part: &Part, id: &str, created: Timestamp) -> Value {
+    let mut shown = part.body.clone();
+    for (name, value) in [
+        ("kind", json!(format!("compute#{}", part.kind.word()))),
+        ("id", json!(id)),
+        ("creationTimestamp", json!(time::text(created))),
+        ("selfLink", json!(link(&part.path))),
+    ] {
+        shown[name] = value;
+    }
+    if let Some(network) = part.network() {
+        shown["network"] = json!(link(&network));
+    }
+    if let Some((region, _)) = part.path.split_once('/').and_then(|(_, rest)| rest.split_once('/'))
+        && part.path.starts_with("regions/")
+    {
+        shown["region"] = json!(link(&format!("regions/{region}")));
+    }
+    shown
 }
 
 /// The cloud's own number of a thing: the digits of the simulated handle.
-fn id(state: &ResourceState) -> String {
+pub(super) fn id(state: &ResourceState) -> String {
     let digits: String = state.handle.as_str().chars().filter(char::is_ascii_digit).collect();
     digits.parse::<u64>().unwrap_or_default().to_string()
 }
