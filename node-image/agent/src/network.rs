@@ -112,8 +112,10 @@ impl Network {
             .add(self.link, grant.address.into(), grant.prefix);
         address.replace().execute().await.map_err(kernel("set the address"))?;
         if let Some(gateway) = grant.gateway {
+            // A gateway is on the link also where the address's own network does not hold it: Google grants a /32.
             let route = RouteMessageBuilder::<Ipv4Addr>::new()
                 .gateway(gateway)
+                .onlink()
                 .output_interface(self.link)
                 .build();
             let added = self.netlink.route().add(route).replace().execute().await;
