@@ -70,7 +70,7 @@ pub(crate) async fn fleet(
     let me = Member {
         id: MemberId::new(format!("engine-{}", hex::encode(id))),
         peers: nodes.to_string(),
-        nodes: args.advertise.clone().unwrap_or_else(|| seen_by_guests(nodes)),
+        nodes: advertised(&args.advertise, nodes),
     };
     let boundaries = Boundaries {
         providers: providers::all(folder, args, &clock, &entropy)?,
@@ -106,6 +106,14 @@ async fn authority(
     })
 }
 
+/// Every address at which nodes may find the engine.
+fn advertised(given: &[String], nodes: SocketAddr) -> Vec<String> {
+    match given {
+        [] => vec![seen_by_guests(nodes)],
+        given => given.to_vec(),
+    }
+}
+
 fn seen_by_guests(nodes: SocketAddr) -> String {
     if nodes.ip().is_loopback() {
         format!("{HOST_SEEN_BY_GUESTS}:{}", nodes.port())
@@ -117,6 +125,14 @@ fn seen_by_guests(nodes: SocketAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_given_address_is_advertised_and_the_guests_own_only_where_none_is() {
+        let nodes = ([127, 0, 0, 1], 7421).into();
+        let given = ["10.0.2.2:7421".to_owned(), "engine.example:7421".to_owned()];
+        assert_eq!(advertised(&given, nodes), given);
+        assert_eq!(advertised(&[], nodes), ["10.0.2.2:7421"]);
+    }
 
     #[test]
     fn guests_see_the_loopback_of_their_host_under_its_gateway() {

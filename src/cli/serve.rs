@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use isobar_node_image_protocol::identity::is_host_and_port;
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
@@ -13,9 +14,10 @@ pub(crate) struct Serve {
     /// Where nodes call home
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7421")]
     pub(crate) node_listen: SocketAddr,
-    /// How nodes reach that address [default: as the local provider's machines see it]
-    #[arg(long, value_name = "HOST:PORT")]
-    pub(crate) advertise: Option<String>,
+    /// How nodes reach that address; nodes try all of them in turn where it is given more than once, for clouds that see
+    /// this computer differently [default: as the local provider's machines see it]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    pub(crate) advertise: Vec<String>,
     /// The folder of the node image that local machines boot [default: image in the data folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) image: Option<PathBuf>,
@@ -49,4 +51,11 @@ pub(crate) struct Serve {
         default_value = "info"
     )]
     pub(crate) log: String,
+}
+
+fn host_and_port(text: &str) -> Result<String, String> {
+    match is_host_and_port(text) {
+        true => Ok(text.to_owned()),
+        false => Err("not a host or address, a colon and a port; give each address an option of its own".to_owned()),
+    }
 }

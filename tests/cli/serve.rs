@@ -44,6 +44,18 @@ fn an_engine_serves_until_a_signal_and_leaves_no_endpoint_behind() {
 }
 
 #[test]
+fn an_address_that_no_node_can_call_is_not_advertised() {
+    let dir = tempfile::tempdir().unwrap();
+    for address in ["engine.example", "http://engine.example:7421", "a:7421,b:7421", "a:0"] {
+        let output = isobar(dir.path(), &["serve", "--advertise", address]);
+        let told = text(&output.stderr);
+        assert!(told.contains("'--advertise <HOST:PORT>'"), "{told}");
+        assert!(told.contains("give each address an option of its own"), "{told}");
+        assert_eq!(output.status.code(), Some(2));
+    }
+}
+
+#[test]
 fn a_port_in_use_is_named_with_its_option() {
     let dir = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

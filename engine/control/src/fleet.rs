@@ -91,7 +91,7 @@ impl Fleet {
     pub async fn start(config: Config, boundaries: Boundaries, me: Member) -> Result<Arc<Self>, StoreError> {
         let caller = members::Caller::new(&config.authority, boundaries.clock.now());
         let fleet = Arc::new(Self {
-            homes: watch::Sender::new(vec![me.nodes.clone()]),
+            homes: watch::Sender::new(me.nodes.clone()),
             me,
             config,
             boundaries,
@@ -166,7 +166,7 @@ impl Fleet {
                 .values()
                 .map(|member| EngineView {
                     id: member.id.to_string(),
-                    nodes: member.nodes.clone(),
+                    nodes: member.nodes.join(","),
                     shards: u32::try_from(holds(&member.id)).unwrap_or(u32::MAX),
                 })
                 .collect(),

@@ -36,7 +36,7 @@ impl Tenure {
         let member = Member {
             id: MemberId::new(SOLE_MEMBER),
             peers: String::new(),
-            nodes: home.to_owned(),
+            nodes: vec![home.to_owned()],
         };
         store.beat(&member, SOLE_LEASE).await?;
         let epoch = store.claim(SOLE_SHARD, &member.id).await?;

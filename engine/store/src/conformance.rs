@@ -53,7 +53,7 @@ pub fn member(id: &str) -> Member {
     Member {
         id: MemberId::new(id),
         peers: format!("{id}:7421"),
-        nodes: format!("{id}:7421"),
+        nodes: vec![format!("{id}:7421"), format!("{id}.elsewhere:7421")],
     }
 }
 

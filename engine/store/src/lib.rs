@@ -115,8 +115,8 @@ pub struct Member {
     pub id: MemberId,
     /// Where other members reach it: `host:port`.
     pub peers: String,
-    /// Where nodes reach it: `host:port`.
-    pub nodes: String,
+    /// Where nodes reach it, at the first of these that answers: `host:port`, without commas.
+    pub nodes: Vec<String>,
 }
 
 /// Where a shard stands.

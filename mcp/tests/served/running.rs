@@ -78,7 +78,7 @@ impl Running {
         let me = Member {
             id: MemberId::new("test"),
             peers: "127.0.0.1:1".into(),
-            nodes: "127.0.0.1:1".into(),
+            nodes: vec!["127.0.0.1:1".into()],
         };
         let fleet = Fleet::start(config, boundaries, me).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use isobar_node_image_protocol::channel::{Channel as MessageChannel, Closed, GrpcChannel, STREAM_QUEUE_MAX_MESSAGES};
+use isobar_node_image_protocol::identity::is_host_and_port;
 use isobar_node_image_protocol::names::{ENGINE_DNS_NAME, RESPONSIBLE};
 use isobar_node_image_protocol::v1::node_client::NodeClient;
 use isobar_node_image_protocol::v1::{EngineMessage, JoinReply, JoinRequest, NodeMessage};
@@ -15,7 +16,7 @@ use tonic::transport::{Certificate as TlsCertificate, Channel, ClientTlsConfig, 
 use tonic::{Code, Status};
 
 use crate::credentials::{Certificate, NodeKey, certificate_pem};
-use crate::identity::{Home, is_host_and_port};
+use crate::identity::Home;
 use crate::session::EngineChannel;
 
 /// How long a connection may take to stand.
@@ -40,9 +41,9 @@ pub enum DialError {
     /// The engine refuses this node: its token or its certificate. Trying again helps only if the engine changes.
     #[error("the engine refuses this node: {}", .0.message())]
     Refused(Status),
-    /// Another engine is responsible: call that one.
-    #[error("engine {0} is responsible")]
-    Elsewhere(String),
+    /// Another engine is responsible: call that one, at the first of its addresses that answers.
+    #[error("engine {} is responsible", .0.join(" or "))]
+    Elsewhere(Vec<String>),
     /// The engine answers but cannot help now. Try again later.
     #[error("the engine cannot answer now: {}", .0.message())]
     Unready(Status),
@@ -161,8 +162,13 @@ async fn connect(home: &Home, engine: &str, identity: Option<TlsIdentity>) -> Re
 
 fn refusal(status: Status) -> DialError {
     let responsible = status.metadata().get(RESPONSIBLE).and_then(|value| value.to_str().ok());
-    if let Some(engine) = responsible.filter(|engine| is_host_and_port(engine)) {
-        return DialError::Elsewhere(engine.to_owned());
+    let addresses: Vec<String> = responsible
+        .iter()
+        .flat_map(|all| all.split(','))
+        .map(str::to_owned)
+        .collect();
+    if !addresses.is_empty() && addresses.iter().all(|address| is_host_and_port(address)) {
+        return DialError::Elsewhere(addresses);
     }
     match status.code() {
         Code::Unauthenticated

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
-use isobar_node_image_protocol::identity::{FW_CFG_NAME, Identity};
+use isobar_node_image_protocol::identity::{FW_CFG_NAME, Identity, is_host_and_port};
 
 use self::metadata::{Cloud, MetadataError};
 
@@ -172,12 +172,6 @@ pub fn parse(bytes: &[u8]) -> Result<Home, IdentityError> {
     })
 }
 
-pub(crate) fn is_host_and_port(text: &str) -> bool {
-    text.rsplit_once(':').is_some_and(|(host, port)| {
-        !host.is_empty() && !host.contains(['/', '@', ' ']) && port.parse::<u16>().is_ok_and(|port| port != 0)
-    })
-}
-
 impl fmt::Debug for Home {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Home")
@@ -224,7 +218,7 @@ mod tests {
             Err(IdentityError::Field { field, .. }) => field,
             other => panic!("{other:?}"),
         };
-        for engine in ["", "host", "host:0", "host:99999", "user@host:1", ":1"] {
+        for engine in ["", "host", "host:0", "host:99999", "user@host:1", ":1", "a:1,b:1"] {
             assert_eq!(field(json(engine, "3082", TOKEN)), "engines", "{engine}");
         }
         assert_eq!(field(json("h:1", "", TOKEN)), "ca_der_hex");

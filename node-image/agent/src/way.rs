@@ -1,5 +1,7 @@
-//! Which engine to call next: the one that another engine named, else each known one in turn. Knows no network.
+//! Which engine to call next: the one that another engine named, at each of its addresses, else each known one in turn.
+//! Knows no network.
 
+use std::collections::VecDeque;
 use std::sync::Mutex;
 
 /// The way home.
@@ -12,7 +14,7 @@ pub struct Way {
 #[derive(Debug, Default)]
 struct Now {
     turn: usize,
-    named: Option<String>,
+    named: VecDeque<String>,
 }
 
 impl Way {
@@ -27,21 +29,21 @@ impl Way {
 
     /// Whom to call.
     pub fn engine(&self) -> String {
-        self.with(|now| match &now.named {
+        self.with(|now| match now.named.front() {
             Some(engine) => engine.clone(),
             None => self.engines[now.turn % self.engines.len()].clone(),
         })
     }
 
-    /// An engine said that this one is responsible.
-    pub fn named(&self, engine: String) {
-        self.with(|now| now.named = Some(engine));
+    /// An engine said that this one is responsible; it is at one of these addresses.
+    pub fn named(&self, engine: Vec<String>) {
+        self.with(|now| now.named = engine.into());
     }
 
     /// The one that was called does not help now: the next one's turn.
     pub fn lost(&self) {
         self.with(|now| {
-            if now.named.take().is_none() {
+            if now.named.pop_front().is_none() {
                 now.turn = now.turn.wrapping_add(1);
             }
         });
@@ -62,13 +64,15 @@ mod tests {
         let mut called = vec![way.engine()];
         way.lost();
         called.push(way.engine());
-        way.named("c:1".into());
+        way.named(vec!["c:1".into(), "c:2".into()]);
         called.push(way.engine());
         called.push(way.engine());
         way.lost();
         called.push(way.engine());
         way.lost();
         called.push(way.engine());
-        assert_eq!(called, ["a:1", "b:1", "c:1", "c:1", "b:1", "a:1"]);
+        way.lost();
+        called.push(way.engine());
+        assert_eq!(called, ["a:1", "b:1", "c:1", "c:1", "c:2", "b:1", "a:1"]);
     }
 }

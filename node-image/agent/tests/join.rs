@@ -19,7 +19,7 @@ use isobar_node_image_protocol::v1::{EngineMessage, PowerOff, engine_message, no
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use engine::{Session, Terms, TestEngine};
+use engine::{NOBODY, Session, Terms, TestEngine};
 
 /// A test that waits longer than this has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -143,7 +143,7 @@ async fn a_node_follows_its_cluster_from_engine_to_engine() {
 async fn an_engine_that_is_away_gives_its_turn_to_the_next() {
     let mut engine = TestEngine::start(Terms::default()).await;
     let mut home = engine.home.clone();
-    home.engines.insert(0, "127.0.0.1:1".into());
+    home.engines.insert(0, NOBODY.into());
     let (node, _) = live(home);
     let session = within(engine.sessions.recv()).await.unwrap();
     power_off(&session).await;

@@ -30,6 +30,14 @@ impl fmt::Debug for Identity {
     }
 }
 
+/// Whether this is `host:port`, as engines are called: no URL, and no list.
+pub fn is_host_and_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        let alone = !host.is_empty() && !host.contains(['/', '@', ',', ' ']);
+        alone && port.parse::<u16>().is_ok_and(|port| port != 0)
+    })
+}
+
 /// Where QEMU shows the identity to the guest, under `/sys/firmware/qemu_fw_cfg/by_name/`.
 pub const FW_CFG_NAME: &str = "opt/isobar/identity";
 

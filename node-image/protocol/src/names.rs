@@ -3,7 +3,8 @@
 /// The DNS name in every engine's server certificate; nodes check it whatever address they dial.
 pub const ENGINE_DNS_NAME: &str = "engine.isobar.internal";
 
-/// Metadata of a refusal: the node endpoint, `host:port`, of the engine that is responsible for the caller's cluster.
+/// Metadata of a refusal: the node endpoint, `host:port`, of the engine that is responsible for the caller's cluster; with
+/// commas between where it has several.
 pub const RESPONSIBLE: &str = "isobar-responsible";
 
 /// The DNS name in a machine's client certificate: `<machine>.<attempt>.<cluster>.node.isobar.internal`.

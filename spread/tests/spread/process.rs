@@ -111,7 +111,7 @@ impl World {
         let me = Member {
             id: MemberId::new(name),
             peers: address.clone(),
-            nodes: address,
+            nodes: vec![address],
         };
         let fleet = Fleet::start(config, boundaries, me).await.unwrap();
         tokio::spawn(fleet.clone().serve_nodes(listener, Arc::new(NoTools)));

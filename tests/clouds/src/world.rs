@@ -1,7 +1,7 @@
 //! AWS, Azure and GCP at once, in real time: for a whole engine, which finds them as it would find the real ones, by its
 //! environment, its sites and `--allow-endpoint`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -129,6 +129,20 @@ impl World {
         environment.insert("AWS_SECRET_ACCESS_KEY", aws::KEY_SECRET.to_owned());
         environment.insert("GOOGLE_APPLICATION_CREDENTIALS", self.credentials.display().to_string());
         environment
+    }
+
+    /// From now on, so many machines fit into each zone of a cloud, those that are there counted.
+    pub fn set_room(&self, cloud: Cloud, machines: u32) {
+        let offerings = self.cloud(cloud).offerings(cloud.region());
+        let zones: BTreeSet<_> = offerings.into_iter().map(|offering| offering.zone).collect();
+        for zone in &zones {
+            self.cloud(cloud).set_zone_capacity(cloud.region(), zone, machines);
+        }
+    }
+
+    /// The sites of a spec, one a cloud and named after it.
+    pub fn sites(&self) -> BTreeMap<&'static str, Value> {
+        BTreeMap::from(Cloud::ALL.map(|cloud| (cloud.name(), self.site(cloud))))
     }
 
     /// A site of a spec.

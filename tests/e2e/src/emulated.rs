@@ -13,7 +13,6 @@ use isobar_node_image_agent::node::Node;
 use isobar_node_image_agent::supervisor::simulated::SimulatedRuntime;
 use isobar_providers_sim::{MachineChange, SimCloud, SimConfig, SimMachine};
 use isobar_tests_clouds::world::{Cloud, World};
-use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
@@ -55,12 +54,6 @@ impl Emulated {
             _runtime: runtime,
             _folder: folder,
         }
-    }
-
-    /// The sites of a spec, one a cloud.
-    pub fn sites(&self) -> Value {
-        let site = |cloud: Cloud| (cloud.name().to_owned(), self.world.site(cloud));
-        json!(BTreeMap::from(Cloud::ALL.map(site)))
     }
 
     /// How many machines there really are in a cloud.

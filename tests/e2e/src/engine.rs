@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 
@@ -33,6 +34,8 @@ pub struct Setup {
     crash_at: Option<String>,
     environment: BTreeMap<&'static str, String>,
     endpoints: Vec<String>,
+    node_listen: Option<String>,
+    advertised: Vec<String>,
 }
 
 /// What several engines share.
@@ -86,6 +89,20 @@ impl Setup {
     pub fn clouds(mut self, world: &World) -> Self {
         self.environment = world.environment();
         self.endpoints = Cloud::ALL.map(|cloud| world.endpoint(cloud).to_owned()).into();
+        self
+    }
+
+    /// Whose nodes find it on a free port of loopback under each of these hosts, in turn.
+    ///
+    /// # Panics
+    ///
+    /// When no port is free.
+    #[must_use]
+    pub fn advertised_at(mut self, hosts: &[&str]) -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let address = free.expect("a free port");
+        self.node_listen = Some(address.to_string());
+        self.advertised = hosts.iter().map(|host| format!("{host}:{}", address.port())).collect();
         self
     }
 
@@ -377,10 +394,9 @@ impl Engine {
 
     fn arguments(&self) -> Vec<String> {
         let any = || "127.0.0.1:0".to_owned();
-        let (mcp, nodes) = self
-            .at
-            .as_ref()
-            .map_or_else(|| (any(), any()), |at| (at.mcp_address.clone(), at.nodes.clone()));
+        let first = || (any(), self.setup.node_listen.clone().unwrap_or_else(any));
+        let again = |at: &Listening| (at.mcp_address.clone(), at.nodes.clone());
+        let (mcp, nodes) = self.at.as_ref().map_or_else(first, again);
         let image = self.image.display().to_string();
         let mut arguments = [
             "serve",
@@ -402,6 +418,9 @@ impl Engine {
         }
         for endpoint in &self.setup.endpoints {
             arguments.extend(["--allow-endpoint".to_owned(), endpoint.clone()]);
+        }
+        for address in &self.setup.advertised {
+            arguments.extend(["--advertise".to_owned(), address.clone()]);
         }
         if let Some(shared) = &self.setup.shared {
             let [key, machines] = [&shared.key_file, &shared.machines].map(|path| path.display().to_string());

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use isobar_engine_model::id::Zone;
 use isobar_tests_clouds::world::Cloud;
 use isobar_tests_e2e::emulated::Emulated;
 use isobar_tests_e2e::engine::{Engine, Setup};
@@ -28,7 +27,7 @@ fn everywhere(clouds: &Emulated, machines: u32, replicas: u32) -> Value {
     };
     json!({
         "cluster": "shop",
-        "sites": clouds.sites(),
+        "sites": clouds.world.sites(),
         "pools": std::collections::BTreeMap::from(Cloud::ALL.map(pool)),
         "workloads": { "web": web(replicas) },
     })
@@ -38,7 +37,7 @@ fn everywhere(clouds: &Emulated, machines: u32, replicas: u32) -> Value {
 fn anywhere(clouds: &Emulated, machines: u32) -> Value {
     json!({
         "cluster": "shop",
-        "sites": clouds.sites(),
+        "sites": clouds.world.sites(),
         "pools": { "general": { "machines": { "min": machines, "max": machines + 2 } } },
     })
 }
@@ -110,9 +109,7 @@ fn one_spec_is_one_cluster_over_three_clouds_until_it_is_destroyed() {
 fn want_of_room_moves_on_to_another_cloud_and_says_so() {
     let (clouds, engine) = open();
     for cloud in [Cloud::Aws, Cloud::Azure] {
-        for zone in zones(cloud) {
-            clouds.world.cloud(cloud).set_zone_capacity(cloud.region(), &zone, 0);
-        }
+        clouds.world.set_room(cloud, 0);
     }
     apply(&engine, &anywhere(&clouds, 3));
     assert_eq!(count(&clouds), [0, 0, 3]);
@@ -139,14 +136,17 @@ fn a_quota_of_nothing_moves_on_as_well() {
     is_empty(&clouds);
 }
 
-fn zones(cloud: Cloud) -> Vec<Zone> {
-    let names: &[&str] = match cloud {
-        Cloud::Aws => &["a", "b"],
-        Cloud::Azure => &["-1", "-2", "-3"],
-        Cloud::Gcp => &["-b", "-c", "-d"],
-    };
-    let named = |name: &&str| Zone::new(format!("{}{name}", cloud.region()));
-    names.iter().map(named).collect()
+#[test]
+fn nodes_that_reach_only_the_second_address_of_their_engine_join_there() {
+    let clouds = Emulated::open(|_, config| config);
+    // At the first nobody listens: the engine is at 127.0.0.1 alone.
+    let hosts = ["127.0.0.2", "127.0.0.1"];
+    let engine = Setup::without_machines()
+        .clouds(&clouds.world)
+        .advertised_at(&hosts)
+        .start();
+    apply(&engine, &everywhere(&clouds, 1, 3));
+    assert_eq!(healthy(&engine), [1, 1, 1]);
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub struct Discovery {
 pub struct EngineView {
     /// Its own, made at its start.
     pub id: String,
-    /// Where nodes reach it.
+    /// Where nodes reach it, with commas between several addresses.
     pub nodes: String,
     /// How many shards of the work are its.
     pub shards: u32,

@@ -120,7 +120,7 @@ impl Fleet {
         let others = members.iter().filter(|member| member.id != self.me.id);
         let homes: Vec<String> = std::iter::once(&self.me)
             .chain(others)
-            .map(|m| m.nodes.clone())
+            .flat_map(|member| member.nodes.clone())
             .collect();
         self.homes.send_if_modified(|old| {
             let news = *old != homes;
@@ -218,7 +218,7 @@ mod tests {
         let member = |name: &&str| Member {
             id: MemberId::new(*name),
             peers: String::new(),
-            nodes: String::new(),
+            nodes: Vec::new(),
         };
         names.iter().map(member).collect()
     }

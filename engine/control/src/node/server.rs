@@ -83,7 +83,7 @@ impl Fleet {
             Some(Route::Here(engine)) => Ok(engine),
             Some(Route::There(member)) => {
                 let mut refusal = Status::failed_precondition("another engine is responsible");
-                let responsible = member.nodes.parse();
+                let responsible = member.nodes.join(",").parse();
                 let responsible = responsible.map_err(|_| Status::unavailable("an engine's address is unreadable"))?;
                 refusal.metadata_mut().insert(RESPONSIBLE, responsible);
                 Err(refusal)

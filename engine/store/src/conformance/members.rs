@@ -29,7 +29,7 @@ pub async fn members_live_by_their_beats(store: &dyn Store) {
     ok(store.beat(&a, LONG).await);
     assert_eq!(ok(store.members().await), [a.clone(), b.clone()]);
     let moved = Member {
-        nodes: "elsewhere:1".to_owned(),
+        nodes: vec!["elsewhere:1".to_owned()],
         ..b.clone()
     };
     ok(store.beat(&moved, LONG).await);

@@ -47,8 +47,13 @@ pub(super) fn member(place: &Place, row: &QueryResult) -> Result<Member, StoreEr
     Ok(Member {
         id: MemberId::new(value::<String>(place, row, 0)?),
         peers: value(place, row, 1)?,
-        nodes: value(place, row, 2)?,
+        nodes: addresses(&value::<String>(place, row, 2)?),
     })
+}
+
+/// Each of the addresses in a column: see [`crate::sql::statement::engine::beat`].
+fn addresses(column: &str) -> Vec<String> {
+    column.split(',').map(str::to_owned).collect()
 }
 
 /// A column that holds a shard.

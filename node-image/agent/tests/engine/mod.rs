@@ -49,6 +49,9 @@ pub(crate) struct Session {
     pub(crate) reply: mpsc::Sender<Result<EngineMessage, Status>>,
 }
 
+/// Where nobody listens.
+pub(crate) const NOBODY: &str = "127.0.0.1:1";
+
 pub(crate) struct TestEngine {
     pub(crate) home: Home,
     pub(crate) sessions: mpsc::Receiver<Session>,
@@ -95,9 +98,9 @@ impl TestEngine {
         }
     }
 
-    /// From here on it says that another engine is responsible.
+    /// From here on it says that another engine is responsible, which is at the second of its addresses.
     pub(crate) fn point_to(&self, other: &Self) {
-        *self.elsewhere.lock().unwrap() = Some(other.home.engines[0].clone());
+        *self.elsewhere.lock().unwrap() = Some(format!("{NOBODY},{}", other.home.engines[0]));
     }
 
     /// From here on no renewal is answered.

@@ -67,7 +67,7 @@ impl World {
             // Others in each run, so that shards fall otherwise.
             id: MemberId::new(format!("engine-{number}-{:x}", self.seed)),
             peers: place.address.clone(),
-            nodes: place.address.clone(),
+            nodes: vec![place.address.clone()],
         };
         let starting = Fleet::start(config, boundaries, me);
         let fleet = match self.started(number, life, starting).await? {

@@ -119,7 +119,8 @@ pub(in crate::sql) fn beat(kind: Kind, member: &Engine, lease: Duration) -> Inse
         .values_panic([
             member.id.as_str().into(),
             member.peers.as_str().into(),
-            member.nodes.as_str().into(),
+            // One address was all that there was once: several stand in its column, with commas between.
+            member.nodes.join(",").into(),
             now(kind).add(Ord::min(lease_ms, LEASE_MS_MAX)),
         ])
         .on_conflict(
