@@ -5,10 +5,12 @@
 
 mod intent;
 
+use std::cmp::Ordering;
+
 use isobar_engine_model::id::{AttemptNo, MachineId, PoolName, ResourceHandle};
 use isobar_engine_model::observed::{Bought, MachinePhase};
 use isobar_engine_model::plan::Candidate;
-use isobar_engine_model::quantity::Timestamp;
+use isobar_engine_model::quantity::{MicroUsdPerHour, Timestamp};
 use isobar_engine_provider::{Network, ResourceKind, ResourceStatus};
 
 use self::intent::intent;
@@ -71,6 +73,16 @@ fn next_candidate(attempts: &[AttemptRecord], boots_max: u32) -> usize {
     candidate
 }
 
+/// A price beside the one that was planned with.
+fn beside(price: MicroUsdPerHour, planned: MicroUsdPerHour) -> String {
+    let more = MicroUsdPerHour(price.0.saturating_sub(planned.0));
+    match more.0.cmp(&0) {
+        Ordering::Greater => format!("{more} more than planned"),
+        Ordering::Equal => "as planned".to_owned(),
+        Ordering::Less => format!("{} less than planned", MicroUsdPerHour(more.0.saturating_abs())),
+    }
+}
+
 /// Commits the intent of the next attempt, or gives the machine up.
 async fn begin(job: &StepJob<'_>, purchase: &Purchase<'_>, attempts: &[AttemptRecord]) -> Result<Sent, StepError> {
     let index = next_candidate(attempts, job.engine.config.bounds.boots_per_candidate_max);
@@ -90,8 +102,11 @@ async fn begin(job: &StepJob<'_>, purchase: &Purchase<'_>, attempts: &[AttemptRe
     }) = attempts.last()
     {
         let what = format!(
-            "{site} refused ({reason}); trying {} in {}",
-            candidate.offering, candidate.zone
+            "{site} refused ({reason}); trying {} in {} at {}, {}",
+            candidate.offering,
+            candidate.zone,
+            candidate.price,
+            beside(candidate.price, purchase.candidates[0].price)
         );
         job.engine
             .event(job.cluster(), purchase.machine.as_str(), &what)
@@ -302,5 +317,13 @@ mod tests {
         assert_eq!(next(&[gone.clone(), gone.clone()]), 1);
         assert_eq!(next(&[gone.clone(), refused.clone(), gone.clone()]), 1);
         assert_eq!(next(&[gone.clone(), refused, gone.clone(), gone]), 2);
+    }
+
+    #[test]
+    fn a_fallback_says_what_it_costs_beside_the_plan() {
+        let beside = |price| beside(MicroUsdPerHour(price), MicroUsdPerHour(20_000));
+        assert_eq!(beside(32_500), "$0.0125/h more than planned");
+        assert_eq!(beside(20_000), "as planned");
+        assert_eq!(beside(5_000), "$0.0150/h less than planned");
     }
 }
