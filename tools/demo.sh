@@ -3,56 +3,13 @@
 # which is an MCP client and nothing else. `./dev demo` builds first, then runs this. Leaves nothing behind.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
-source tools/env.sh
+source tools/demo-parts.sh
 
-# Longest wait for the engine to answer, for a lost VM to be replaced, for a page to be served.
-ENGINE_MAX_S=30
+# Longest wait for a lost VM to be replaced.
 HEAL_MAX_S=300
-SERVE_MAX_S=30
-
-DATA=$(mktemp -d "${TMPDIR:-/tmp}/isobar-demo.XXXXXX")
-export ISOBAR_DATA=$DATA
-ENGINE=
 WATCHER=
 
-isobar() { "$ISOBAR" "$@"; }
-run() {
-    printf '\n$ isobar %s\n' "$*"
-    isobar "$@"
-}
-
-stop_all() {
-    [ -z "$WATCHER" ] || kill "$WATCHER" 2>/dev/null || true
-    [ -z "$ENGINE" ] || { kill "$ENGINE" && wait "$ENGINE"; } 2>/dev/null || true
-    for pid in $(vms); do kill -9 "$pid" 2>/dev/null || true; done
-    tools/registry.sh stop
-    rm -rf "$DATA"
-}
-trap stop_all EXIT
-
-# Process ids of the VMs of this demo's data folder.
-vms() {
-    local cmdline
-    for cmdline in /proc/[0-9]*/cmdline; do
-        if tr '\0' ' ' <"$cmdline" 2>/dev/null | grep -q "^[^ ]*qemu-system-x86_64 .*$DATA/"; then
-            cmdline=${cmdline#/proc/}
-            say "${cmdline%/cmdline}"
-        fi
-    done
-}
-
-start_engine() {
-    step "the engine: MCP on loopback, SQLite in a data folder"
-    "$ISOBAR" serve --image "$ISOBAR_IMAGE" --insecure-registry 10.0.2.2:5000 --log warn >"$DATA/engine.log" 2>&1 &
-    ENGINE=$!
-    for _ in $(seq $((ENGINE_MAX_S * 10))); do
-        if isobar status >/dev/null 2>&1; then return; fi
-        kill -0 "$ENGINE" 2>/dev/null || break
-        sleep 0.1
-    done
-    cat "$DATA/engine.log" >&2
-    die "the engine did not start"
-}
+stop_more() { [ -z "$WATCHER" ] || kill "$WATCHER" 2>/dev/null || true; }
 
 # Addresses of the replicas of the service that can be asked.
 addresses() { isobar query replicas --output json | grep -o '"127\.0\.0\.1:[0-9]*"' | tr -d '"'; }
@@ -115,6 +72,7 @@ wait_until_healed() {
 
 step "a registry on loopback with the shop's image, built without a network"
 tools/registry.sh push
+step "the engine: MCP on loopback, SQLite in a data folder"
 start_engine
 
 step "the plan: what it will do, what it will cost; nothing is changed"
@@ -151,8 +109,6 @@ run explain
 step "destroy everything"
 run destroy shop --yes
 run status
-left=$(vms | wc -l)
-say "VMs left: $left"
-[ "$left" = 0 ] || die "VMs are left"
+no_vms
 say ""
 say "done in $SECONDS s"

@@ -21,7 +21,7 @@ packages_for() {
     case "$1" in
         build) say cc:gcc make:make pkg-config:pkg-config libc6-dev libseccomp-dev libelf-dev zlib1g-dev ca-certificates ;;
         run) say qemu-system-x86_64:qemu-system-x86 ;;
-        demo) say curl:curl umoci:umoci skopeo:skopeo busybox-static ;;
+        demo) say curl:curl jq:jq umoci:umoci skopeo:skopeo busybox-static ;;
         test) say cpio:cpio ps:procps ip:iproute2 postgresql redis-server:redis-server ;;
         interop) say python3:python3 python3-venv ;;
         second) say node:nodejs npm:npm ;;
@@ -62,9 +62,10 @@ as_root() {
     fi
 }
 
+# Further programs to build with it are arguments: `--bin NAME`.
 build_command() {
     step "building the command"
-    cargo build --locked --workspace --bin isobar
+    cargo build --locked --workspace --bin isobar "$@"
 }
 
 # With the whole workspace's features, like the tests: so nothing is built twice.

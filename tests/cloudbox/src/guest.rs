@@ -2,27 +2,26 @@
 //! and metadata service alone.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use isobar_engine_model::id::ResourceHandle;
+use isobar_providers_sim::SimMachine;
+use isobar_tests_clouds::world::Cloud;
 use tokio::process::{Child, Command};
 
 use crate::metadata::{self, Born};
-use crate::{Cloud, Image};
+use crate::network::Network;
+use crate::{Image, Running};
 
-/// The network that a guest is in: its cloud's metadata service is in it, and its host at `.2`.
-const NETWORK: &str = "169.254.169.0/24";
-/// The first address that is given to a guest.
-const FIRST_ADDRESS: &str = "169.254.169.15";
-/// Where every cloud serves metadata.
-const METADATA: &str = "169.254.169.254:80";
 /// Memory of every guest, in MiB.
 const MEMORY_MIB: u32 = 512;
 
 /// A guest that runs; ended with the value.
 pub(crate) struct Guest {
     qemu: Child,
+    host_address: Ipv4Addr,
     metadata: tokio::task::JoinHandle<()>,
 }
 
@@ -37,13 +36,17 @@ pub(crate) fn console_of(folder: &Path, machine: &ResourceHandle) -> PathBuf {
 }
 
 impl Guest {
-    pub(crate) async fn boot(image: &Image, born: Born, folder: &Path, machine: &ResourceHandle) -> io::Result<Self> {
-        let kind = born.kind;
-        let (port, serving) = metadata::serve(born).await?;
+    pub(crate) async fn boot(image: &Image, kind: Cloud, machine: &SimMachine, folder: &Path) -> io::Result<Self> {
+        let born = Born {
+            kind,
+            user_data: machine.identity.0.clone(),
+        };
+        let (metadata_port, serving) = metadata::serve(born).await?;
         let metadata = tokio::spawn(serving);
-        let console = console_of(folder, machine);
+        let network = Network::of(machine, metadata_port)?;
+        let console = console_of(folder, &machine.handle);
         let qemu = Command::new("qemu-system-x86_64")
-            .args(arguments(image, kind, port))
+            .args(arguments(image, kind, &network.option()))
             .arg("-serial")
             .arg(format!("file:{}", console.display()))
             .stdin(Stdio::null())
@@ -51,12 +54,19 @@ impl Guest {
             .stderr(Stdio::inherit())
             .kill_on_drop(true)
             .spawn()?;
-        Ok(Self { qemu, metadata })
+        Ok(Self {
+            qemu,
+            host_address: network.host_address(),
+            metadata,
+        })
     }
 
-    /// The process of a guest that was not waited for.
-    pub(crate) fn pid(&self) -> u32 {
-        self.qemu.id().expect("it was not waited for yet")
+    /// What is known of a guest that was not waited for.
+    pub(crate) fn running(&self) -> Running {
+        Running {
+            pid: self.qemu.id().expect("it was not waited for yet"),
+            host_address: self.host_address,
+        }
     }
 
     /// Returns when it has powered off, or never ran.
@@ -83,10 +93,7 @@ fn firmware(kind: Cloud) -> Vec<&'static str> {
     }
 }
 
-fn arguments(image: &Image, kind: Cloud, metadata_port: u16) -> Vec<String> {
-    // QEMU starts the command anew for each connection.
-    let forward = format!("guestfwd=tcp:{METADATA}-cmd:busybox nc 127.0.0.1 {metadata_port}");
-    let network = format!("user,id=net,net={NETWORK},dhcpstart={FIRST_ADDRESS},{forward}");
+fn arguments(image: &Image, kind: Cloud, network: &str) -> Vec<String> {
     let memory = format!("{MEMORY_MIB}M");
     let command_line = format!("{} no_timer_check", image.command_line);
     let mut arguments: Vec<String> = [
@@ -97,7 +104,7 @@ fn arguments(image: &Image, kind: Cloud, metadata_port: u16) -> Vec<String> {
         ["-kernel", &image.kernel.display().to_string()],
         ["-initrd", &image.initramfs.display().to_string()],
         ["-append", &command_line],
-        ["-netdev", &network],
+        ["-netdev", network],
         ["-device", "virtio-net-pci,romfile=,netdev=net"],
         ["-device", "virtio-rng-pci"],
         ["-display", "none"],

@@ -3,40 +3,41 @@
 //! data of the very call that made the machine.
 //!
 //! The guest knows nothing of the test: its agent finds out by itself on which cloud it is. A machine that the cloud
-//! deletes takes its guest with it; a guest that powers off stops its machine. Never used by the product.
+//! deletes takes its guest with it; a guest that powers off stops its machine. [`booted`] is AWS, Azure and GCP at once, for
+//! a whole engine; the program `isobar-cloudbox` opens it for others. Never used by the product.
 
+pub mod booted;
 mod guest;
 mod image;
 mod metadata;
+mod network;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use isobar_engine_model::id::ResourceHandle;
 use isobar_providers_sim::{MachineChange, SimCloud};
+use isobar_tests_clouds::world::Cloud;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::guest::Guest;
 pub use crate::image::Image;
+pub use crate::network::HOST_SEEN_BY_GUESTS;
 
-/// How a guest reaches the computer that it runs on.
-pub const HOST_SEEN_BY_GUESTS: &str = "169.254.169.2";
-
-/// Whose firmware and metadata service a guest sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cloud {
-    /// Amazon EC2, version 2 of the metadata service alone.
-    Aws,
-    /// Microsoft Azure.
-    Azure,
-    /// Google Compute Engine.
-    Gcp,
+/// A guest that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Running {
+    /// Its process.
+    pub pid: u32,
+    /// Where this computer reaches its published ports, under their own numbers.
+    pub host_address: Ipv4Addr,
 }
 
-/// The process of each machine's guest.
-type Guests = Arc<Mutex<BTreeMap<ResourceHandle, u32>>>;
+/// Each machine's guest.
+type Guests = Arc<Mutex<BTreeMap<ResourceHandle, Running>>>;
 
 /// A cloud whose machines boot, for as long as this lives.
 #[derive(Debug)]
@@ -64,8 +65,8 @@ impl Cloudbox {
         }
     }
 
-    /// The machines whose guests run now, with their process ids.
-    pub fn guests(&self) -> BTreeMap<ResourceHandle, u32> {
+    /// The machines whose guests run now.
+    pub fn guests(&self) -> BTreeMap<ResourceHandle, Running> {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -112,7 +113,9 @@ impl Keeper {
                 event = events.next() => match event.change {
                     MachineChange::Made => {}
                     MachineChange::Running => {
-                        let guest = self.boot(&event.handle).await;
+                        let Some(guest) = self.boot(&event.handle).await else {
+                            continue;
+                        };
                         let handle = event.handle.clone();
                         let life = lives.spawn(async move {
                             guest.ended().await;
@@ -131,17 +134,14 @@ impl Keeper {
         }
     }
 
-    async fn boot(&self, machine: &ResourceHandle) -> Guest {
-        let user_data = self.cloud.machine(machine).map(|machine| machine.identity.0);
-        let born = metadata::Born {
-            kind: self.kind,
-            user_data: user_data.unwrap_or_default(),
-        };
-        let guest = Guest::boot(&self.image, born, &self.folder, machine).await;
+    /// Absent: the machine is gone already.
+    async fn boot(&self, machine: &ResourceHandle) -> Option<Guest> {
+        let born = self.cloud.machine(machine)?;
+        let guest = Guest::boot(&self.image, self.kind, &born, &self.folder).await;
         let guest = guest.unwrap_or_else(|error| panic!("boot {machine}: {error}"));
         let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
-        guests.insert(machine.clone(), guest.pid());
-        guest
+        guests.insert(machine.clone(), guest.running());
+        Some(guest)
     }
 
     fn forget(&self, machine: &ResourceHandle) {

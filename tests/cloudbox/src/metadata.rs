@@ -12,10 +12,9 @@ use axum::routing::{get, put};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use isobar_node_image_protocol::identity::METADATA_ATTRIBUTE;
+use isobar_tests_clouds::world::Cloud;
 use serde::Deserialize;
 use tokio::net::TcpListener;
-
-use crate::Cloud;
 
 /// AWS: the longest session, in seconds.
 const TTL_MAX_SECONDS: u32 = 21_600;

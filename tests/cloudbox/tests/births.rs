@@ -15,7 +15,8 @@ use isobar_engine_provider::{
 };
 use isobar_node_image_protocol::identity::Identity;
 use isobar_providers_sim::{SIM_IMAGE, SimCloud, SimConfig, SimProvider, TokioClock};
-use isobar_tests_cloudbox::{Cloud, Cloudbox, HOST_SEEN_BY_GUESTS, Image};
+use isobar_tests_cloudbox::{Cloudbox, HOST_SEEN_BY_GUESTS, Image};
+use isobar_tests_clouds::world::Cloud;
 use tokio::net::TcpListener;
 
 /// A guest calls home within this time, and is gone within it.
@@ -95,7 +96,7 @@ async fn is_born(kind: Cloud) {
     let console = || cloudbox.console(&made.handle).unwrap_or_default();
     assert!(called.is_ok(), "{kind:?}: nobody called home:\n{}", console());
 
-    let process = cloudbox.guests()[&made.handle];
+    let process = cloudbox.guests()[&made.handle].pid;
     provider
         .delete(&request.site, &made.handle, &request.token)
         .await
