@@ -43,7 +43,7 @@ run_stage() {
         vm)
             build_programs
             build_image
-            tests --features "$REAL_PARTS" --test image --test machines --test births --test interrupted --test kills --test workloads --test soak \
+            tests --features "$REAL_PARTS" --test image --test machines --test births --test booted --test interrupted --test kills --test workloads --test soak \
                 -- --test-threads=1
             ;;
     esac

@@ -101,6 +101,7 @@ async fn live_as_init() -> String {
 /// The network and what this machine was given at birth: read first where that needs no network.
 async fn born() -> Result<Home, Box<dyn std::error::Error>> {
     let source = Source::of_this_machine()?;
+    tracing::info!(?source, "knows where it was born");
     if source.needs_network() {
         tokio::spawn(Network::up().await?.keep());
         return Ok(source.read().await?);

@@ -8,6 +8,7 @@ pub mod command;
 pub mod emulated;
 pub mod engine;
 pub mod group;
+pub mod guests;
 pub mod image;
 pub mod node;
 pub mod registry;
