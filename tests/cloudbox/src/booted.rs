@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use isobar_engine_model::id::{MachineId, ResourceHandle};
-use isobar_tests_clouds::world::{Cloud, World};
+use isobar_tests_clouds::world::{Cloud, Pages, World};
 use serde::Serialize;
 
 use crate::{Cloudbox, Image, Running};
@@ -36,7 +36,7 @@ pub struct Booted {
 impl Booted {
     /// Opens all three, which never fail by themselves. Consoles are kept in `folder`, in a folder a cloud.
     pub async fn open(image: &Image, folder: &Path) -> io::Result<Self> {
-        let world = World::serve(folder, |_, config| config).await?;
+        let world = World::serve(folder, Pages::Small, |_, config| config).await?;
         let mut boxes = BTreeMap::new();
         for cloud in Cloud::ALL {
             let consoles = folder.join(cloud.name());

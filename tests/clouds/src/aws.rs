@@ -11,6 +11,7 @@ mod network;
 pub use network::DEFAULT_VPC;
 mod offers;
 mod params;
+mod role;
 mod run;
 mod signature;
 mod time;
@@ -24,19 +25,20 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use isobar_engine_model::catalog::Purchase;
 use isobar_engine_model::id::{ProviderId, SiteName, Zone};
 use isobar_engine_model::quantity::{Mebibytes, MicroUsdPerHour, MilliCpus, Resources};
-use isobar_engine_provider::{Clock, Provider, Site};
+use isobar_engine_provider::{Clock, Provider, ProviderError, Site};
 use isobar_providers_sim::{RegionConfig, Shape, SimCloud, SimConfig, SimProvider, ZoneConfig};
 
-use crate::front::{Calls, Front};
+use crate::front::{Calls, Door, Front};
 use answer::{Answer, Failure};
 pub use beside::{Lie, SPOT_CPUS};
 use model::Model;
 use network::Wires;
 use params::Params;
+use role::Role;
 
 /// The region that [`config`] makes.
 pub const REGION: &str = "eu-central-1";
@@ -90,6 +92,7 @@ pub struct Ec2 {
     violations: Violations,
     wires: Arc<Wires>,
     lie: Arc<Mutex<Option<Lie>>>,
+    role: Role,
 }
 
 /// What was not as EC2 documents.
@@ -116,15 +119,18 @@ struct Account {
     model: Model,
     wires: Arc<Wires>,
     calls: Calls,
+    door: Door,
     violations: Violations,
     lie: Arc<Mutex<Option<Lie>>>,
+    role: Role,
 }
 
 impl Ec2 {
     /// Serves one region of `cloud`, in pages of at most `page_max`: EC2 may give fewer than a caller asks for.
     pub async fn serve(cloud: SimCloud, clock: Arc<dyn Clock>, region: &str, page_max: usize) -> io::Result<Self> {
         let id = ProviderId::new("ec2").map_err(io::Error::other)?;
-        let (calls, violations) = (Calls::default(), Violations::default());
+        let (calls, door) = (Calls::default(), Door::default());
+        let (violations, role) = (Violations::default(), Role::default());
         let wires = Arc::new(Wires::default());
         let lie = Arc::new(Mutex::new(None));
         let account = Account {
@@ -136,15 +142,21 @@ impl Ec2 {
             model: Model::read()?,
             wires: wires.clone(),
             calls: calls.clone(),
+            door: door.clone(),
             violations: violations.clone(),
             lie: Arc::clone(&lie),
+            role: role.clone(),
         };
-        let router = Router::new().route("/", post(answered)).with_state(Arc::new(account));
+        let router = Router::new()
+            .route("/", post(answered))
+            .route(role::PATH, get(role::credentials))
+            .with_state(Arc::new(account));
         Ok(Self {
-            front: Front::serve(router, calls).await?,
+            front: Front::serve(router, (calls, door)).await?,
             violations,
             wires,
             lie,
+            role,
         })
     }
 
@@ -166,6 +178,16 @@ impl Ec2 {
     /// From now on the services beside EC2 lie; absent: they say the truth again.
     pub fn lie(&self, lie: Option<Lie>) {
         *self.lie.lock().unwrap_or_else(PoisonError::into_inner) = lie;
+    }
+
+    /// The environment of a program that runs in a container under a role: where it gets its keys, which end.
+    pub fn environment_of_a_role(&self) -> [(&'static str, String); 2] {
+        role::environment(&self.front.url)
+    }
+
+    /// The role's keys that were given out until now count no more.
+    pub fn expire_session(&self) {
+        self.role.expire();
     }
 
     /// What was not as EC2 documents until now; it does not count any more.
@@ -201,7 +223,11 @@ impl Account {
         let params = Params::read(body);
         let action = params.text("Action").unwrap_or_default().to_owned();
         self.calls.count(&action);
-        signature::check(headers, body, (&self.region, "ec2"), self.clock.now())?;
+        signature::check(headers, body, (&self.region, "ec2", self.clock.now()), &self.role)?;
+        self.door.pass(&action).map_err(|after| {
+            let error = ProviderError::RateLimited { after: Some(after) };
+            Failure::of(error, "", "")
+        })?;
         if let Err(wrong) = self.model.check(&action, &params) {
             self.violations.add(format!("{action}: {wrong}"));
             return Err(Failure::client("UnknownParameter", &wrong));

@@ -24,7 +24,7 @@ use isobar_engine_model::quantity::{Mebibytes, MicroUsdPerHour, MilliCpus, Resou
 use isobar_engine_provider::Site;
 use isobar_providers_sim::{RegionConfig, Shape, SimCloud, SimConfig, SimProvider, ZoneConfig};
 
-use crate::front::{Calls, Front};
+use crate::front::{Calls, Door, Front};
 use made::Made;
 use model::Model;
 pub use model::openapi;
@@ -32,12 +32,15 @@ pub use prices::Lie;
 
 /// The only region there is.
 pub const REGION: &str = "westeurope";
-/// The only token that counts.
+/// The first token that counts.
 pub const TOKEN: &str = "a-token-of-entra";
 /// The subscription that it is for.
 pub const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000001";
 /// The only resource group.
 pub const GROUP: &str = "isobar";
+
+/// So many things are on a page, so that every list has several, unless somebody says otherwise.
+pub const PAGE_ITEMS: usize = 2;
 
 /// An image that machines boot.
 pub const IMAGE: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/galleries/isobar/images/node";
@@ -58,6 +61,8 @@ struct State {
     site: Site,
     model: Model,
     calls: Calls,
+    door: Door,
+    page_items: usize,
     kept: Mutex<Kept>,
 }
 
@@ -66,6 +71,8 @@ struct Kept {
     /// By name in lower case; also of machines that are gone.
     made: BTreeMap<String, Made>,
     puts: u64,
+    /// How often all tokens that were given out ceased to count.
+    expiries: u64,
     /// The code with which the next machine fails once it is accepted.
     fail_next: Option<String>,
     /// What the price service says instead of the truth.
@@ -112,8 +119,13 @@ pub fn config(seed: u64) -> SimConfig {
 impl AzureCloud {
     /// Serves a simulated cloud that was made of [`config`].
     pub async fn serve(cloud: SimCloud) -> io::Result<Self> {
+        Self::serve_paged(cloud, PAGE_ITEMS).await
+    }
+
+    /// The same, with lists in pages of so many.
+    pub async fn serve_paged(cloud: SimCloud, page_items: usize) -> io::Result<Self> {
         let named = || io::Error::other("a name");
-        let calls = Calls::default();
+        let (calls, door) = (Calls::default(), Door::default());
         let state = Arc::new(State {
             sim: SimProvider::new(ProviderId::new("sim").map_err(|_| named())?, cloud.clone()),
             cloud,
@@ -125,15 +137,17 @@ impl AzureCloud {
             },
             model: Model::read(),
             calls: calls.clone(),
+            door: door.clone(),
+            page_items,
             kept: Mutex::default(),
         });
         let router = Router::new()
-            .route(identity::PATH, get(identity::token))
+            .route(identity::PATH, get(identity::give))
             .route(prices::PATH, get(prices::answer))
             .route(console::PATH, get(console::blob))
             .fallback(route::answer)
             .with_state(Arc::clone(&state));
-        let front = Front::serve(router, calls).await?;
+        let front = Front::serve(router, (calls, door)).await?;
         Ok(Self { front, state })
     }
 
@@ -158,6 +172,11 @@ impl AzureCloud {
         self.state.kept().blobs = Some(address.to_owned());
     }
 
+    /// Tokens that were given out until now count no more.
+    pub fn expire_tokens(&self) {
+        self.state.kept().expiries += 1;
+    }
+
     /// Requests that Microsoft's specification has nothing for.
     pub fn violations(&self) -> Vec<String> {
         self.state.kept().violations.clone()
@@ -165,6 +184,14 @@ impl AzureCloud {
 }
 
 impl State {
+    /// The token that counts.
+    fn token(&self) -> String {
+        match self.kept().expiries {
+            0 => TOKEN.to_owned(),
+            after => format!("{TOKEN}-{after}"),
+        }
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

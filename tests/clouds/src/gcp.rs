@@ -27,11 +27,11 @@ use axum::response::Response;
 use isobar_engine_model::catalog::Purchase;
 use isobar_engine_model::id::{ProviderId, SiteName, Zone};
 use isobar_engine_model::quantity::{Mebibytes, MicroUsdPerHour, MilliCpus, Resources};
-use isobar_engine_provider::{Clock, Site};
+use isobar_engine_provider::{Clock, ProviderError, Site};
 use isobar_providers_sim::{RegionConfig, Shape, SimCloud, SimConfig, SimProvider, ZoneConfig};
 use serde_json::{Value, json};
 
-use crate::front::{Calls, Front};
+use crate::front::{Calls, Door, Front};
 use answers::Refusal;
 use model::{Call, Model};
 use networks::Part;
@@ -45,7 +45,7 @@ pub const PROJECT: &str = "shop-1";
 pub const REGION: &str = "europe-west1";
 /// The only image.
 pub const IMAGE: &str = "projects/shop-1/global/images/sim-node-image";
-/// So many things are on a page at most, so that lists have several.
+/// So many things are on a page at most, so that lists have several, unless somebody says otherwise.
 pub const PAGE_ITEMS: usize = 2;
 /// Longest value in an instance's metadata, in bytes (`Metadata.items.value` of the discovery document).
 const METADATA_VALUE_MAX_BYTES: usize = 262_144;
@@ -97,6 +97,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
     model: Model,
     calls: Calls,
+    door: Door,
+    page_items: usize,
     state: Mutex<Known>,
 }
 
@@ -126,7 +128,12 @@ impl Known {
 impl Gcp {
     /// Serves `cloud`, made with [`config`], in the time of `clock`.
     pub async fn serve(cloud: SimCloud, clock: Arc<dyn Clock>) -> io::Result<Self> {
-        let calls = Calls::default();
+        Self::serve_paged(cloud, clock, PAGE_ITEMS).await
+    }
+
+    /// The same, with lists in pages of at most so many.
+    pub async fn serve_paged(cloud: SimCloud, clock: Arc<dyn Clock>, page_items: usize) -> io::Result<Self> {
+        let (calls, door) = (Calls::default(), Door::default());
         let id = ProviderId::new("sim").map_err(io::Error::other)?;
         let shared = Arc::new(Shared {
             client: SimProvider::new(id, cloud.clone()),
@@ -134,13 +141,15 @@ impl Gcp {
             clock,
             model: Model::new(),
             calls: calls.clone(),
+            door: door.clone(),
+            page_items,
             state: Mutex::default(),
         });
         // "Each new project starts with a default network": <https://cloud.google.com/vpc/docs/vpc#default-network>
         shared.add_part("global/networks/default", json!({ "autoCreateSubnetworks": true }));
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
         Ok(Self {
-            front: Front::serve(router, calls).await?,
+            front: Front::serve(router, (calls, door)).await?,
             shared,
         })
     }
@@ -244,6 +253,10 @@ impl Shared {
         if !self.known().tokens.counts(headers) {
             return Err(Refusal::unauthenticated());
         }
+        self.door.pass(&call.method).map_err(|after| {
+            let error = ProviderError::RateLimited { after: Some(after) };
+            Refusal::of(error, &call.method)
+        })?;
         if self.known().fails(&call.method) {
             return Err(Refusal::backend("told to fail"));
         }

@@ -12,11 +12,17 @@ use isobar_engine_provider::Clock;
 use isobar_providers_sim::{SimCloud, SimConfig, TokioClock};
 use serde_json::{Value, json};
 
-use crate::front::Calls;
+use crate::front::{Calls, Door, Front};
 use crate::{aws, azure, gcp};
 
 /// Fewer than EC2's thousand, so that lists have several pages.
 const EC2_PAGE_MAX: usize = 5;
+/// "The maximum number of items": <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html>
+const EC2_WHOLE_PAGE_MAX: usize = 1_000;
+/// Resource Manager decides the size of its pages and says it nowhere; fewer than any seen.
+const AZURE_WHOLE_PAGE_ITEMS: usize = 50;
+/// `maxResults` of Google's discovery document.
+const GCP_WHOLE_PAGE_ITEMS: usize = 500;
 /// Each cloud's faults and delays follow from it.
 const SEED: u64 = 1;
 
@@ -62,6 +68,16 @@ impl Cloud {
     }
 }
 
+/// How much of a list is on one page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pages {
+    /// So little that every list has several: for whoever must read them all.
+    #[default]
+    Small,
+    /// As much as in the real clouds: for whoever counts calls.
+    Whole,
+}
+
 /// Three strict clouds that answer for as long as this lives. Dropping it fails the test if a call was not as its cloud
 /// documents.
 pub struct World {
@@ -75,14 +91,22 @@ pub struct World {
 impl World {
     /// Answers on free ports of loopback. `folder` keeps a file of credentials. `change` may change each cloud before it
     /// opens.
-    pub async fn serve(folder: &Path, change: impl Fn(Cloud, SimConfig) -> SimConfig) -> io::Result<Self> {
+    pub async fn serve(
+        folder: &Path,
+        pages: Pages,
+        change: impl Fn(Cloud, SimConfig) -> SimConfig,
+    ) -> io::Result<Self> {
+        let [on_ec2, on_azure, on_gcp] = match pages {
+            Pages::Small => [EC2_PAGE_MAX, azure::PAGE_ITEMS, gcp::PAGE_ITEMS],
+            Pages::Whole => [EC2_WHOLE_PAGE_MAX, AZURE_WHOLE_PAGE_ITEMS, GCP_WHOLE_PAGE_ITEMS],
+        };
         let clock: Arc<dyn Clock> = Arc::new(TokioClock::starting_at(now()?));
         let open = |cloud: Cloud| (cloud, SimCloud::new(change(cloud, cloud.config()), clock.clone()));
         let clouds = BTreeMap::from(Cloud::ALL.map(open));
         let of = |cloud: Cloud| clouds[&cloud].clone();
-        let ec2 = aws::Ec2::serve(of(Cloud::Aws), clock.clone(), aws::REGION, EC2_PAGE_MAX).await?;
-        let resource_manager = azure::AzureCloud::serve(of(Cloud::Azure)).await?;
-        let compute_engine = gcp::Gcp::serve(of(Cloud::Gcp), clock.clone()).await?;
+        let ec2 = aws::Ec2::serve(of(Cloud::Aws), clock.clone(), aws::REGION, on_ec2).await?;
+        let resource_manager = azure::AzureCloud::serve_paged(of(Cloud::Azure), on_azure).await?;
+        let compute_engine = gcp::Gcp::serve_paged(of(Cloud::Gcp), clock.clone(), on_gcp).await?;
         let credentials = folder.join("google-credentials.json");
         std::fs::write(&credentials, compute_engine.credentials().to_string())?;
         Ok(Self {
@@ -101,25 +125,40 @@ impl World {
 
     /// What a cloud was asked.
     pub fn calls(&self, cloud: Cloud) -> &Calls {
-        match cloud {
-            Cloud::Aws => &self.ec2.front.calls,
-            Cloud::Azure => &self.resource_manager.front.calls,
-            Cloud::Gcp => &self.compute_engine.front.calls,
-        }
+        &self.front(cloud).calls
+    }
+
+    /// Whom a cloud lets in.
+    pub fn door(&self, cloud: Cloud) -> &Door {
+        &self.front(cloud).door
     }
 
     /// Where a cloud answers.
     pub fn endpoint(&self, cloud: Cloud) -> &str {
+        &self.front(cloud).url
+    }
+
+    fn front(&self, cloud: Cloud) -> &Front {
         match cloud {
-            Cloud::Aws => &self.ec2.front.url,
-            Cloud::Azure => &self.resource_manager.front.url,
-            Cloud::Gcp => &self.compute_engine.front.url,
+            Cloud::Aws => &self.ec2.front,
+            Cloud::Azure => &self.resource_manager.front,
+            Cloud::Gcp => &self.compute_engine.front,
         }
     }
 
-    /// Google's access tokens that were given out until now count no more.
-    pub fn expire_tokens(&self) {
+    /// What every cloud gave out until now to be known by counts no more, but for keys that never end.
+    pub fn expire_credentials(&self) {
+        self.ec2.expire_session();
+        self.resource_manager.expire_tokens();
         self.compute_engine.expire_tokens();
+    }
+
+    /// As [`Self::environment`], with keys for AWS that end: a role's.
+    pub fn environment_of_a_role(&self) -> BTreeMap<&'static str, String> {
+        let mut environment = self.environment();
+        environment.retain(|name, _| !name.starts_with("AWS_"));
+        environment.extend(self.ec2.environment_of_a_role());
+        environment
     }
 
     /// What a program finds its credentials by: keys for AWS, a managed identity for Azure, a file for Google.

@@ -1,25 +1,17 @@
 //! Clouds on this computer, as the command finds real ones: over the wire, by its environment and its spec's sites. For
-//! each machine that one of them runs there is a node: the agent's own code from its first call home on, with containers
-//! that only say that they run.
+//! each machine that one of them runs there is a node ([`crate::simulated`]).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use isobar_engine_model::id::ResourceHandle;
-use isobar_node_image_agent::clock::BootClock;
-use isobar_node_image_agent::identity;
-use isobar_node_image_agent::metrics::MachineUsage;
-use isobar_node_image_agent::node::Node;
-use isobar_node_image_agent::supervisor::simulated::SimulatedRuntime;
-use isobar_providers_sim::{MachineChange, SimCloud, SimConfig, SimMachine};
-use isobar_tests_clouds::world::{Cloud, World};
+use isobar_providers_sim::{MachineChange, SimCloud, SimConfig};
+use isobar_tests_clouds::world::{Cloud, Pages, World};
+use serde_json::{Map, Value};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
-/// How machines see the computer that they run on, by default.
-const HOST_SEEN_BY_GUESTS: &str = "10.0.2.2";
-/// How everybody on this computer does.
-const LOOPBACK: &str = "127.0.0.1";
+use crate::engine::{Engine, Setup};
+use crate::{shop, simulated};
 
 /// AWS, Azure and GCP with nodes on their machines, for as long as this lives.
 pub struct Emulated {
@@ -36,7 +28,7 @@ impl Emulated {
     /// # Panics
     ///
     /// When loopback has no free ports.
-    pub fn open(change: impl Fn(Cloud, SimConfig) -> SimConfig) -> Self {
+    pub fn open(pages: Pages, change: impl Fn(Cloud, SimConfig) -> SimConfig) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
@@ -44,7 +36,7 @@ impl Emulated {
             .build()
             .expect("a runtime");
         let world = runtime
-            .block_on(World::serve(folder.path(), change))
+            .block_on(World::serve(folder.path(), pages, change))
             .expect("loopback has free ports");
         for cloud in Cloud::ALL {
             runtime.spawn(populate(world.cloud(cloud).clone()));
@@ -56,9 +48,46 @@ impl Emulated {
         }
     }
 
-    /// How many machines there really are in a cloud.
-    pub fn machines(&self, cloud: Cloud) -> usize {
-        self.world.cloud(cloud).machines().len()
+    /// Opens all three as they are, and an engine that knows them.
+    ///
+    /// # Panics
+    ///
+    /// When loopback has no free ports, or the engine does not come up.
+    pub fn with_engine() -> (Self, Engine) {
+        let clouds = Self::open(Pages::Small, |_, config| config);
+        let engine = Setup::without_machines().clouds(&clouds.world).start();
+        (clouds, engine)
+    }
+
+    /// The sites of a spec, one a cloud.
+    pub fn sites(&self) -> Map<String, Value> {
+        let sites = self.world.sites().into_iter();
+        sites.map(|(name, site)| (name.to_owned(), site)).collect()
+    }
+
+    /// How many machines there really are in each cloud.
+    pub fn machines(&self) -> [usize; 3] {
+        Cloud::ALL.map(|cloud| self.world.cloud(cloud).machines().len())
+    }
+
+    /// How many healthy replicas each cloud has.
+    pub fn healthy(&self, engine: &Engine) -> [usize; 3] {
+        let healthy = shop::healthy(engine);
+        Cloud::ALL.map(|cloud| healthy.get(cloud.name()).copied().unwrap_or(0))
+    }
+
+    /// Nothing is left anywhere: no machine, no disk, no card, no address, no network.
+    ///
+    /// # Panics
+    ///
+    /// When something is.
+    #[track_caller]
+    pub fn are_empty(&self) {
+        for cloud in Cloud::ALL {
+            assert!(self.world.cloud(cloud).parts().is_empty(), "{cloud:?}");
+            assert!(self.world.cloud(cloud).networks().is_empty(), "{cloud:?}");
+        }
+        assert_eq!(self.machines(), [0, 0, 0]);
     }
 }
 
@@ -71,7 +100,9 @@ async fn populate(cloud: SimCloud) {
         match event.change {
             MachineChange::Made => {}
             MachineChange::Running => {
-                if let Some(node) = cloud.machine(&event.handle).and_then(|machine| node_of(&machine)) {
+                // Absent: it was not made by an engine.
+                let machine = cloud.machine(&event.handle);
+                if let Some(node) = machine.and_then(|machine| simulated::node(&machine.identity.0)) {
                     let (cloud, handle) = (cloud.clone(), event.handle.clone());
                     let life = async move {
                         node.live().await;
@@ -87,21 +118,4 @@ async fn populate(cloud: SimCloud) {
             }
         }
     }
-}
-
-/// Absent: it was not made by an engine.
-fn node_of(machine: &SimMachine) -> Option<Node> {
-    let mut home = identity::parse(&machine.identity.0).ok()?;
-    for engine in &mut home.engines {
-        *engine = engine.replace(HOST_SEEN_BY_GUESTS, LOOPBACK);
-    }
-    Some(Node {
-        dial: Arc::new(home.clone()),
-        home,
-        runtime: Arc::new(SimulatedRuntime::default()),
-        clock: Arc::new(BootClock),
-        on_joined: Box::new(|| {}),
-        usage: MachineUsage::default,
-        random: Box::new(|| 0),
-    })
 }

@@ -12,6 +12,8 @@ pub mod guests;
 pub mod image;
 pub mod node;
 pub mod registry;
+pub mod shop;
+pub mod simulated;
 pub mod spec;
 pub mod vms;
 pub mod wait;

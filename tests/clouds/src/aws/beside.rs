@@ -132,8 +132,8 @@ fn admitted(
     } else {
         &account.region
     };
-    let scope = (region, operation.signed_for.as_str());
-    signature::check(headers, body, scope, account.clock.now()).map_err(|_| {
+    let scope = (region, operation.signed_for.as_str(), account.clock.now());
+    signature::check(headers, body, scope, &account.role).map_err(|_| {
         Box::new(error(
             StatusCode::BAD_REQUEST,
             "UnrecognizedClientException",

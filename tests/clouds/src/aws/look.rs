@@ -1,5 +1,7 @@
 //! What EC2 shows of machines and their parts. What is hidden or late is the simulated cloud's.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use isobar_engine_model::id::{ClusterName, ResourceHandle};
@@ -157,7 +159,7 @@ pub(super) fn instance(account: &Account, state: &ResourceState) -> Result<Strin
         .endpoints
         .get(&PORT.0)
         .and_then(|endpoint| endpoint.split(':').next());
-    let tags = tags_of(account, &state.handle);
+    let tags = tags_of(account, state);
     let reason = match &state.status {
         ResourceStatus::Stopped { reason } => format!("<stateReason>{}</stateReason>", element("message", reason)),
         ResourceStatus::Pending | ResourceStatus::Running | ResourceStatus::Deleting => String::new(),
@@ -217,12 +219,20 @@ pub(super) fn state_element(name: &str) -> String {
     format!("{}{}", element("code", code), element("name", name))
 }
 
-pub(super) fn tag_set(tags: &std::collections::BTreeMap<String, String>) -> String {
+pub(super) fn tag_set(tags: &BTreeMap<String, String>) -> String {
     set(
         "tagSet",
         tags.iter()
             .map(|(key, value)| format!("{}{}", element("key", key), element("value", value))),
     )
+}
+
+/// The tags that follow from whose a resource is, and its name.
+pub(super) fn labels_of(state: &ResourceState) -> BTreeMap<String, String> {
+    let labels = state.tags.as_ref().map(|tags| tags.labels()).unwrap_or_default();
+    let mut tags: BTreeMap<String, String> = labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    tags.insert("Name".to_owned(), state.name.clone());
+    tags
 }
 
 /// Disks and interfaces: a list by tag, or one by its id.
@@ -256,12 +266,7 @@ pub(super) async fn parts(account: &Account, action: &str, params: &Params) -> R
 }
 
 fn part(state: &ResourceState, kind: ResourceKind) -> Result<String, Failure> {
-    let labels = state.tags.as_ref().map(|tags| tags.labels()).unwrap_or_default();
-    let mut tags = labels
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value))
-        .collect::<std::collections::BTreeMap<_, _>>();
-    tags.insert("Name".to_owned(), state.name.clone());
+    let tags = labels_of(state);
     let id = id_of(&state.handle, kind)?;
     Ok(match kind {
         ResourceKind::Disk => {

@@ -7,7 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use isobar_engine_model::catalog::Purchase;
 use isobar_engine_model::id::{ImageId, OfferingId, ResourceHandle, Zone};
 use isobar_engine_provider::{
-    CreateResource, MachineRequest, OwnerTags, Provider, ProviderError, ResourceKind, ResourceSpec, Secret, Token,
+    CreateResource, MachineRequest, OwnerTags, Provider, ProviderError, ResourceKind, ResourceSpec, ResourceState,
+    Secret, Token,
 };
 use isobar_providers_sim::SIM_IMAGE;
 
@@ -224,12 +225,12 @@ fn is_id(text: &str, prefix: &str) -> bool {
     matches!(digits.len(), 8 | 17) && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The tags that a resource carries, as the create that made it wrote them.
-pub(super) fn tags_of(account: &Account, handle: &ResourceHandle) -> BTreeMap<String, String> {
-    let request = account.cloud.request_of(handle);
-    request.map_or_else(BTreeMap::new, |request| {
-        Params(request.site.settings.clone()).tags_of("instance")
-    })
+/// The tags that a machine carries: as the create that made it wrote them, or those of one that was not made here.
+pub(super) fn tags_of(account: &Account, state: &ResourceState) -> BTreeMap<String, String> {
+    let request = account.cloud.request_of(&state.handle);
+    let written = request.map(|request| Params(request.site.settings.clone()).tags_of("instance"));
+    let written = written.filter(|tags| !tags.is_empty());
+    written.unwrap_or_else(|| look::labels_of(state))
 }
 
 /// What EC2 calls a resource.

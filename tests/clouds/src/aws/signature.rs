@@ -5,7 +5,8 @@ use isobar_engine_model::quantity::Timestamp;
 use ring::{digest, hmac};
 
 use super::answer::Failure;
-use super::{KEY_ID, KEY_SECRET, time};
+use super::role::Role;
+use super::{KEY_SECRET, time};
 
 /// A date may be off by so much.
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html> (`RequestExpired`)
@@ -17,8 +18,8 @@ const SIGNED: [&str; 2] = ["host", "x-amz-date"];
 pub(super) fn check(
     headers: &HeaderMap,
     body: &[u8],
-    (region, service): (&str, &str),
-    now: Timestamp,
+    (region, service, now): (&str, &str, Timestamp),
+    role: &Role,
 ) -> Result<(), Failure> {
     let missing = || Failure::unauthorized("MissingAuthenticationToken", "the request is not signed");
     let incomplete = || Failure::unauthorized("IncompleteSignature", "the signature lacks a part");
@@ -38,12 +39,7 @@ pub(super) fn check(
     let day = date.get(..8).ok_or_else(incomplete)?;
     let scope = format!("{day}/{region}/{service}/aws4_request");
     let (key, credential_scope) = credential.split_once('/').ok_or_else(incomplete)?;
-    if key != KEY_ID {
-        return Err(Failure::unauthorized(
-            "AuthFailure",
-            "AWS was not able to validate the provided access credentials",
-        ));
-    }
+    role.counts(key, header("x-amz-security-token"))?;
     let at = time::of_iso(date).ok_or_else(incomplete)?;
     if at.since_ms(now).max(now.since_ms(at)) > SKEW_MAX_MS {
         return Err(Failure::client("RequestExpired", "Request has expired."));

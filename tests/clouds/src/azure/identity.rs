@@ -2,14 +2,15 @@
 //! <https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference>
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::Query;
+use axum::extract::{Query, State as Shared};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::TOKEN;
+use super::State;
 
 /// Where tokens are asked for.
 pub(super) const PATH: &str = "/msi/token";
@@ -26,14 +27,18 @@ pub(super) fn environment(url: &str) -> [(&'static str, String); 2] {
     ]
 }
 
-pub(super) async fn token(headers: HeaderMap, Query(query): Query<BTreeMap<String, String>>) -> Response {
+pub(super) async fn give(
+    Shared(state): Shared<Arc<State>>,
+    headers: HeaderMap,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Response {
     let secret = headers.get("x-identity-header").and_then(|value| value.to_str().ok());
     let resource = query.get("resource").filter(|_| query.contains_key("api-version"));
     match (secret == Some(SECRET), resource) {
         (false, _) => StatusCode::UNAUTHORIZED.into_response(),
         (true, None) => StatusCode::BAD_REQUEST.into_response(),
         (true, Some(resource)) => Json(json!({
-            "access_token": TOKEN,
+            "access_token": state.token(),
             "expires_on": EXPIRES_S,
             "resource": resource,
             "token_type": "Bearer",

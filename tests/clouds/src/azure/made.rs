@@ -1,12 +1,18 @@
 //! A virtual machine as its PUT asked for it: the names that it gave and what it becomes in the simulated cloud. Pure.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use isobar_engine_model::catalog::{Offering, Purchase};
 use isobar_engine_model::id::{ImageId, Zone};
-use isobar_engine_provider::{CreateResource, MachineRequest, OwnerTags, ResourceSpec, Secret, Site, Token};
+use isobar_engine_provider::{
+    CreateResource, MachineRequest, OwnerTags, ResourceSpec, ResourceState, Secret, Site, Token,
+};
 use isobar_providers_sim::SIM_IMAGE;
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use super::REGION;
 
 /// Longest user data, encoded, in bytes. <https://learn.microsoft.com/azure/virtual-machines/user-data>
 const USER_DATA_MAX_BYTES: usize = 64 * 1024;
@@ -48,6 +54,36 @@ impl Made {
             body,
             failed: None,
         })
+    }
+
+    /// What somebody else made, who was not asked here: as Azure would show it to whoever looks.
+    pub(super) fn elsewhere(group: String, state: &ResourceState, offering: &Offering) -> Self {
+        let labels = state.tags.as_ref().map(OwnerTags::labels).unwrap_or_default();
+        let disk = format!("{}-disk", state.name);
+        let number = offering.zone.as_str().rsplit('-').next();
+        let priority = match offering.purchase {
+            Purchase::OnDemand => "Regular",
+            Purchase::Spot => "Spot",
+        };
+        let body = json!({
+            "location": REGION,
+            "zones": number.filter(|_| offering.zone.as_str() != REGION).into_iter().collect::<Vec<_>>(),
+            "tags": labels.into_iter().collect::<BTreeMap<_, _>>(),
+            "properties": {
+                "hardwareProfile": { "vmSize": offering.instance_type },
+                "priority": priority,
+                "storageProfile": { "osDisk": { "name": disk, "createOption": "FromImage" } },
+            },
+        });
+        Self {
+            name: state.name.clone(),
+            group,
+            disk,
+            card: format!("{}-nic", state.name),
+            address: None,
+            body,
+            failed: None,
+        }
     }
 
     /// The id of something in the same resource group.

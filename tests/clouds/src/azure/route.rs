@@ -18,9 +18,6 @@ use super::made::Made;
 use super::model::{Matched, SKIP};
 use super::{GROUP, SUBSCRIPTION, State, TOKEN};
 
-/// Small, so that every list has pages.
-const PAGE_ITEMS: usize = 2;
-
 pub(super) type Answer = Result<Response, Refused>;
 
 /// A request, checked.
@@ -54,6 +51,9 @@ pub(super) async fn answer(
         Err(refused) => return refused.into_response(),
     };
     state.calls.count(&asked.matched.operation);
+    if let Err(after) = state.door.pass(&asked.matched.operation) {
+        return Refused::from(ProviderError::RateLimited { after: Some(after) }).into_response();
+    }
     state.carry(&asked).await.unwrap_or_else(IntoResponse::into_response)
 }
 
@@ -67,9 +67,19 @@ impl State {
     ) -> Result<Asked, Refused> {
         let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         // https://learn.microsoft.com/rest/api/azure/#create-the-request
-        if bearer.and_then(|value| value.strip_prefix("Bearer ")) != Some(TOKEN) {
-            let code = "InvalidAuthenticationToken";
-            return Err(refused(StatusCode::UNAUTHORIZED, code, "The access token is invalid."));
+        let token = bearer
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .unwrap_or_default();
+        if token != self.token() {
+            // https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/common-deployment-errors
+            let (code, words) = match token.starts_with(TOKEN) {
+                true => (
+                    "ExpiredAuthenticationToken",
+                    "The access token expiry UTC time is earlier than current UTC time.",
+                ),
+                false => ("InvalidAuthenticationToken", "The access token is invalid."),
+            };
+            return Err(refused(StatusCode::UNAUTHORIZED, code, words));
         }
         if !query.contains_key("api-version") {
             let code = "MissingApiVersionParameter";
@@ -135,8 +145,7 @@ impl State {
         let name = asked.name("vmName");
         let body: Value = serde_json::from_slice(&asked.body).unwrap_or_default();
         let bad = |what: String| refused(StatusCode::BAD_REQUEST, "InvalidParameter", &what);
-        let group = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}");
-        let mut made = Made::of(group, name, body).map_err(bad)?;
+        let mut made = Made::of(group(), name, body).map_err(bad)?;
         // A PUT without it would change a machine that is there.
         if asked
             .headers
@@ -251,8 +260,8 @@ impl State {
             .collect();
         shown.sort_by_key(name);
         shown.retain(|value| name(value).as_str() > after);
-        let more = shown.len() > PAGE_ITEMS;
-        shown.truncate(PAGE_ITEMS);
+        let more = shown.len() > self.page_items;
+        shown.truncate(self.page_items);
         let last = shown.last().map(name).unwrap_or_default();
         let mut page = json!({"value": shown});
         if more {
@@ -330,7 +339,7 @@ impl State {
         }
     }
 
-    /// The PUT that made something.
+    /// The PUT that made something, or what Azure would show of what another client made.
     fn made(&self, kind: ResourceKind, state: &ResourceState) -> Option<Made> {
         let name = match kind {
             ResourceKind::Machine => state.name.as_str(),
@@ -342,9 +351,21 @@ impl State {
             | ResourceKind::Subnet
             | ResourceKind::Firewall => state.name.strip_suffix(kind.name())?.strip_suffix('-')?,
         };
-        let made = self.kept().made.get(&name.to_ascii_lowercase()).cloned()?;
+        let kept = self.kept().made.get(&name.to_ascii_lowercase()).cloned();
+        let made = kept.or_else(|| self.elsewhere(name))?;
         // The simulated cloud gives every machine an address.
         (kind != ResourceKind::Address || made.address.is_some()).then_some(made)
+    }
+
+    /// A machine that nobody asked for here.
+    fn elsewhere(&self, name: &str) -> Option<Made> {
+        let machines = self.cloud.machines();
+        let machine = machines.iter().find(|machine| machine.state.name == name)?;
+        let offerings = self.cloud_offerings();
+        let rented = offerings
+            .iter()
+            .find(|offering| Some(&offering.id) == machine.state.offering.as_ref());
+        Some(Made::elsewhere(group(), &machine.state, rented?))
     }
 
     fn shown(&self, kind: ResourceKind, state: &ResourceState) -> Option<Value> {
@@ -384,6 +405,11 @@ impl State {
             ) => answer::disk(made),
         }
     }
+}
+
+/// The id of the only resource group.
+fn group() -> String {
+    format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}")
 }
 
 fn name(value: &Value) -> String {

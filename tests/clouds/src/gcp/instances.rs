@@ -7,6 +7,7 @@ use isobar_engine_provider::{
     Console as _, CreateResource, MachineRequest, Owner, OwnerTags, Provider as _, ProviderError, ResourceKind,
     ResourceSpec, ResourceState, Secret, Token, list_all,
 };
+use isobar_providers_sim::SimMachine;
 use serde_json::{Value, json};
 
 use super::answers::Refusal;
@@ -18,6 +19,8 @@ use super::{METADATA_VALUE_MAX_BYTES, PROJECT, Shared, operations, render};
 const IDENTITY_KEY: &str = "isobar-identity";
 /// What ends the name of a simulated machine's disk.
 const DISK_SUFFIX: &str = "-disk";
+/// What ends the simulated cloud's name of a spot offering.
+const SPOT: &str = ":spot";
 
 /// An instance that somebody asked for.
 #[derive(Debug, Clone)]
@@ -28,6 +31,34 @@ pub(super) struct Asked {
     pub(super) owner: Owner,
     /// What the simulated cloud calls it, once it has said so.
     handle: Option<ResourceHandle>,
+}
+
+impl Asked {
+    /// An instance that nobody asked for here, as Google would show it to whoever looks; absent where it is nobody's whom
+    /// a filter could name.
+    pub(super) fn elsewhere(machine: &SimMachine) -> Option<Self> {
+        let tags = machine.tags()?;
+        let zone = machine.zone.to_string();
+        let offering = machine.state.offering.as_ref()?.to_string();
+        let (machine_type, spot) = (offering.split('@').next()?, offering.ends_with(SPOT));
+        let model = if spot { "SPOT" } else { "STANDARD" };
+        let labels = json!(tags.labels());
+        let body = json!({
+            "name": machine.state.name,
+            "machineType": format!("zones/{zone}/machineTypes/{machine_type}"),
+            "labels": labels,
+            "scheduling": { "provisioningModel": model },
+            "disks": [{ "boot": true, "autoDelete": true, "initializeParams": { "labels": labels } }],
+            "networkInterfaces": [{}],
+        });
+        Some(Self {
+            zone,
+            name: machine.state.name.clone(),
+            body,
+            owner: tags.owner.clone(),
+            handle: Some(machine.handle.clone()),
+        })
+    }
 }
 
 impl Shared {
@@ -159,10 +190,11 @@ impl Shared {
     fn asked(&self, call: &Call, parameter: &str) -> Result<(Asked, ResourceHandle, String), Refusal> {
         let (zone, name) = (call.get("zone"), call.get(parameter));
         let what = format!("projects/{PROJECT}/zones/{zone}/{parameter}s/{name}");
-        let asked = self.known().instances.get(&(zone.to_owned(), name.to_owned())).cloned();
-        let asked = asked.ok_or_else(|| Refusal::not_found(&what))?;
         let machines = self.cloud.machines();
         let there = machines.iter().find(|machine| machine.state.name == name);
+        let asked = self.known().instances.get(&(zone.to_owned(), name.to_owned())).cloned();
+        let elsewhere = || Asked::elsewhere(there.filter(|machine| machine.zone.as_str() == zone)?);
+        let asked = asked.or_else(elsewhere).ok_or_else(|| Refusal::not_found(&what))?;
         let handle = there
             .map(|machine| machine.handle.clone())
             .or_else(|| asked.handle.clone());
@@ -186,7 +218,7 @@ impl Shared {
             ))
         })?;
         let spot = match body["scheduling"]["provisioningModel"].as_str() {
-            Some("SPOT") => ":spot",
+            Some("SPOT") => SPOT,
             Some(_) | None => "",
         };
         let image = text(&body["disks"][0]["initializeParams"]["sourceImage"]);

@@ -4,7 +4,7 @@
 //! Filters: <https://cloud.google.com/compute/docs/reference/rest/v1/instances/aggregatedList>. The order is that of zones, then
 //! of names: "by default, results are returned in alphanumerical order based on the resource name" (same page).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use isobar_engine_model::id::ClusterName;
 use isobar_engine_provider::{Owner, Provider as _, ResourceKind, ResourceState, list_all};
@@ -14,7 +14,7 @@ use super::answers::Refusal;
 use super::instances::Asked;
 use super::model::Call;
 use super::networks::{Kind, Part};
-use super::{PAGE_ITEMS, PROJECT, REGION, Shared, operations, render};
+use super::{PROJECT, REGION, Shared, operations, render};
 
 /// What a page token starts with.
 const TOKEN: &str = "after:";
@@ -48,7 +48,7 @@ impl Shared {
         let ours = |part: &Part| part.name().starts_with("isobar-") && part.path.starts_with(&operations::scope(call));
         let seen: Vec<Value> = self.seen_parts(kind, ours).await?;
         let name = |part: &Value| part["name"].as_str().unwrap_or_default().to_owned();
-        let (items, next) = page(call, seen, name)?;
+        let (items, next) = page((call, self.page_items), seen, name)?;
         let answer = json!({ "kind": format!("compute#{}List", kind.word()), "items": items });
         Ok(with_next(answer, next))
     }
@@ -70,7 +70,9 @@ impl Shared {
         if types.is_empty() {
             return Err(Refusal::not_found(&format!("projects/{PROJECT}/zones/{zone}")));
         }
-        let (page, next) = page(call, types.into_iter().collect(), |(name, _, _)| (*name).to_owned())?;
+        let (page, next) = page((call, self.page_items), types.into_iter().collect(), |(name, _, _)| {
+            (*name).to_owned()
+        })?;
         let items: Vec<Value> = page
             .into_iter()
             .map(|(name, cpus, memory)| {
@@ -127,19 +129,14 @@ impl Shared {
         seen: Vec<ResourceState>,
         (word, show): (&str, fn(&Asked, &ResourceState) -> Value),
     ) -> Result<Value, Refusal> {
-        let mut found: Vec<(Asked, ResourceState)> = {
-            let known = self.known();
-            let asked = |state: &ResourceState| {
-                let of_name = known.instances.values().find(|asked| asked.name == state.name);
-                of_name.cloned()
-            };
-            seen.into_iter()
-                .filter_map(|state| Some((asked(&state)?, state)))
-                .collect()
-        };
+        let asked = self.asked_by_name();
+        let mut found: Vec<(Asked, ResourceState)> = seen
+            .into_iter()
+            .filter_map(|state| Some((asked.get(&state.name)?.clone(), state)))
+            .collect();
         let key = |asked: &Asked| format!("{}/{}", asked.zone, asked.name);
         found.sort_by_key(|(asked, _)| key(asked));
-        let (page, next) = page(call, found, |(asked, _)| key(asked))?;
+        let (page, next) = page((call, self.page_items), found, |(asked, _)| key(asked))?;
         let mut scopes = Map::new();
         for (asked, state) in &page {
             let scope = scopes
@@ -159,10 +156,23 @@ impl Shared {
         }
         Ok(with_next(json!({ "items": scopes }), next))
     }
+
+    /// What there is, with what was asked for it: here, or elsewhere by another client.
+    fn asked_by_name(&self) -> BTreeMap<String, Asked> {
+        let elsewhere = self.cloud.machines();
+        let elsewhere = elsewhere.iter().filter_map(Asked::elsewhere);
+        let known = self.known();
+        let here = known.instances.values().cloned();
+        elsewhere.chain(here).map(|asked| (asked.name.clone(), asked)).collect()
+    }
 }
 
 /// One page of what comes after the call's page token, and the next page's token.
-fn page<T>(call: &Call, items: Vec<T>, key: impl Fn(&T) -> String) -> Result<(Vec<T>, Option<String>), Refusal> {
+fn page<T>(
+    (call, most): (&Call, usize),
+    items: Vec<T>,
+    key: impl Fn(&T) -> String,
+) -> Result<(Vec<T>, Option<String>), Refusal> {
     let token = call.get("pageToken");
     let after = match token.strip_prefix(TOKEN) {
         Some(after) => after,
@@ -176,7 +186,7 @@ fn page<T>(call: &Call, items: Vec<T>, key: impl Fn(&T) -> String) -> Result<(Ve
     // 0 to 500, by default 500 (`maxResults` of the discovery document).
     let wanted = call.get("maxResults").parse().unwrap_or(500_usize);
     let mut rest = items.into_iter().filter(|item| key(item).as_str() > after);
-    let page: Vec<T> = rest.by_ref().take(wanted.clamp(1, PAGE_ITEMS)).collect();
+    let page: Vec<T> = rest.by_ref().take(wanted.clamp(1, most)).collect();
     let last = page.last().map(|item| format!("{TOKEN}{}", key(item)));
     let next = last.filter(|_| rest.next().is_some());
     Ok((page, next))
