@@ -33,7 +33,7 @@ impl Default for RateBounds {
     fn default() -> Self {
         Self {
             calls_per_second: 100,
-            burst_calls: 200,
+            burst_calls: 20,
             queue_calls: 10_000,
         }
     }

@@ -12,6 +12,11 @@ const SECOND_US: u64 = 1_000_000;
 const SLOWEST_EACH_US: u64 = 10 * SECOND_US;
 /// Refusals of calls that were under way together slow the gate down once.
 const SLOW_DOWN_EVERY_MS: u64 = 1_000;
+/// A call that was let in speeds the gate up by this part of its pace at most ...
+const SPEED_UP_PART: u64 = 64;
+/// ... and all calls of so long a time together double it at most: less than refusals slow it down in that time, however
+/// many calls a provider takes.
+const SPEED_UP_TWICE_US: u64 = 8 * SECOND_US;
 
 /// A bucket and its pace.
 #[derive(Debug)]
@@ -26,7 +31,10 @@ pub(super) struct Pace {
     /// Nothing passes before, in micro-seconds since 1970.
     closed_until_us: u64,
     slowed: Option<Timestamp>,
-    went_well: bool,
+    /// Since it slowed down last.
+    let_in_calls: u64,
+    /// Since it slowed down last.
+    refused_calls: u64,
 }
 
 impl Pace {
@@ -39,7 +47,8 @@ impl Pace {
             full_at_us: 0,
             closed_until_us: 0,
             slowed: None,
-            went_well: false,
+            let_in_calls: 0,
+            refused_calls: 0,
         }
     }
 
@@ -69,6 +78,7 @@ impl Pace {
         let after_us = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
         let now_us = now.0.saturating_mul(1000);
         self.closed_until_us = self.closed_until_us.max(now_us.saturating_add(after_us));
+        self.refused_calls += 1;
         if self
             .slowed
             .is_some_and(|slowed| now.since_ms(slowed) < SLOW_DOWN_EVERY_MS)
@@ -76,21 +86,24 @@ impl Pace {
             return;
         }
         self.slowed = Some(now);
-        // Far too fast while nothing goes well; a little too fast otherwise.
-        let slower_us = if self.went_well { self.each_us / 4 } else { self.each_us };
+        // Far too fast while most are refused; a little too fast otherwise.
+        let is_far = self.refused_calls > self.let_in_calls;
+        let slower_us = if is_far { self.each_us } else { self.each_us / 4 };
         self.each_us = self
             .each_us
             .saturating_add(slower_us.max(1))
             .min(SLOWEST_EACH_US.max(self.fastest_each_us));
         // Its bucket is empty, whatever ours says.
         self.full_at_us = now_us.saturating_add(self.each_us.saturating_mul(self.burst_calls));
-        self.went_well = false;
+        (self.let_in_calls, self.refused_calls) = (0, 0);
     }
 
     /// A call was let in.
     pub(super) fn speed_up(&mut self) {
-        self.went_well = true;
-        self.each_us = self.each_us.saturating_sub(self.each_us / 64).max(self.fastest_each_us);
+        self.let_in_calls += 1;
+        let faster_us = self.each_us.saturating_mul(self.each_us) / SPEED_UP_TWICE_US;
+        let faster_us = faster_us.min(self.each_us / SPEED_UP_PART).max(1);
+        self.each_us = self.each_us.saturating_sub(faster_us).max(self.fastest_each_us);
     }
 }
 
@@ -144,16 +157,18 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_calls_at_a_provider_that_takes_two_a_second_are_done_in_about_its_time() {
-        let mut pace = Pace::new(100, 200);
-        let mut provider = Takes {
-            each_ms: 500,
-            burst: 5,
-            full_at_ms: 0,
-        };
-        let (sent, took_ms) = send(&mut pace, &mut provider, 1_000);
-        assert!(sent < 1_500, "{sent} calls");
-        assert!(took_ms < 1_000 * 500 * 5 / 4, "{took_ms} ms");
+    fn a_thousand_calls_at_a_throttle_are_done_in_about_its_time_with_few_in_vain() {
+        for (each_ms, burst) in [(500, 5), (100, 10), (50, 10), (20, 20)] {
+            let mut pace = Pace::new(100, 200);
+            let mut provider = Takes {
+                each_ms,
+                burst,
+                full_at_ms: 0,
+            };
+            let (sent, took_ms) = send(&mut pace, &mut provider, 1_000);
+            assert!(sent < 1_500, "{sent} calls at one in {each_ms} ms");
+            assert!(took_ms < 1_000 * each_ms * 5 / 4, "{took_ms} ms at one in {each_ms} ms");
+        }
     }
 
     #[test]
@@ -172,7 +187,7 @@ mod tests {
         let mut pace = Pace::new(100, 1);
         pace.slow_down(Timestamp(1_000_000), Duration::ZERO);
         assert_eq!(pace.each(), Duration::from_millis(20));
-        for _ in 0..1_000 {
+        for _ in 0..10_000 {
             pace.speed_up();
         }
         assert_eq!(pace.each(), Duration::from_millis(10));
