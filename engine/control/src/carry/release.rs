@@ -189,15 +189,15 @@ async fn delete(
     (site, made): (&Site, &Made),
 ) -> Result<(), StepError> {
     let visible_from = made.since.plus_ms(provider.capabilities().visibility_delay_max_ms);
-    let mut accepted: Option<Timestamp> = None;
+    let mut asked_from: Option<Timestamp> = None;
+    let mut is_due = true;
     loop {
         let now = job.engine.clock.now();
-        let due = accepted.is_none_or(|at| now.since_ms(at) >= job.engine.config.bounds.delete_again_ms);
-        if due {
+        if is_due {
             job.says(attempt.attempt, format!("{} deletes it", attempt.site));
             let deleting = provider.delete(site, &made.handle, &attempt.token);
             match job.engine.while_leased(deleting).await {
-                Ok(()) => accepted = Some(now),
+                Ok(()) => (asked_from, is_due) = (Some(now), false),
                 Err(ProviderError::Gone) => return Ok(()),
                 Err(ProviderError::NotFound) if now > visible_from => return Ok(()),
                 Err(ProviderError::NotFound) => job.says(attempt.attempt, "waiting until it must be visible"),
@@ -210,37 +210,55 @@ async fn delete(
                 Err(error) => job.says(attempt.attempt, format!("{}: {error}; deleting again", attempt.site)),
             }
         }
-        if let Some(accepted) = accepted
-            && is_gone(
-                job,
-                provider,
-                (site, attempt.kind, &made.handle),
-                accepted.max(visible_from.plus_ms(1)),
-            )
-            .await
-        {
-            return Ok(());
+        if let Some(since) = asked_from {
+            match left(job, provider, (site, attempt.kind, &made.handle), (since, visible_from)).await {
+                Left::Nothing => return Ok(()),
+                Left::It | Left::Unclear => {
+                    is_due = now.since_ms(since) >= job.engine.config.bounds.delete_again_ms;
+                }
+                // Nothing can be known sooner.
+                Left::PerhapsIt => asked_from = Some(since.max(visible_from.plus_ms(1))),
+            }
         }
         job.rest().await;
     }
 }
 
-/// Whether a resource that is being deleted is gone. The list, which everybody shares, says when to ask for it by itself:
+/// What is left of a resource whose deletion was accepted.
+enum Left {
+    Nothing,
+    /// It is still there.
+    It,
+    /// It is not seen, and might not be yet.
+    PerhapsIt,
+    /// Nobody says.
+    Unclear,
+}
+
+/// What is left, by what is asked from a moment on. The list, which everybody shares, says when to ask for it by itself:
 /// it may have lost our tags.
-async fn is_gone(
+async fn left(
     job: &StepJob<'_>,
     provider: &dyn Provider,
     (site, kind, handle): (&Site, ResourceKind, &ResourceHandle),
-    since: Timestamp,
-) -> bool {
-    if job.engine.clock.now() < since {
-        return false;
+    (since, visible_from): (Timestamp, Timestamp),
+) -> Left {
+    let asked = job.engine.clock.now();
+    if asked < since {
+        return Left::Unclear;
     }
-    let look = job.engine.look(job.cluster(), (site, kind), since).await;
-    if !look.is_ok_and(|look| !look.items.contains_key(handle)) {
-        return false;
+    match job.engine.look(job.cluster(), (site, kind), since).await {
+        Ok(look) if look.items.contains_key(handle) => return Left::It,
+        Ok(_) => {}
+        Err(_) => return Left::Unclear,
     }
-    matches!(provider.get(site, handle).await, Err(ProviderError::NotFound))
+    match provider.get(site, handle).await {
+        Ok(_) => Left::It,
+        Err(ProviderError::Gone) => Left::Nothing,
+        Err(ProviderError::NotFound) if asked > visible_from => Left::Nothing,
+        Err(ProviderError::NotFound) => Left::PerhapsIt,
+        Err(_) => Left::Unclear,
+    }
 }
 
 /// Whether a closing attempt whose answer was lost made something. Inside the token's validity the same request answers
