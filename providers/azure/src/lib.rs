@@ -15,6 +15,7 @@ mod look;
 mod names;
 mod provider;
 mod settings;
+mod walk;
 
 pub use credentials::Credentials;
 pub use provider::{AzureConfig, AzureProvider};

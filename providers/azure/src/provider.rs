@@ -28,6 +28,7 @@ use crate::credentials::Credentials;
 use crate::look::{self, Part};
 use crate::names::{self, Named, Names};
 use crate::settings::Settings;
+use crate::walk::{Beside, Walks};
 
 /// Versions of the interfaces that we speak.
 const MACHINES: &str = "2024-07-01";
@@ -68,6 +69,7 @@ pub struct AzureProvider {
     listed: Snapshot,
     live: LiveFacts<PriceTable>,
     deleted: Mutex<Deleted>,
+    walks: Mutex<Walks>,
 }
 
 /// Machines that this process saw deleted, the newest last.
@@ -87,6 +89,7 @@ impl AzureProvider {
             listed: catalog::snapshot()?,
             live: LiveFacts::fresh_for(FRESH_MS),
             deleted: Mutex::default(),
+            walks: Mutex::default(),
         })
     }
 
@@ -172,24 +175,39 @@ impl AzureProvider {
         settings: &Settings,
         (owner, page): (&Owner, Option<Page>),
     ) -> Result<Listing> {
+        // The list of cards is as long as that of machines: it is read once for all of its pages.
+        let known = page.as_ref().and_then(|Page(next)| self.walks().take(next));
         let list: List<VirtualMachine> = self.page(site, settings, (ResourceKind::Machine, page)).await?;
         let ours = |vm: &VirtualMachine| look::owner(vm).is_some_and(|tags| tags.owner == *owner);
         let vms: Vec<_> = list.value.into_iter().filter(ours).collect();
-        let (mut cards, mut addresses) = (Vec::new(), Vec::new());
-        if !vms.is_empty() {
-            cards = self.parts(site, settings, ResourceKind::Interface).await?;
-        }
-        if !vms.is_empty() && settings.public_address {
-            addresses = self.parts(site, settings, ResourceKind::Address).await?;
-        }
-        let state = |vm: &VirtualMachine| {
-            let card = look::card_id(vm).and_then(|id| cards.iter().find(|card| look::same_id(&card.id, id)));
-            look::machine(vm, card, &addresses)
+        let beside = match known {
+            Some(beside) => beside,
+            None if vms.is_empty() => Arc::default(),
+            None => Arc::new(self.beside(site, settings).await?),
         };
-        let mut items = vms.iter().map(state).collect::<Result<Vec<_>>>()?;
+        let mut items = vms
+            .iter()
+            .map(|vm| look::machine(vm, look::card_id(vm).and_then(|id| beside.card(id)), &beside.addresses))
+            .collect::<Result<Vec<_>>>()?;
         items.sort_by(|one, other| one.handle.cmp(&other.handle));
+        if let Some(next) = &list.next_link
+            && !vms.is_empty()
+        {
+            self.walks().keep(next.clone(), beside);
+        }
         let next = list.next_link.map(Page);
         Ok(Listing { items, next })
+    }
+
+    /// What lists of machines say nothing of.
+    async fn beside(&self, site: &Site, settings: &Settings) -> Result<Beside> {
+        let cards = self.parts(site, settings, ResourceKind::Interface).await?;
+        let addresses = if settings.public_address {
+            self.parts(site, settings, ResourceKind::Address).await?
+        } else {
+            Vec::new()
+        };
+        Ok(Beside::of(cards, addresses))
     }
 
     async fn parts(&self, site: &Site, settings: &Settings, kind: ResourceKind) -> Result<Vec<Part>> {
@@ -208,6 +226,10 @@ impl AzureProvider {
             Some(Page(next)) => self.read(site, next, &[]).await,
             None => self.read(site, collection(settings, kind), &query).await,
         }
+    }
+
+    fn walks(&self) -> std::sync::MutexGuard<'_, Walks> {
+        self.walks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn deleted(&self) -> std::sync::MutexGuard<'_, Deleted> {
