@@ -11,6 +11,18 @@ use crate::quantity::{MicroUsdPerHour, Resources, Timestamp};
 pub struct Catalog {
     /// One entry a site.
     pub sites: Vec<SiteCatalog>,
+    /// Sites that do not say now what they offer: nothing is bought there, and what is there stays.
+    #[serde(default)]
+    pub silent: Vec<SilentSite>,
+}
+
+/// A site that does not say what it offers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SilentSite {
+    /// Which site.
+    pub site: SiteName,
+    /// What came of asking, in words.
+    pub because: String,
 }
 
 /// What one site offers.

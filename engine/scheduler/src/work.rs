@@ -58,6 +58,7 @@ impl<'a> Work<'a> {
     pub(crate) fn survey(input: &PlacementInput<'a>) -> Self {
         let offers = Offers::new(input.spec, input.catalog);
         let mut reasons = stale_prices(input);
+        reasons.extend(silent_sites(input));
         let machines = census::machines(input, &offers, &mut reasons);
         let (demands, leaving) = census::replicas(input, &machines, &mut reasons);
         let mut work = Self {
@@ -283,6 +284,16 @@ fn quotas<'a>(input: &PlacementInput<'a>) -> Quotas<'a> {
         .iter()
         .filter_map(|site| Some((&site.site, site.machines_left?)))
         .collect()
+}
+
+fn silent_sites<'a>(input: &PlacementInput<'a>) -> impl Iterator<Item = Reason> + use<'a> {
+    input.catalog.silent.iter().map(|silent| Reason {
+        about: silent.site.to_string(),
+        because: format!(
+            "what it offers is not known, so nothing is bought there: {}",
+            silent.because
+        ),
+    })
 }
 
 fn stale_prices(input: &PlacementInput<'_>) -> Vec<Reason> {

@@ -100,7 +100,10 @@ fn catalog() -> Catalog {
         }],
         machines_left: None,
     });
-    Catalog { sites: sites.into() }
+    Catalog {
+        sites: sites.into(),
+        silent: Vec::new(),
+    }
 }
 
 fn nothing() -> Observed {

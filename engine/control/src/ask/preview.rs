@@ -1,15 +1,16 @@
 //! Previewing: from a wish to a kept plan. Changes nothing else.
 
-use isobar_engine_model::catalog::Catalog;
-use isobar_engine_model::id::{ClusterName, SiteName};
+use isobar_engine_model::catalog::{Catalog, SilentSite, SiteCatalog};
+use isobar_engine_model::id::{ClusterName, MachineId, SiteName};
 use isobar_engine_model::intent::{Intent, Limits};
 use isobar_engine_model::plan::Plan;
 use isobar_engine_model::spec::problem::{Pointer, Problem};
 use isobar_engine_model::spec::{Spec, check};
 use isobar_engine_planner::{PlanError, PlanInput, Wish, outline, plan};
-use isobar_engine_provider::ProviderError;
+use isobar_engine_provider::{ProviderError, Site};
 
 use crate::api::{ApiError, ErrorCode, PlanAnswer, PlanRequest};
+use crate::carry::buy::intent::identity_bytes;
 use crate::engine::{Engine, resolve};
 use crate::ledger::chain;
 use crate::record::PlanRecord;
@@ -32,10 +33,35 @@ impl Engine {
                     .and_then(|record| record.spec.clone())
             }
         };
+        let ends = matches!(request.intent, Intent::Destroy { .. });
+        if let Some(spec) = spec.as_ref().filter(|_| !ends) {
+            self.identities_fit(spec)?;
+        }
         let catalog = self.catalog(spec.as_ref()).await?;
         let plan = self.plan_for(&cluster, &Wish::Asked(&request.intent), &catalog, request.limits)?;
         self.keep(&plan).await?;
         Ok(answer(plan, self.stored_spec(&cluster).as_ref()))
+    }
+
+    /// That each site of a spec takes what the nodes of its machines must read first.
+    fn identities_fit(&self, spec: &Spec) -> Result<(), ApiError> {
+        let names = spec
+            .pools
+            .keys()
+            .map(|pool| MachineId::new(format!("{pool}-{}", u32::MAX)));
+        let longest = names.map(|machine| identity_bytes(self, &spec.cluster, &machine)).max();
+        let Some(bytes) = longest else { return Ok(()) };
+        for (name, site) in &spec.sites {
+            let most = self.provider(&resolve(name, site))?.capabilities().identity_max_bytes;
+            if bytes > most {
+                let message =
+                    format!("what a new node reads first has {bytes} bytes, and site {name} takes {most} at most");
+                return Err(ApiError::new(ErrorCode::InvalidArgument, message)
+                    .pointer(format!("/sites/{name}"))
+                    .hint("name fewer with `isobar serve --insecure-registry`: every node is told of all of them"));
+            }
+        }
+        Ok(())
     }
 
     /// The plan of a wish for a cluster as it is now. Pure but for reading.
@@ -73,41 +99,54 @@ impl Engine {
     }
 
     /// What the sites of a spec offer, not older than the bound. A site that does not answer offers nothing new: its
-    /// last catalog serves, else the call fails.
+    /// last catalog serves, else it is silent and the others go on. If all are, the call fails.
     pub(crate) async fn catalog(&self, spec: Option<&Spec>) -> Result<Catalog, ApiError> {
         let mut catalog = Catalog::default();
+        let mut silence = None;
         for (name, site) in spec.iter().flat_map(|spec| &spec.sites) {
-            let site = resolve(name, site);
-            let cached = self
-                .catalogs
-                .lock()
-                .expect("nothing panics with the lock")
-                .get(&site)
-                .cloned();
-            let now = self.clock.now();
-            if let Some(fresh) = &cached
-                && now.since_ms(fresh.as_of) < self.config.bounds.catalog_max_age_ms
-            {
-                catalog.sites.push(fresh.clone());
-                continue;
-            }
-            let answer = self.provider(&site)?.catalog(&site).await;
-            match (answer, cached) {
-                (Ok(fresh), _) => {
-                    catalog.sites.push(fresh.clone());
-                    self.catalogs
-                        .lock()
-                        .expect("nothing panics with the lock")
-                        .insert(site, fresh);
+            match self.offered(&resolve(name, site)).await? {
+                Ok(offered) => catalog.sites.push(offered),
+                Err(error) => {
+                    let refused = no_catalog(name.as_str(), &error);
+                    if !matches!(refused.code, ErrorCode::Unavailable) {
+                        return Err(refused);
+                    }
+                    tracing::warn!(site = %name, %error, "a site does not say what it offers");
+                    catalog.silent.push(SilentSite {
+                        site: name.clone(),
+                        because: error.to_string(),
+                    });
+                    silence.get_or_insert(refused);
                 }
-                (Err(error), Some(old)) => {
-                    tracing::warn!(site = %name, %error, "a site does not answer; planning with its last catalog");
-                    catalog.sites.push(old);
-                }
-                (Err(error), None) => return Err(no_catalog(name.as_str(), &error)),
             }
         }
-        Ok(catalog)
+        match silence {
+            Some(refused) if catalog.sites.is_empty() => Err(refused),
+            Some(_) | None => Ok(catalog),
+        }
+    }
+
+    /// What one site offers, or offered when it last said so.
+    async fn offered(&self, site: &Site) -> Result<Result<SiteCatalog, ProviderError>, ApiError> {
+        let catalogs = || self.catalogs.lock().expect("nothing panics with the lock");
+        let cached = catalogs().get(site).cloned();
+        let now = self.clock.now();
+        if let Some(fresh) = &cached
+            && now.since_ms(fresh.as_of) < self.config.bounds.catalog_max_age_ms
+        {
+            return Ok(Ok(fresh.clone()));
+        }
+        Ok(match (self.provider(site)?.catalog(site).await, cached) {
+            (Ok(fresh), _) => {
+                catalogs().insert(site.clone(), fresh.clone());
+                Ok(fresh)
+            }
+            (Err(error), Some(old)) => {
+                tracing::warn!(site = %site.name, %error, "a site does not answer; planning with its last catalog");
+                Ok(old)
+            }
+            (Err(error), None) => Err(error),
+        })
     }
 }
 

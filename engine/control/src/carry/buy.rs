@@ -3,7 +3,7 @@
 //! At most one attempt may ever join: the next one begins only when the provider has refused the last one or says that
 //! it is gone.
 
-mod intent;
+pub(crate) mod intent;
 
 use std::cmp::Ordering;
 

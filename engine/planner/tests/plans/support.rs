@@ -142,7 +142,10 @@ pub(crate) fn catalog() -> Catalog {
             machines_left: None,
         }
     });
-    Catalog { sites: sites.into() }
+    Catalog {
+        sites: sites.into(),
+        silent: Vec::new(),
+    }
 }
 
 /// What is, and how plans change it.

@@ -1,5 +1,6 @@
 //! What an attempt at a machine sends, frozen before it is sent: the request with its token, its tags and the node's identity.
 
+use isobar_engine_model::id::{AttemptNo, ClusterName, MachineId};
 use isobar_engine_model::spec::NODE_PORTS;
 use isobar_engine_provider::{MachineRequest, Network, ResourceSpec, Secret, Site};
 use isobar_node_image_protocol::identity::Identity;
@@ -7,6 +8,7 @@ use isobar_node_image_protocol::identity::Identity;
 use super::Wanted;
 use crate::carry::journal::{Subject, journal};
 use crate::carry::{StepError, StepJob};
+use crate::engine::Engine;
 use crate::node::join::{SECRET_BYTES, make_token, token_hash};
 use crate::record::{AttemptRecord, CredentialRecord, attempt_key};
 
@@ -27,18 +29,11 @@ pub(super) fn intent(
     let mut secret = [0; SECRET_BYTES];
     engine.entropy.fill(&mut secret);
     let join_token = make_token(&key, &secret);
-    let identity = Identity {
-        engines: engine.homes(),
-        ca_der_hex: hex::encode(engine.authority.certificate_der()),
-        token_hex: hex::encode(&join_token),
-        machine: machine.to_string(),
-        insecure_registries: engine.config.insecure_registries.clone(),
-    };
     let spec = ResourceSpec::Machine(MachineRequest {
         zone: candidate.zone.clone(),
         offering: candidate.offering.clone(),
         image: candidate.image.clone(),
-        identity: Secret(serde_json::to_vec(&identity).expect("text fields")),
+        identity: Secret(identity(engine, machine, &join_token)),
         open_ports: NODE_PORTS,
         network,
     });
@@ -53,4 +48,22 @@ pub(super) fn intent(
         revoked: false,
     };
     Ok((attempt, credential))
+}
+
+/// What a machine's node reads first.
+fn identity(engine: &Engine, machine: &MachineId, join_token: &[u8]) -> Vec<u8> {
+    let identity = Identity {
+        engines: engine.homes(),
+        ca_der_hex: hex::encode(engine.authority.certificate_der()),
+        token_hex: hex::encode(join_token),
+        machine: machine.to_string(),
+        insecure_registries: engine.config.insecure_registries.clone(),
+    };
+    serde_json::to_vec(&identity).expect("text fields")
+}
+
+/// How long the identity of a machine of that name would be, in bytes.
+pub(crate) fn identity_bytes(engine: &Engine, cluster: &ClusterName, machine: &MachineId) -> usize {
+    let key = attempt_key(cluster, machine, AttemptNo(u32::MAX));
+    identity(engine, machine, &make_token(&key, &[0; SECRET_BYTES])).len()
 }
