@@ -19,7 +19,7 @@ use isobar_engine_provider::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::handle::{Place, is_name};
+use crate::handle::{Collection, Place, is_name};
 use crate::network;
 use crate::settings::{DEFAULT_NETWORK, NetworkChoice, Settings, is_image};
 use crate::wire::Thing;
@@ -49,7 +49,10 @@ impl Wanted {
     /// What to send, or why it can never work.
     pub(crate) fn of(request: &CreateResource, settings: &Settings) -> Result<Self> {
         if !is_name(&request.name) {
-            return Err(invalid(format!("`{}` is no name of anything here", request.name)));
+            return Err(invalid(format!(
+                "`{}` is no name that Compute Engine takes",
+                request.name
+            )));
         }
         let (fingerprint, thing) = match &request.spec {
             ResourceSpec::Machine(machine) => {
@@ -121,16 +124,24 @@ fn body(
                 .set_enable_integrity_monitoring(true)
                 .set_enable_secure_boot(false),
         );
-    // A firewall is for the machines that carry its name.
-    let firewall = machine
-        .network
-        .get(&ResourceKind::Firewall)
-        .map(Place::of)
-        .transpose()?;
-    Ok(match firewall {
-        Some(Place { name, .. }) => instance.set_tags(Tags::new().set_items([name])),
+    Ok(match firewall(machine)? {
+        Some(name) => instance.set_tags(Tags::new().set_items([name])),
         None => instance,
     })
+}
+
+/// The firewall around a machine is for those that carry its name.
+fn firewall(machine: &MachineRequest) -> Result<Option<String>> {
+    let Some(handle) = machine.network.get(&ResourceKind::Firewall) else {
+        return Ok(None);
+    };
+    match Place::of(handle) {
+        Ok(Place {
+            collection: Collection::Firewalls,
+            name,
+        }) => Ok(Some(name)),
+        Ok(_) | Err(_) => Err(invalid(format!("`{handle}` is no firewall"))),
+    }
 }
 
 fn boot_disk(

@@ -45,7 +45,7 @@ pub(crate) fn thing(
             let subnetwork = Subnetwork::new()
                 .set_name(&request.name)
                 .set_description(description)
-                .set_network(network_of(part)?)
+                .set_network(network_of(part, settings)?)
                 .set_ip_cidr_range(SUBNETWORK_RANGE)
                 .set_private_ip_google_access(true);
             let body = Box::new(subnetwork);
@@ -55,7 +55,7 @@ pub(crate) fn thing(
             let router = Router::new()
                 .set_name(&request.name)
                 .set_description(description)
-                .set_network(network_of(part)?)
+                .set_network(network_of(part, settings)?)
                 .set_nats([nat()]);
             let body = Box::new(router);
             Ok(Thing::Router { region, body })
@@ -64,7 +64,7 @@ pub(crate) fn thing(
             let firewall = firewall(part, settings)
                 .set_name(&request.name)
                 .set_description(description)
-                .set_network(network_of(part)?)
+                .set_network(network_of(part, settings)?)
                 .set_target_tags([&request.name]);
             Ok(Thing::Firewall(Box::new(firewall)))
         }
@@ -76,9 +76,14 @@ pub(crate) fn thing(
     }
 }
 
-fn network_of(part: &NetworkRequest) -> Result<String> {
-    let network = part.within.get(&ResourceKind::Network).map(ToString::to_string);
-    network.ok_or_else(|| invalid(format!("a {} is made in a network", part.part.kind.name())))
+/// With its project: some calls take no shorter path.
+fn network_of(part: &NetworkRequest, settings: &Settings) -> Result<String> {
+    let network = part.within.get(&ResourceKind::Network);
+    let network = network.ok_or_else(|| invalid(format!("a {} is made in a network", part.part.kind.name())))?;
+    Ok(match network.as_str() {
+        path if path.starts_with("global/") => format!("projects/{}/{path}", settings.project),
+        path => path.to_owned(),
+    })
 }
 
 /// All of the network goes out by addresses that Google takes and gives back.
@@ -107,8 +112,10 @@ fn firewall(part: &NetworkRequest, settings: &Settings) -> Firewall {
 }
 
 fn ports(part: &NetworkRequest) -> String {
-    let (first, last) = part.open_ports;
-    format!("{first}-{last}")
+    match part.open_ports {
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("{first}-{last}"),
+    }
 }
 
 /// What is asked of a part, in words for its hash.

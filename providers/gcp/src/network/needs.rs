@@ -65,13 +65,7 @@ fn part(kind: ResourceKind) -> NetworkPart {
 
 async fn has_default(clients: &Clients, settings: &Settings) -> Result<bool> {
     let default = Place::of(&ResourceHandle::new(DEFAULT_NETWORK))?;
-    match wire::read(clients, settings, &default).await {
-        Ok(_) => Ok(true),
-        Err(error) => match errors::of_call(&error, Call::Read, &clients.source) {
-            ProviderError::NotFound => Ok(false),
-            error => Err(error),
-        },
-    }
+    Ok(there(clients, settings, &default).await?.is_some())
 }
 
 /// The network that a subnetwork is of; absent: of another project.
@@ -85,15 +79,21 @@ async fn network_of(
     }
     let name = subnetwork.rsplit('/').next().unwrap_or(subnetwork);
     let place = Place::new(Collection::subnetworks(&site.region), name);
-    let nowhere = || invalid(format!("{} has no subnetwork `{subnetwork}`", site.region));
-    match wire::read(clients, settings, &place).await {
-        Ok(Thing::Subnetwork { body, .. }) => Ok(body.network.as_ref().map(ResourceHandle::new)),
-        Ok(_) => Err(nowhere()),
-        Err(error) => match errors::of_call(&error, Call::Read, &clients.source) {
-            ProviderError::NotFound => Err(nowhere()),
-            error => Err(error),
-        },
+    match there(clients, settings, &place).await? {
+        Some(Thing::Subnetwork { body, .. }) => Ok(body.network.as_ref().map(ResourceHandle::new)),
+        Some(_) | None => Err(invalid(format!("{} has no subnetwork `{subnetwork}`", site.region))),
     }
+}
+
+async fn there(clients: &Clients, settings: &Settings, place: &Place) -> Result<Option<Thing>> {
+    let error = match wire::read(clients, settings, place).await {
+        Ok(found) => return Ok(Some(found)),
+        Err(error) => errors::of_call(&error, Call::Read, &clients.source),
+    };
+    if error == ProviderError::NotFound {
+        return Ok(None);
+    }
+    Err(error)
 }
 
 /// The project that a path names, whatever stands before it; absent: none, which is the site's own.

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
+mod networks;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -18,6 +20,9 @@ use isobar_providers_gcp::{GcpConfig, GcpProvider};
 use isobar_providers_sim::TokioClock;
 use isobar_tests_clouds::program::{Program, installed};
 
+/// What prism's answers may come to. Refused is `invalid_spec` (by 422) or `unauthorized`; examples that Google's client cannot
+/// read are the rest.
+const FINE: [&str; 4] = ["ok", "conflict", "outcome_unknown", "unexpected"];
 const IMAGE: &str = "projects/shop-1/global/images/node";
 
 /// A provider whose credentials are exchanged for a token at `tokens`.
@@ -141,9 +146,7 @@ async fn prism_finds_nothing_wrong_with_any_call() {
     judged.push(kind(provider.catalog(&site).await));
     judged.push(kind(provider.console().unwrap().read(&site, &machine, 5).await));
 
-    // Refused is `invalid_spec` (by 422) or `unauthorized`; examples that Google's client cannot read are the rest.
-    let fine = ["ok", "conflict", "outcome_unknown", "unexpected"];
-    assert!(judged.iter().all(|kind| fine.contains(kind)), "{judged:?}");
+    assert!(judged.iter().all(|kind| FINE.contains(kind)), "{judged:?}");
 }
 
 fn kind<T>(answer: Result<T, ProviderError>) -> &'static str {

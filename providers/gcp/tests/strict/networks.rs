@@ -1,5 +1,7 @@
 //! The network around machines: what is found, what is made, in which order it goes, and what the wire says.
 
+mod lost;
+
 use std::time::Duration;
 
 use isobar_engine_model::id::{MachineId, ResourceHandle, Zone};
@@ -8,7 +10,6 @@ use isobar_engine_provider::{
     CreateResource, Network, NetworkNeeds, NetworkPart, NetworkRequest, Owner, ProviderError, ResourceKind,
     ResourceSpec, ResourceState, Site, Token, list_all,
 };
-use isobar_providers_sim::{Fault, Operation};
 use isobar_tests_clouds::gcp::REGION;
 use serde_json::{Value, json};
 
@@ -168,11 +169,12 @@ async fn each_part_is_as_asked() {
         body(network),
         json!({ "name": "isobar-shop-network", "autoCreateSubnetworks": false })
     );
+    let within = format!("projects/shop-1/{network}");
     assert_eq!(
         body("regions/europe-west1/subnetworks/isobar-shop-subnet"),
         json!({
             "name": "isobar-shop-subnet",
-            "network": network,
+            "network": within,
             "ipCidrRange": "10.77.0.0/17",
             "privateIpGoogleAccess": true,
         })
@@ -181,7 +183,7 @@ async fn each_part_is_as_asked() {
         body("regions/europe-west1/routers/isobar-shop-gateway"),
         json!({
             "name": "isobar-shop-gateway",
-            "network": network,
+            "network": within,
             "nats": [{
                 "name": "nat",
                 "natIpAllocateOption": "AUTO_ONLY",
@@ -193,7 +195,7 @@ async fn each_part_is_as_asked() {
         body("global/firewalls/isobar-shop-firewall"),
         json!({
             "name": "isobar-shop-firewall",
-            "network": network,
+            "network": within,
             "direction": "INGRESS",
             "sourceRanges": ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"],
             "allowed": [
@@ -328,68 +330,6 @@ async fn a_part_takes_the_fewest_calls_there_are() {
         calls_since(&bed, &before),
         of_names(&[("firewalls.delete", 1), ("globalOperations.wait", 1)])
     );
-}
-
-#[tokio::test]
-async fn a_lost_answer_ends_with_one_part() {
-    let bed = GcpBed::plain().await;
-    let site = bed.site_with(&[("network", "own")]);
-    let request = part_request(&bed, &site, ResourceKind::Network, &Network::new());
-    bed.cloud.fail_next(Operation::Create, Fault::LostAnswer);
-    let lost = bed.provider().create(&request).await.unwrap_err();
-    assert!(matches!(lost, ProviderError::OutcomeUnknown { .. }), "{lost}");
-    let found = listed(&bed, ResourceKind::Network, &owner()).await;
-    assert_eq!(found[0].tags, Some(request.tags.clone()), "found by its tags");
-    let created = bed.provider().create(&request).await.unwrap();
-    assert_eq!(created.handle, found[0].handle);
-    assert_eq!(
-        bed.provider().create(&request).await,
-        Ok(created),
-        "as often as one likes"
-    );
-    assert_eq!(bed.cloud.networks().len(), 1);
-
-    // A name that is taken, by another token.
-    let another = CreateResource {
-        token: Token("another".to_owned()),
-        ..request.clone()
-    };
-    let taken = bed.provider().create(&another).await;
-    assert!(matches!(taken, Err(ProviderError::Conflict { .. })), "{taken:?}");
-}
-
-#[tokio::test]
-async fn a_part_whose_operation_cannot_be_heard_of_is_accepted_and_what_is_made_in_it_waits() {
-    let bed = GcpBed::plain().await;
-    let site = bed.site_with(&[("network", "own")]);
-    let request = part_request(&bed, &site, ResourceKind::Network, &Network::new());
-    bed.gcp.fail_next("globalOperations.wait");
-    let network = bed.provider().create(&request).await.unwrap().handle;
-    let within = Network::from([(ResourceKind::Network, network.clone())]);
-    let subnet = part_request(&bed, &site, ResourceKind::Subnet, &within);
-    let early = bed.provider().create(&subnet).await;
-    assert!(matches!(early, Err(ProviderError::NotReady { .. })), "{early:?}");
-    bed.clock().sleep(Duration::from_secs(30)).await;
-    bed.provider().create(&subnet).await.unwrap();
-
-    let firewall = part_request(&bed, &site, ResourceKind::Firewall, &within);
-    let firewall = bed.provider().create(&firewall).await.unwrap().handle;
-    bed.gcp.fail_next("globalOperations.wait");
-    assert_eq!(delete(&bed, &firewall).await, Ok(()), "accepted");
-    bed.clock().sleep(Duration::from_secs(30)).await;
-    assert_eq!(delete(&bed, &firewall).await, Err(ProviderError::NotFound));
-}
-
-#[tokio::test]
-async fn a_lack_of_quota_shows_in_the_create_itself() {
-    let bed = GcpBed::plain().await;
-    let site = bed.site_with(&[("network", "own")]);
-    let request = part_request(&bed, &site, ResourceKind::Network, &Network::new());
-    bed.cloud.fail_next(Operation::Create, Fault::OverQuota);
-    let over = bed.provider().create(&request).await;
-    assert!(matches!(over, Err(ProviderError::QuotaExceeded { .. })), "{over:?}");
-    let handle = ResourceHandle::new("global/networks/isobar-shop-network");
-    assert_eq!(connect(&bed, &request, &handle).await, Err(ProviderError::NotFound));
 }
 
 #[tokio::test]

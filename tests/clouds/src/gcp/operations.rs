@@ -150,6 +150,7 @@ impl Shared {
         if left_ms > 0 {
             self.clock.sleep(Duration::from_millis(left_ms)).await;
         }
+        self.settle();
         Ok(operation.at(self.clock.now()))
     }
 }
