@@ -44,10 +44,7 @@ impl Engine {
             self.live.drift_is(cluster, vec![error.message]);
             return Ok(());
         }
-        let is_over = {
-            let observed = self.observed(&self.ledger.read(), cluster);
-            observed.spec.is_none() && observed.machines.is_empty() && observed.networks.is_empty()
-        };
+        let is_over = self.observed(&self.ledger.read(), cluster).is_over();
         if is_over {
             self.live.drift_is(cluster, Vec::new());
             return Ok(());

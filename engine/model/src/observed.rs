@@ -36,6 +36,13 @@ pub struct Observed {
     pub next_replica: BTreeMap<WorkloadName, u32>,
 }
 
+impl Observed {
+    /// Whether nothing is wanted and nothing is left.
+    pub fn is_over(&self) -> bool {
+        self.spec.is_none() && self.machines.is_empty() && self.networks.is_empty()
+    }
+}
+
 /// What a provider rents or owns, for one cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Machine {

@@ -36,7 +36,7 @@ pub fn apply(intent: &Intent, observed: &Observed) -> Result<Option<Spec>, PlanE
         }
         Intent::Drain { cluster, .. } => stored(cluster, observed).map(Some),
         Intent::Destroy { cluster } => {
-            if observed.cluster != *cluster || (observed.spec.is_none() && observed.machines.is_empty()) {
+            if observed.cluster != *cluster || observed.is_over() {
                 return Err(PlanError::UnknownCluster {
                     cluster: cluster.clone(),
                 });

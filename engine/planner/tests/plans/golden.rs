@@ -301,3 +301,18 @@ fn a_network_that_no_machine_came_to_goes_too() {
     let actions: Vec<_> = plan.body.steps.iter().map(|step| &step.action).collect();
     assert_eq!(actions, [&Action::RemoveNetwork { site: unused }]);
 }
+
+#[test]
+fn what_is_left_of_a_destroyed_cluster_is_its_network_and_can_be_destroyed() {
+    let mut world = World::of(&shop());
+    world.observed.spec = None;
+    world.observed.machines.clear();
+    world.observed.replicas.clear();
+    let left = SiteName::new("north").unwrap();
+    world.observed.networks.insert(left.clone());
+    let plan = world.ask(&Intent::Destroy {
+        cluster: shop().cluster,
+    });
+    let actions: Vec<_> = plan.body.steps.iter().map(|step| &step.action).collect();
+    assert_eq!(actions, [&Action::RemoveNetwork { site: left }]);
+}
