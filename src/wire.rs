@@ -14,6 +14,7 @@ use isobar_engine_provider::{Clock, Entropy};
 use isobar_engine_store::sql::SqlStore;
 use isobar_engine_store::{Member, Store};
 use isobar_mcp::folder::DataFolder;
+use isobar_providers_local::HOST_SEEN_BY_GUESTS;
 
 use crate::exit::{Complaint, Exit};
 use crate::system::{SystemClock, SystemEntropy};
@@ -25,8 +26,6 @@ const MEMBER_ID_BYTES: usize = 6;
 const AUTHORITY: &str = "authority";
 /// Random bytes in the id of a new store.
 const STORE_ID_BYTES: usize = 8;
-/// How a machine of QEMU's user-mode network sees the host's loopback address.
-const HOST_SEEN_BY_GUESTS: &str = "10.0.2.2";
 
 /// Opens the store: the data folder's own, which it holds from here on, or a PostgreSQL database that engines share.
 pub(crate) async fn store(folder: &DataFolder, shared: Option<&str>) -> Result<Arc<dyn Store>> {

@@ -3,6 +3,7 @@
 mod adopt;
 pub(crate) mod apply;
 mod explain;
+mod findable;
 mod leaks;
 mod list;
 mod logs;

@@ -44,6 +44,8 @@ pub struct Capabilities {
     /// For how long the same token answers with the same part of a network, in ms; 0: the provider knows no tokens for
     /// these, and whoever lost an answer looks for the tags.
     pub network_token_validity_ms: u64,
+    /// Under which host its machines reach what listens on loopback of the engine's own computer; absent: they are elsewhere.
+    pub sees_engine_at: Option<&'static str>,
 }
 
 impl Capabilities {

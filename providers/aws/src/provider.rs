@@ -70,6 +70,7 @@ impl Provider for AwsProvider {
             account_settings: &ACCOUNT_SETTINGS,
             // No call that makes one takes a client token.
             network_token_validity_ms: 0,
+            sees_engine_at: None,
         }
     }
 

@@ -270,6 +270,7 @@ impl Provider for AzureProvider {
             identity_max_bytes: IDENTITY_MAX_BYTES,
             account_settings: &ACCOUNT_SETTINGS,
             network_token_validity_ms: 0,
+            sees_engine_at: None,
         }
     }
 

@@ -73,6 +73,7 @@ impl Provider for GcpProvider {
             identity_max_bytes: IDENTITY_MAX_BYTES,
             account_settings: &ACCOUNT_SETTINGS,
             network_token_validity_ms: TOKEN_VALIDITY_MS,
+            sees_engine_at: None,
         }
     }
 

@@ -24,5 +24,8 @@ mod provider;
 mod qemu;
 mod tsc;
 
+/// How a guest reaches what listens on loopback of its host.
+pub const HOST_SEEN_BY_GUESTS: &str = "10.0.2.2";
+
 pub use config::{Acceleration, LocalConfig, Shape};
 pub use provider::{LocalProvider, OpenError};

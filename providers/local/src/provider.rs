@@ -80,6 +80,7 @@ impl Provider for LocalProvider {
             identity_max_bytes: IDENTITY_MAX_BYTES,
             account_settings: &[],
             network_token_validity_ms: 0,
+            sees_engine_at: Some(crate::HOST_SEEN_BY_GUESTS),
         }
     }
 

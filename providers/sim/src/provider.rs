@@ -183,6 +183,7 @@ impl Provider for SimProvider {
             identity_max_bytes: world.config.identity_max_bytes,
             account_settings: &[],
             network_token_validity_ms: world.config.network_token_validity_ms,
+            sees_engine_at: Some("127.0.0.1"),
         })
     }
 

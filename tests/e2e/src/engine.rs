@@ -92,6 +92,13 @@ impl Setup {
         self
     }
 
+    /// Which may send credentials to this address as well.
+    #[must_use]
+    pub fn allowing(mut self, endpoint: &str) -> Self {
+        self.endpoints.push(endpoint.to_owned());
+        self
+    }
+
     /// Whose nodes find it on a free port of loopback under each of these hosts, in turn.
     ///
     /// # Panics

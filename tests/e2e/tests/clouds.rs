@@ -112,3 +112,29 @@ fn credentials_do_not_go_where_the_engine_was_not_told_that_they_may() {
         assert!(clouds.world.calls(cloud).all().is_empty(), "{cloud:?} was asked");
     }
 }
+
+#[test]
+fn nothing_is_bought_where_the_engine_could_never_be_found() {
+    let clouds = Emulated::open(|_, config| config);
+    // The same cloud under an address that does not say that it is on this computer.
+    let elsewhere = clouds.world.endpoint(Cloud::Aws).replace("127.0.0.1", "0.0.0.0");
+    let mut spec = anywhere(&clouds, 1);
+    let mut site = clouds.world.site(Cloud::Aws);
+    site["settings"]["endpoint"] = json!(elsewhere);
+    spec["sites"] = json!({ "aws": site });
+    let plan = |setup: Setup| {
+        let engine = setup.clouds(&clouds.world).allowing(&elsewhere).start();
+        engine.run(&["plan", &engine.keep_spec(&spec.to_string())])
+    };
+
+    let refused = plan(Setup::without_machines());
+    assert_ne!(refused.code, Some(0), "{refused:?}");
+    refused.says(&[
+        "machines in aws could never call this engine",
+        "10.0.2.2",
+        "--advertise",
+    ]);
+    let refused = plan(Setup::without_machines().advertised_at(&["localhost", "0.0.0.0", "127.0.0.1", "10.0.2.2"]));
+    assert_ne!(refused.code, Some(0), "{refused:?}");
+    plan(Setup::without_machines().advertised_at(&["127.0.0.1", "engine.example"])).done();
+}

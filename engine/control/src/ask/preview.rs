@@ -82,7 +82,9 @@ impl Engine {
             validity_ms: self.config.bounds.plan_valid_ms,
             budget: isobar_engine_planner::WorkBudget::default(),
         };
-        plan(&input).map_err(|error| unplannable(&error, wish))
+        let plan = plan(&input).map_err(|error| unplannable(&error, wish))?;
+        self.findable(&plan)?;
+        Ok(plan)
     }
 
     pub(crate) async fn keep(&self, plan: &Plan) -> Result<(), ApiError> {

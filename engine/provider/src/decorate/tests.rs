@@ -112,6 +112,7 @@ impl Provider for Told {
             identity_max_bytes: 0,
             account_settings: &["account"],
             network_token_validity_ms: 0,
+            sees_engine_at: None,
         }
     }
 
