@@ -128,12 +128,12 @@ impl From<Failure> for ProviderError {
             true => format!("{} {message}", failure.status),
             false => format!("{code}: {message}"),
         };
-        match kind {
-            Meaning::Throttled => Self::RateLimited {
+        if kind == Meaning::Throttled {
+            return Self::RateLimited {
                 after: failure.retry_after,
-            },
-            meaning => meaning.error(failure.call, message),
+            };
         }
+        kind.error(failure.call, message)
     }
 }
 

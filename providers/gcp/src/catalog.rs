@@ -1,7 +1,9 @@
-//! What a region offers: its zones and quotas as they are now, the machine types that its zones have now, at the list prices
-//! of the packed table. A type without a price is not offered.
+//! What a region offers: its zones and quotas as they are now, the machine types that its zones have now, at the prices that
+//! the catalog of prices says or else the packed table. A type that the table does not know is not offered.
 //!
 //! One call for the region and one a zone, more only where a zone has more types than a page holds.
+
+mod prices;
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -10,9 +12,10 @@ use google_cloud_compute_v1::model::Region;
 use google_cloud_compute_v1::model::quota::Metric;
 use isobar_engine_model::catalog::{Architecture, Image, SiteCatalog};
 use isobar_engine_model::id::ImageId;
-use isobar_engine_model::quantity::Timestamp;
+use isobar_engine_provider::live::LiveFacts;
+use isobar_engine_provider::prices::PriceTable;
 use isobar_engine_provider::snapshot::Snapshot;
-use isobar_engine_provider::{ProviderError, Result, Site};
+use isobar_engine_provider::{Clock, ProviderError, Result, Site, endpoint};
 
 use crate::client::Clients;
 use crate::errors::{self, Call};
@@ -29,11 +32,20 @@ pub(crate) async fn catalog(
     clients: &Clients,
     site: &Site,
     settings: &Settings,
-    now: Timestamp,
+    (live, clock): (&LiveFacts<PriceTable>, &dyn Clock),
 ) -> Result<SiteCatalog> {
     let region = region(clients, site, settings).await?;
-    let prices = prices()?;
-    let mut offerings = prices.offerings(&site.region);
+    let mut offerings = prices()?.offerings(&site.region);
+    // The pool has found that the endpoint is allowed.
+    let base = site
+        .settings
+        .get(endpoint::SETTING)
+        .map_or(prices::SERVICE, |at| at.trim_end_matches('/'));
+    let service = format!("{base} {} {}", settings.project, site.region);
+    let ask = prices::ask(&clients.source, base, &site.region, &offerings);
+    if let Some(live) = live.of(service, clock, ask).await {
+        live.price(&mut offerings);
+    }
     let mut offered = BTreeSet::new();
     for zone in zones(site, settings, &region) {
         for name in types(clients, settings, &zone).await? {
@@ -43,7 +55,7 @@ pub(crate) async fn catalog(
     offerings.retain(|offering| offered.contains(&(offering.zone.to_string(), offering.instance_type.clone())));
     Ok(SiteCatalog {
         site: site.name.clone(),
-        as_of: now,
+        as_of: clock.now(),
         offerings,
         images: vec![Image {
             id: ImageId::new(&settings.image),

@@ -8,6 +8,8 @@ use isobar_engine_model::catalog::SiteCatalog;
 use isobar_engine_model::id::{ProviderId, ResourceHandle, Zone};
 use isobar_engine_provider::decorate::KeepsCredentials;
 use isobar_engine_provider::endpoint;
+use isobar_engine_provider::live::LiveFacts;
+use isobar_engine_provider::prices::{FRESH_MS, PriceTable};
 use isobar_engine_provider::{
     Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, NetworkNeeds, NetworkRequest,
     Networks, Owner, Page, Provider, ResourceKind, ResourceState, Result, Site, Token,
@@ -35,6 +37,7 @@ const ACCOUNT_SETTINGS: [&str; 2] = ["project", endpoint::SETTING];
 pub struct GcpProvider {
     pool: Pool,
     clock: Arc<dyn Clock>,
+    live: LiveFacts<PriceTable>,
 }
 
 impl fmt::Debug for GcpProvider {
@@ -51,6 +54,7 @@ impl GcpProvider {
         Self {
             pool: Pool::new(config),
             clock,
+            live: LiveFacts::fresh_for(FRESH_MS),
         }
     }
 
@@ -79,7 +83,7 @@ impl Provider for GcpProvider {
 
     async fn catalog(&self, site: &Site) -> Result<SiteCatalog> {
         let (settings, clients) = self.ready(site).await?;
-        catalog::catalog(&clients, site, &settings, self.clock.now()).await
+        catalog::catalog(&clients, site, &settings, (&self.live, &*self.clock)).await
     }
 
     async fn create(&self, request: &CreateResource) -> Result<Created> {

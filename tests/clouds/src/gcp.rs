@@ -7,6 +7,7 @@
 
 mod answers;
 mod auth;
+mod billing;
 mod instances;
 mod lists;
 mod model;
@@ -38,6 +39,7 @@ use networks::Part;
 use operations::Operations;
 
 pub use auth::AUTHORIZED_USER;
+pub use billing::Lie;
 
 /// The only project.
 pub const PROJECT: &str = "shop-1";
@@ -115,6 +117,8 @@ struct Known {
     lost_zones: BTreeSet<String>,
     /// By path, without the project. What was asked for may not have come to be.
     parts: BTreeMap<String, Part>,
+    /// What the catalog of prices says instead of the truth.
+    lie: Option<Lie>,
 }
 
 impl Known {
@@ -167,6 +171,11 @@ impl Gcp {
     /// The next call of this method (`zoneOperations.wait`) fails with 503, before anything is done.
     pub fn fail_next(&self, method: &str) {
         self.shared.known().failing.push(method.to_owned());
+    }
+
+    /// From now on the catalog of prices lies; absent: it says the truth again.
+    pub fn lie(&self, lie: Option<Lie>) {
+        self.shared.known().lie = lie;
     }
 
     /// From now on a zone does not answer lists.
@@ -298,6 +307,9 @@ async fn answer(
         return answers::of(shared.known().tokens.give(body.as_ref()));
     }
     let query = answers::query(uri.query().unwrap_or_default());
+    if uri.path() == billing::PATH {
+        return shared.skus(&headers, &query);
+    }
     match shared.model.call(method.as_str(), uri.path(), &query) {
         Some(call) => answers::of(shared.called(&call, &headers, body.as_ref()).await),
         None => {

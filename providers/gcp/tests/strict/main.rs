@@ -7,6 +7,7 @@ mod access;
 mod bed;
 mod facts;
 mod networks;
+mod told;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
