@@ -94,11 +94,18 @@ pub(crate) async fn catalog(clients: &Clients, images: &Images, beside: &Beside,
             offerings.extend(price.map(|price| offering(&key, purchase, (architecture, total), (*price, priced))));
         }
     }
-    if let Some(live) = beside.prices(clients, &settings, site).await {
+    // Both at once: neither may take so long that the whole takes too long.
+    let (live, limits) = tokio::join!(
+        beside.prices(clients, &settings, site),
+        beside.limits(clients, &settings, site)
+    );
+    if let Some(live) = live {
         live.price(&mut offerings);
     }
-    let machines_left = beside.machines_left(clients, (&client, &settings), site, (&types, &offerings));
-    let machines_left = machines_left.await;
+    let machines_left = match limits {
+        Some(limits) => machines_left(&client, site, &limits.said, (&types, &offerings)).await,
+        None => None,
+    };
     Ok(SiteCatalog {
         site: site.name.clone(),
         as_of: now,
@@ -116,23 +123,26 @@ impl Beside {
             .await
     }
 
-    /// How many machines the account may still make. Absent: nobody says.
-    async fn machines_left(
-        &self,
-        clients: &Clients,
-        (client, settings): (&Client, &Settings),
-        site: &Site,
-        (types, offerings): (&Types, &[Offering]),
-    ) -> Option<u32> {
+    async fn limits(&self, clients: &Clients, settings: &Settings, site: &Site) -> Option<Arc<Live<Cpus>>> {
         let service = service("quotas", settings, site);
-        let limits = self.quotas.of(service, clients.clock(), quotas::limits(clients, site));
-        let limits = limits.await?;
-        match quotas::used(client, types).await {
-            Ok(used) => quotas::machines_left(&limits.said, &used, offerings),
-            Err(error) => {
-                tracing::warn!(site = %site.name, %error, "what the quota leaves is not known");
-                None
-            }
+        self.quotas
+            .of(service, clients.clock(), quotas::limits(clients, site))
+            .await
+    }
+}
+
+/// How many machines the account may still make. Absent: nobody says.
+async fn machines_left(
+    client: &Client,
+    site: &Site,
+    limits: &Cpus,
+    (types, offerings): (&Types, &[Offering]),
+) -> Option<u32> {
+    match quotas::used(client, types).await {
+        Ok(used) => quotas::machines_left(limits, &used, offerings),
+        Err(error) => {
+            tracing::warn!(site = %site.name, %error, "what the quota leaves is not known");
+            None
         }
     }
 }

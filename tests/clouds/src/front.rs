@@ -8,13 +8,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use futures_util::stream;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+
+/// One of these is sent again and again by an answer that hardly ends, 2 GiB in all.
+const CHUNK_BYTES: usize = 1 << 20;
+const CHUNKS: usize = 2048;
+
+/// An answer that nobody should read to its end.
+pub(crate) fn endless() -> Body {
+    let chunk = Bytes::from(vec![b' '; CHUNK_BYTES]);
+    let chunks = std::iter::repeat_n(chunk, CHUNKS);
+    Body::from_stream(stream::iter(chunks.map(Ok::<_, io::Error>)))
+}
 
 /// How often each call was asked, by its name in the cloud's own words. A clone counts on.
 #[derive(Debug, Clone, Default)]

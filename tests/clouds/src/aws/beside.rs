@@ -3,16 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
 use isobar_engine_model::catalog::Purchase;
 use isobar_engine_provider::Provider;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Account, signature};
+use crate::front::endless;
 
 static MODEL: &[u8] = include_bytes!("../../data/aws-json.json");
 /// Says which operation a call is of.
@@ -25,10 +24,6 @@ const PAGE_ITEMS: usize = 2;
 const CPUS: u32 = 2;
 /// The account's quota of processors as spot.
 pub const SPOT_CPUS: u32 = 64;
-/// One of these is sent again and again by an answer that does not end, 2 GiB in all.
-const CHUNK_BYTES: usize = 1 << 20;
-const CHUNKS: usize = 2048;
-
 /// What these services may say that is not so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lie {
@@ -239,10 +234,4 @@ fn written(text: String) -> Response {
 fn error(status: StatusCode, code: &str, message: &str) -> Response {
     let body = json!({"__type": code, "message": message}).to_string();
     (status, [(header::CONTENT_TYPE, "application/x-amz-json-1.1")], body).into_response()
-}
-
-fn endless() -> Body {
-    let chunk = Bytes::from(vec![b' '; CHUNK_BYTES]);
-    let chunks = std::iter::repeat_n(chunk, CHUNKS);
-    Body::from_stream(stream::iter(chunks.map(Ok::<_, std::io::Error>)))
 }

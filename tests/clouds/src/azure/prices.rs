@@ -6,17 +6,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
 use axum::extract::{Query, State as Shared};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
 use isobar_engine_model::catalog::Purchase;
 use serde_json::{Value, json};
 
 use super::State;
 use super::answer::{Refused, refused};
 use super::route::Answer;
+use crate::front::endless;
 
 /// Where it is.
 pub(super) const PATH: &str = "/api/retail/prices";
@@ -37,10 +36,6 @@ const FILTERS: [&str; 12] = [
     "serviceFamily",
     "priceType",
 ];
-/// One of these is sent again and again by an answer that does not end, 2 GiB in all.
-const CHUNK_BYTES: usize = 1 << 20;
-const CHUNKS: usize = 2048;
-
 /// What a price service may say that is not so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lie {
@@ -62,13 +57,15 @@ pub enum Lie {
     Elsewhere,
     /// It is no JSON.
     Garbled,
+    /// It never answers.
+    Hangs,
     /// It is away.
     Away,
 }
 
 impl Lie {
     /// Every lie.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Free,
         Self::Negative,
         Self::AlmostFree,
@@ -78,6 +75,7 @@ impl Lie {
         Self::Huge,
         Self::Elsewhere,
         Self::Garbled,
+        Self::Hangs,
         Self::Away,
     ];
 }
@@ -88,19 +86,26 @@ pub(super) async fn answer(
     headers: HeaderMap,
 ) -> Response {
     state.calls.count("RetailPrices");
+    if state.lying() == Some(Lie::Hangs) {
+        return std::future::pending().await;
+    }
     state
         .retail_prices(&query, &headers)
         .unwrap_or_else(IntoResponse::into_response)
 }
 
 impl State {
+    fn lying(&self) -> Option<Lie> {
+        self.kept().lie
+    }
+
     fn retail_prices(&self, query: &BTreeMap<String, String>, headers: &HeaderMap) -> Answer {
         if headers.contains_key(header::AUTHORIZATION) {
             return Err(self.violated("BadRequest", "the price service was shown a token".to_owned()));
         }
         let filter = query.get("$filter").map(String::as_str).unwrap_or_default();
         let wanted = filters(filter).map_err(|what| self.violated("BadRequest", what))?;
-        let lie = self.kept().lie;
+        let lie = self.lying();
         match lie {
             Some(Lie::Away) => return Err(unavailable()),
             Some(Lie::Huge) => return Ok(endless().into_response()),
@@ -112,7 +117,8 @@ impl State {
                 | Lie::Absurd
                 | Lie::Currency
                 | Lie::Endless
-                | Lie::Elsewhere,
+                | Lie::Elsewhere
+                | Lie::Hangs,
             )
             | None => {}
         }
@@ -190,7 +196,8 @@ fn lied(lie: Option<Lie>, price: f64) -> f64 {
         Some(Lie::Negative) => -price,
         Some(Lie::AlmostFree) => price / 100.0,
         Some(Lie::Absurd) => price * 1e12,
-        Some(Lie::Currency | Lie::Endless | Lie::Huge | Lie::Elsewhere | Lie::Garbled | Lie::Away) | None => price,
+        Some(Lie::Currency | Lie::Endless | Lie::Huge | Lie::Elsewhere | Lie::Garbled | Lie::Hangs | Lie::Away)
+        | None => price,
     }
 }
 
@@ -221,12 +228,6 @@ fn filters(text: &str) -> Result<Vec<(String, String)>, String> {
     parts
         .map(|text| part(text).ok_or_else(|| format!("{text} is no filter")))
         .collect()
-}
-
-fn endless() -> Body {
-    let chunk = Bytes::from(vec![b' '; CHUNK_BYTES]);
-    let chunks = std::iter::repeat_n(chunk, CHUNKS);
-    Body::from_stream(stream::iter(chunks.map(Ok::<_, std::io::Error>)))
 }
 
 fn unavailable() -> Refused {

@@ -2,14 +2,13 @@
 //! processors and memory by family, among much that is something else. It can be told to lie.
 //! <https://cloudbilling.googleapis.com/$discovery/rest?version=v1>
 
-use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
-use futures_util::stream;
 use serde_json::{Value, json};
 
 use super::answers::{self, Refusal};
 use super::{REGION, Shared};
+use crate::front::endless;
 
 /// Compute Engine's prices (`cloudbilling.services.skus.list`).
 pub(super) const PATH: &str = "/v1/services/6F81-5844-456A/skus";
@@ -21,10 +20,6 @@ const PAGE_ITEMS: usize = 3;
 const CORE: [i64; 2] = [24_000_000, 6_000_000];
 /// Likewise of a GiB of memory.
 const RAM: [i64; 2] = [3_200_000, 800_000];
-/// One of these is sent again and again by an answer that does not end, 2 GiB in all.
-const CHUNK_BYTES: usize = 1 << 20;
-const CHUNKS: usize = 2048;
-
 /// What the catalog of prices may say that is not so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lie {
@@ -62,9 +57,7 @@ impl Shared {
         self.calls.count("skus.list");
         let lie = self.known().lie;
         if lie == Some(Lie::Huge) {
-            let chunk = Bytes::from(vec![b' '; CHUNK_BYTES]);
-            let chunks = std::iter::repeat_n(chunk, CHUNKS).map(Ok::<_, std::io::Error>);
-            return Body::from_stream(stream::iter(chunks)).into_response();
+            return endless().into_response();
         }
         answers::of(self.skus_page(headers, query, lie))
     }
