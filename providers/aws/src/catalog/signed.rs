@@ -51,17 +51,15 @@ impl Caller {
     /// Looks the credentials up. A site's endpoint stands for all services.
     pub(crate) async fn of(clients: &Clients, site: &Site, service: Service, region: &str) -> Result<Self> {
         let settings = Settings::of(site, &clients.config().allowed_endpoints)?;
-        let ends = if region.starts_with("cn-") {
-            "amazonaws.com.cn"
-        } else {
-            "amazonaws.com"
+        let url = match &settings.endpoint {
+            Some(endpoint) => endpoint.clone(),
+            None => address(service, region)?,
         };
-        let own = format!("https://{}.{region}.{ends}", service.host);
         Ok(Self {
             http: http()?,
             service,
             region: region.to_owned(),
-            url: settings.endpoint.clone().unwrap_or(own),
+            url,
             credentials: clients.credentials(site, &settings).await?,
             now: SystemTime::UNIX_EPOCH + Duration::from_millis(clients.clock().now().0),
         })
@@ -143,6 +141,22 @@ impl Clients {
     }
 }
 
+/// A service's own address in a region. Credentials go there, so that a region can be no more than a label of it.
+fn address(service: Service, region: &str) -> Result<String> {
+    let is_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if region.is_empty() || !region.bytes().all(is_label) {
+        return Err(ProviderError::InvalidSpec {
+            message: format!("`{region}` is no region"),
+        });
+    }
+    let domain = if region.starts_with("cn-") {
+        "amazonaws.com.cn"
+    } else {
+        "amazonaws.com"
+    };
+    Ok(format!("https://{}.{region}.{domain}", service.host))
+}
+
 fn http() -> Result<reqwest::Client> {
     // Whoever came first has set the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -167,5 +181,50 @@ fn refused(answer: &[u8], status: u16) -> ProviderError {
         .chars()
         .take(MESSAGE_MAX_LETTERS)
         .collect();
-    of_code(code, status).error(Call::Read, message)
+    // <https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/CommonErrors.html>
+    let meaning = match code {
+        "AccessDeniedException" | "UnrecognizedClientException" | "ExpiredTokenException" => Meaning::Unauthorized,
+        "ThrottlingException" | "TooManyRequestsException" => Meaning::Throttled,
+        other => of_code(other, status),
+    };
+    meaning.error(Call::Read, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_is_a_label_of_amazons_address_and_nothing_else() {
+        let service = Service {
+            name: "pricing",
+            target: "AWSPriceListService",
+            host: "api.pricing",
+        };
+        for (region, own) in [
+            ("us-east-1", "https://api.pricing.us-east-1.amazonaws.com"),
+            ("cn-north-1", "https://api.pricing.cn-north-1.amazonaws.com.cn"),
+        ] {
+            assert_eq!(address(service, region).as_deref(), Ok(own));
+        }
+        for region in ["", "evil.example/", "a@b", "EU", "a.b", "a:1", "a?b", "a#b"] {
+            assert!(address(service, region).is_err(), "{region}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_known_by_its_code() {
+        for (answer, status, kind) in [
+            (
+                r#"{"__type":"AccessDeniedException","Message":"no"}"#,
+                400,
+                "unauthorized",
+            ),
+            (r#"{"__type":"com.amazonaws#ThrottlingException"}"#, 400, "rate_limited"),
+            ("<html>", 503, "unavailable"),
+            ("", 403, "unauthorized"),
+        ] {
+            assert_eq!(refused(answer.as_bytes(), status).kind(), kind, "{answer}");
+        }
+    }
 }
