@@ -1,4 +1,4 @@
-//! Looking at what there is: one thing by its handle, or all of an owner's by their labels.
+//! Looking at what there is: one thing by its handle, or all of an owner's by their labels or descriptions.
 //!
 //! A list goes over the whole project in one call a page (`aggregatedList`), since zones come and go from a site's settings
 //! and its machines do not. Within a page things are in handle order. All or nothing: a zone of the region that does not

@@ -114,7 +114,7 @@ struct Known {
     instances: BTreeMap<(String, String), instances::Asked>,
     /// Methods whose next call fails.
     failing: Vec<String>,
-    lost_zones: BTreeSet<String>,
+    lost: BTreeSet<String>,
     /// By path, without the project. What was asked for may not have come to be.
     parts: BTreeMap<String, Part>,
     /// What the catalog of prices says instead of the truth.
@@ -178,9 +178,9 @@ impl Gcp {
         self.shared.known().lie = lie;
     }
 
-    /// From now on a zone does not answer lists.
-    pub fn lose_zone(&self, zone: &str) {
-        self.shared.known().lost_zones.insert(zone.to_owned());
+    /// From now on a zone or the region does not answer lists.
+    pub fn lose(&self, place: &str) {
+        self.shared.known().lost.insert(place.to_owned());
     }
 
     /// What an instance of that name was asked for with, as it came.

@@ -234,10 +234,10 @@ async fn a_zone_that_does_not_answer_fails_the_list_and_one_elsewhere_does_not()
     let bed = GcpBed::plain().await;
     make(&bed, 1).await;
     let provider = bed.provider();
-    bed.gcp.lose_zone("us-east1-b");
+    bed.gcp.lose("us-east1-b");
     let listed = list_all(&*provider, &bed.site(), ResourceKind::Machine, &owner()).await;
     assert_eq!(listed.unwrap().len(), 1);
-    bed.gcp.lose_zone("europe-west1-c");
+    bed.gcp.lose("europe-west1-c");
     for kind in [ResourceKind::Machine, ResourceKind::Disk] {
         let listed = list_all(&*provider, &bed.site(), kind, &owner()).await;
         assert!(matches!(listed, Err(ProviderError::Unavailable { .. })), "{listed:?}");

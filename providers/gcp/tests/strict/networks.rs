@@ -365,6 +365,12 @@ async fn a_list_shows_ours_and_nobody_else_s_on_all_pages() {
         .collect();
     assert_eq!(names, expected);
     assert_eq!(listed(&bed, ResourceKind::Firewall, &other).await.len(), 1);
+
+    bed.gcp.lose(REGION);
+    for kind in ResourceKind::ALL.into_iter().filter(|kind| kind.is_network()) {
+        let listed = list_all(&*bed.provider(), &bed.site(), kind, &owner()).await;
+        assert!(matches!(listed, Err(ProviderError::Unavailable { .. })), "{listed:?}");
+    }
 }
 
 #[tokio::test]

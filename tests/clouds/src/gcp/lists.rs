@@ -49,7 +49,11 @@ impl Shared {
         let seen: Vec<Value> = self.seen_parts(kind, ours).await?;
         let name = |part: &Value| part["name"].as_str().unwrap_or_default().to_owned();
         let (items, next) = page((call, self.page_items), seen, name)?;
-        let answer = json!({ "kind": format!("compute#{}List", kind.word()), "items": items });
+        let mut answer = json!({ "kind": format!("compute#{}List", kind.word()), "items": items });
+        // `warning.code` of a list in the discovery document: "A given scope cannot be reached."
+        if self.known().lost.contains(REGION) {
+            answer["warning"] = json!({ "code": "UNREACHABLE", "message": "The region is unreachable." });
+        }
         Ok(with_next(answer, next))
     }
 
@@ -150,7 +154,7 @@ impl Shared {
         let nothing = json!({ "warning": { "code": "NO_RESULTS_ON_PAGE", "message": "No results for the scope." } });
         scopes.insert("zones/us-east1-b".to_owned(), nothing);
         // A zone that does not answer has this warning and nothing else: `warning.code` of a scoped list.
-        for zone in &self.known().lost_zones {
+        for zone in &self.known().lost {
             let lost = json!({ "warning": { "code": "UNREACHABLE", "message": "The zone is unreachable." } });
             scopes.insert(format!("zones/{zone}"), lost);
         }
