@@ -2,8 +2,8 @@
 //!
 //! A bearer token is checked at every call; each request and each answer is checked by Google's own description of its calls
 //! (`model`); a fault is answered with 400 and fails the test when the cloud goes. Instances and parts of networks are made and
-//! deleted by operations, idempotent by `requestId`; lists come in pages of two. What is there, how it fails and how long it takes is the
-//! simulated cloud's.
+//! deleted by operations, idempotent by `requestId`; lists come in pages of two. What is there, how it fails and how long it
+//! takes is the simulated cloud's.
 
 mod answers;
 mod auth;
