@@ -21,8 +21,13 @@ case "${1:-}" in
         tools/registry.sh push
         trap 'tools/registry.sh stop' EXIT
         ;;
+    clouds)
+        need_packages build
+        step "building the command"
+        cargo build --locked --release -p isobar
+        ;;
     -h | --help | help | "") ;;
-    *) die "there is no benchmark \`$1\`" "plan, containers, node or terraform" ;;
+    *) die "there is no benchmark \`$1\`" "plan, containers, node, terraform or clouds" ;;
 esac
 step "measuring"
 cargo run --quiet --locked --release -p isobar-tests-bench -- "$@"

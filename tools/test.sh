@@ -53,7 +53,7 @@ run_stage() {
 tests() { cargo test --locked --workspace "$@"; }
 build_programs() { cargo build --locked --workspace --bins --tests; }
 REAL_PARTS=isobar-node-image-image/debian,isobar-providers-local/vm,isobar-tests-cloudbox/vm,isobar-tests-e2e/vm
-SECOND_OPINIONS=isobar-providers-aws/second-opinion,isobar-providers-azure/second-opinion,isobar-providers-gcp/second-opinion
+SECOND_OPINIONS=isobar-providers-aws/second-opinion,isobar-providers-azure/second-opinion,isobar-providers-gcp/second-opinion,isobar-tests-e2e/second-opinion
 
 # Where the other programs are.
 INTEROP=$ISOBAR_CACHE/interop

@@ -50,11 +50,13 @@ fn reasons(ages_ms: &[u64]) -> Vec<String> {
         spec: None,
         machines: Vec::new(),
         replicas: Vec::new(),
+        networks: Default::default(),
         next_machine: BTreeMap::new(),
         next_replica: BTreeMap::new(),
     };
     let offerings = ages_ms.iter().map(|ms| priced_before(&format!("m{ms}"), *ms));
     let catalog = Catalog {
+        silent: Vec::new(),
         sites: vec![SiteCatalog {
             site: SiteName::new("east").unwrap(),
             as_of: NOW,

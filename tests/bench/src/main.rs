@@ -1,9 +1,10 @@
-//! Measures, beside peers and in the same run: `plan`, `containers`, `node` and `terraform`. Prints lines for people, then one JSON
-//! line a figure.
+//! Measures, beside peers and in the same run: `plan`, `containers`, `node`, `terraform` and `clouds`. Prints lines for people,
+//! then one JSON line a figure.
 //!
 //! Every number is measured then and there; a peer that is absent is null with a word. Asserts nothing: a slow computer
 //! fails no build. Called by `./dev bench NAME`; docs/benchmarks.md says what each figure means.
 
+mod clouds;
 mod containers;
 mod figure;
 mod node;
@@ -34,6 +35,8 @@ enum What {
     Node(node::Options),
     /// A state is read, understood and reported, beside `terraform show -json`.
     Terraform(state::Options),
+    /// Many machines in one apply on each throttled cloud: calls, the engine's processor time, and time beside the throttle's.
+    Clouds(clouds::Options),
     /// What `terraform` measures, once, in this process.
     #[command(hide = true)]
     Account(state::One),
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         What::Containers(options) => containers::measure(&options),
         What::Node(options) => node::measure(&options),
         What::Terraform(options) => state::measure(&options),
+        What::Clouds(options) => clouds::measure(&options),
         What::Account(one) => return exit(state::one(&one)),
     };
     exit(measured.and_then(|figures| output::figures(&figures)))

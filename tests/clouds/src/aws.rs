@@ -13,7 +13,7 @@ mod offers;
 mod params;
 mod role;
 mod run;
-mod signature;
+pub mod signature;
 mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -147,12 +147,15 @@ impl Ec2 {
             lie: Arc::clone(&lie),
             role: role.clone(),
         };
+        let account = Arc::new(account);
         let router = Router::new()
             .route("/", post(answered))
+            .with_state(Arc::clone(&account));
+        let beside = Router::new()
             .route(role::PATH, get(role::credentials))
-            .with_state(Arc::new(account));
+            .with_state(account);
         Ok(Self {
-            front: Front::serve(router, (calls, door)).await?,
+            front: Front::serve(router, beside, (calls, door)).await?,
             violations,
             wires,
             lie,

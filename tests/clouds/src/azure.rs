@@ -141,13 +141,13 @@ impl AzureCloud {
             page_items,
             kept: Mutex::default(),
         });
-        let router = Router::new()
+        let router = Router::new().fallback(route::answer).with_state(Arc::clone(&state));
+        let beside = Router::new()
             .route(identity::PATH, get(identity::give))
             .route(prices::PATH, get(prices::answer))
             .route(console::PATH, get(console::blob))
-            .fallback(route::answer)
             .with_state(Arc::clone(&state));
-        let front = Front::serve(router, (calls, door)).await?;
+        let front = Front::serve(router, beside, (calls, door)).await?;
         Ok(Self { front, state })
     }
 

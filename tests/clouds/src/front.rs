@@ -141,11 +141,13 @@ pub struct Front {
 
 impl Front {
     /// Answers on a free port until the value is dropped. `calls` are those that `router` counts, `door` the one that it
-    /// asks.
-    pub async fn serve(router: Router, (calls, door): (Calls, Door)) -> io::Result<Self> {
+    /// asks. What is `beside` the cloud, as where credentials come from, has no door.
+    pub async fn serve(router: Router, beside: Router, (calls, door): (Calls, Door)) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let router = router.layer(from_fn_with_state(door.clone(), unless_shut));
+        let router = router
+            .layer(from_fn_with_state(door.clone(), unless_shut))
+            .merge(beside);
         let (stop, stopped) = oneshot::channel();
         tokio::spawn(async move {
             let over = async { drop(stopped.await) };

@@ -25,6 +25,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Uri};
 use axum::response::Response;
+use axum::routing::post;
 use isobar_engine_model::catalog::Purchase;
 use isobar_engine_model::id::{ProviderId, SiteName, Zone};
 use isobar_engine_model::quantity::{Mebibytes, MicroUsdPerHour, MilliCpus, Resources};
@@ -152,8 +153,11 @@ impl Gcp {
         // "Each new project starts with a default network": <https://cloud.google.com/vpc/docs/vpc#default-network>
         shared.add_part("global/networks/default", json!({ "autoCreateSubnetworks": true }));
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
+        let beside = Router::new()
+            .route(auth::PATH, post(token))
+            .with_state(Arc::clone(&shared));
         Ok(Self {
-            front: Front::serve(router, (calls, door)).await?,
+            front: Front::serve(router, beside, (calls, door)).await?,
             shared,
         })
     }
@@ -294,6 +298,12 @@ impl Shared {
     }
 }
 
+async fn token(State(shared): State<Arc<Shared>>, bytes: Bytes) -> Response {
+    let body: Option<Value> = serde_json::from_slice(&bytes).ok();
+    shared.calls.count("token");
+    answers::of(shared.known().tokens.give(body.as_ref()))
+}
+
 async fn answer(
     State(shared): State<Arc<Shared>>,
     method: Method,
@@ -302,10 +312,6 @@ async fn answer(
     bytes: Bytes,
 ) -> Response {
     let body: Option<Value> = serde_json::from_slice(&bytes).ok();
-    if uri.path() == auth::PATH {
-        shared.calls.count("token");
-        return answers::of(shared.known().tokens.give(body.as_ref()));
-    }
     let query = answers::query(uri.query().unwrap_or_default());
     if uri.path() == billing::PATH {
         return shared.skus(&headers, &query);

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
+pub mod moto;
+
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -49,6 +51,18 @@ impl Program {
             command
                 .args(["mock", "--errors", "--host", "127.0.0.1", "--port", port])
                 .arg(description);
+        })
+        .await
+    }
+
+    /// Prism before a cloud: passes on what a description of its interface allows, and refuses everything else; an answer
+    /// that is not as described becomes an error.
+    pub async fn prism_before(upstream: &str, description: impl AsRef<OsStr>) -> Self {
+        Self::start("node_modules/.bin/prism", |command, port| {
+            command
+                .args(["proxy", "--errors", "--host", "127.0.0.1", "--port", port])
+                .arg(description)
+                .arg(upstream);
         })
         .await
     }

@@ -29,7 +29,7 @@ pub struct Setup {
     image: Option<PathBuf>,
     data: Option<PathBuf>,
     boots_nothing: bool,
-    registry: Option<String>,
+    registries: Vec<String>,
     shared: Option<Shared>,
     crash_at: Option<String>,
     environment: BTreeMap<&'static str, String>,
@@ -80,7 +80,7 @@ impl Setup {
     /// Whose nodes pull from this registry.
     #[must_use]
     pub fn registry(mut self, registry: &Registry) -> Self {
-        self.registry = Some(registry.seen_by_machines());
+        self.registries = vec![registry.seen_by_machines()];
         self
     }
 
@@ -92,9 +92,23 @@ impl Setup {
         self
     }
 
-    /// Which may send credentials to this address as well.
+    /// Which runs in a container under a role, whose keys end.
     #[must_use]
-    pub fn allowing(mut self, endpoint: &str) -> Self {
+    pub fn under_a_role(mut self, world: &World) -> Self {
+        self.environment = world.environment_of_a_role();
+        self
+    }
+
+    /// With this in its environment, and nothing else.
+    #[must_use]
+    pub fn environment(mut self, environment: BTreeMap<&'static str, String>) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// Which may send credentials there as well.
+    #[must_use]
+    pub fn may_call(mut self, endpoint: &str) -> Self {
         self.endpoints.push(endpoint.to_owned());
         self
     }
@@ -110,6 +124,13 @@ impl Setup {
         let address = free.expect("a free port");
         self.node_listen = Some(address.to_string());
         self.advertised = hosts.iter().map(|host| format!("{host}:{}", address.port())).collect();
+        self
+    }
+
+    /// Whose nodes are told of these registries, which need not be there.
+    #[must_use]
+    pub fn registries(mut self, registries: Vec<String>) -> Self {
+        self.registries = registries;
         self
     }
 
@@ -367,6 +388,15 @@ impl Engine {
         self.at.as_ref().expect("it ran")
     }
 
+    /// Its process.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    pub fn process_id(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
+    }
+
     /// Its data folder.
     pub fn data(&self) -> &Path {
         &self.data
@@ -420,7 +450,7 @@ impl Engine {
         ]
         .map(str::to_owned)
         .to_vec();
-        if let Some(registry) = &self.setup.registry {
+        for registry in &self.setup.registries {
             arguments.extend(["--insecure-registry".to_owned(), registry.clone()]);
         }
         for endpoint in &self.setup.endpoints {

@@ -115,15 +115,15 @@ fn credentials_do_not_go_where_the_engine_was_not_told_that_they_may() {
 
 #[test]
 fn nothing_is_bought_where_the_engine_could_never_be_found() {
-    let clouds = Emulated::open(|_, config| config);
+    let clouds = Emulated::open(Pages::Small, |_, config| config);
     // The same cloud under an address that does not say that it is on this computer.
     let elsewhere = clouds.world.endpoint(Cloud::Aws).replace("127.0.0.1", "0.0.0.0");
-    let mut spec = anywhere(&clouds, 1);
+    let mut spec = anywhere(&clouds.sites(), 1);
     let mut site = clouds.world.site(Cloud::Aws);
     site["settings"]["endpoint"] = json!(elsewhere);
     spec["sites"] = json!({ "aws": site });
     let plan = |setup: Setup| {
-        let engine = setup.clouds(&clouds.world).allowing(&elsewhere).start();
+        let engine = setup.clouds(&clouds.world).may_call(&elsewhere).start();
         engine.run(&["plan", &engine.keep_spec(&spec.to_string())])
     };
 

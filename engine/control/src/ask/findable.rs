@@ -44,6 +44,7 @@ fn buys_in(plan: &Plan, site: &SiteName) -> bool {
     plan.body.steps.iter().any(|step| match &step.action {
         Action::BuyMachine { candidates, .. } => candidates.iter().any(|candidate| candidate.site == *site),
         Action::ReleaseMachine { .. }
+        | Action::RemoveNetwork { .. }
         | Action::StartReplica { .. }
         | Action::StopReplica { .. }
         | Action::DeleteOrphan { .. } => false,

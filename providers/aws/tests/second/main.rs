@@ -5,7 +5,6 @@
 
 #[path = "../strict/clock.rs"]
 mod clock;
-mod moto;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -24,7 +23,7 @@ use isobar_engine_provider::{
 use isobar_providers_aws::{AwsConfig, AwsProvider, Keys};
 
 use clock::JumpingClock;
-use moto::Moto;
+use isobar_tests_clouds::program::moto::Moto;
 
 /// Where moto 5.2 is wrong.
 const MOTO_IS_WRONG: [(&str, &str); 5] = [
@@ -68,8 +67,8 @@ impl<'a> MotoBed<'a> {
 
 fn client(moto: &Moto, clock: &Arc<JumpingClock>) -> Arc<dyn Provider> {
     let keys = Keys::Given {
-        id: moto.key_id.clone(),
-        secret: Secret(moto.key_secret.clone().into_bytes()),
+        id: moto.keys.id.clone(),
+        secret: Secret(moto.keys.secret.clone().into_bytes()),
     };
     let id = ProviderId::new("aws").unwrap();
     let allowed_endpoints = vec![moto.url().to_owned()];

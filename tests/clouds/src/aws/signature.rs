@@ -53,9 +53,8 @@ pub(super) fn check(
         .map(|name| Some(format!("{name}:{}\n", header(name)?.trim())))
         .collect();
     let lines = lines.ok_or_else(incomplete)?.concat();
-    let canonical = format!("POST\n/\n\n{lines}\n{signed}\n{}", hashed(body));
-    let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hashed(canonical.as_bytes()));
-    let made = hex::encode(hmac_of(&key_of(day, region, service), &text));
+    let text = (date, scope.as_str(), lines.as_str(), signed);
+    let made = made(KEY_SECRET, text, body);
     if made == signature {
         Ok(())
     } else {
@@ -72,11 +71,37 @@ fn hmac_of(key: &[u8], text: &str) -> Vec<u8> {
         .to_vec()
 }
 
-fn key_of(day: &str, region: &str, service: &str) -> Vec<u8> {
-    let secret = format!("AWS4{KEY_SECRET}").into_bytes();
-    [day, region, service, "aws4_request"]
-        .into_iter()
-        .fold(secret, |key, text| hmac_of(&key, text))
+/// The signature of a POST to `/` with these headers in lines, of these names.
+fn made(secret: &str, (date, scope, lines, signed): (&str, &str, &str, &str), body: &[u8]) -> String {
+    let canonical = format!("POST\n/\n\n{lines}\n{signed}\n{}", hashed(body));
+    let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hashed(canonical.as_bytes()));
+    let secret = format!("AWS4{secret}").into_bytes();
+    let key = scope.split('/').fold(secret, |key, text| hmac_of(&key, text));
+    hex::encode(hmac_of(&key, &text))
+}
+
+/// A key and its secret.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    /// The key's id.
+    pub id: String,
+    /// Its secret.
+    pub secret: String,
+}
+
+/// The headers, lines ended by `\r\n`, that make a form of EC2's for `host` ours.
+pub(crate) fn headers(keys: &Keys, (host, region): (&str, &str), now: Timestamp, body: &str) -> String {
+    let date: String = time::iso(now).chars().filter(|c| !matches!(c, '-' | ':')).collect();
+    let date = format!("{}Z", date.split(['.', 'Z']).next().unwrap_or_default());
+    let scope = format!("{}/{region}/ec2/aws4_request", &date[..8]);
+    let lines = format!("host:{host}\nx-amz-date:{date}\n");
+    let signed = "host;x-amz-date";
+    let signature = made(&keys.secret, (&date, &scope, &lines, signed), body.as_bytes());
+    let id = &keys.id;
+    format!(
+        "x-amz-date: {date}\r\ncontent-type: application/x-www-form-urlencoded\r\nauthorization: AWS4-HMAC-SHA256 \
+         Credential={id}/{scope}, SignedHeaders={signed}, Signature={signature}\r\n"
+    )
 }
 
 fn hashed(bytes: &[u8]) -> String {

@@ -9,7 +9,6 @@ use axum::extract::{Query, State as Shared};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use isobar_engine_model::id::ResourceHandle;
-use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_provider::{Provider, ProviderError, ResourceKind, ResourceState, Token};
 use serde_json::{Value, json};
 
@@ -253,16 +252,15 @@ impl State {
     async fn list(&self, asked: &Asked, kind: ResourceKind) -> Answer {
         let after = asked.query.get(SKIP).map(String::as_str).unwrap_or_default();
         let listed = self.sim.list_everyone(&self.site, kind, None).await?;
-        let mut shown: Vec<Value> = listed
-            .items
-            .iter()
-            .filter_map(|state| self.shown(kind, state))
-            .collect();
-        shown.sort_by_key(name);
-        shown.retain(|value| name(value).as_str() > after);
-        let more = shown.len() > self.page_items;
-        shown.truncate(self.page_items);
-        let last = shown.last().map(name).unwrap_or_default();
+        let named = |state: &ResourceState| Some((self.name_of(kind, state)?, state.clone()));
+        let mut named: Vec<(String, ResourceState)> = listed.items.iter().filter_map(named).collect();
+        named.sort_by(|(one, _), (other, _)| one.cmp(other));
+        named.retain(|(name, _)| name.as_str() > after);
+        let more = named.len() > self.page_items;
+        named.truncate(self.page_items);
+        let last = named.last().map(|(name, _)| name.clone()).unwrap_or_default();
+        let shown = named.iter().filter_map(|(_, state)| self.shown(kind, state));
+        let shown: Vec<Value> = shown.collect();
         let mut page = json!({"value": shown});
         if more {
             let host = asked
@@ -307,12 +305,7 @@ impl State {
     }
 
     pub(super) fn cloud_offerings(&self) -> Vec<isobar_engine_model::catalog::Offering> {
-        let config = super::config(0);
-        config
-            .regions
-            .values()
-            .flat_map(|region| region.offerings(Timestamp(0)))
-            .collect()
+        self.cloud.offerings(&self.site.region)
     }
 
     /// What a name of Azure's is in the simulated cloud.
@@ -368,6 +361,11 @@ impl State {
         Some(Made::elsewhere(group(), &machine.state, rented?))
     }
 
+    fn name_of(&self, kind: ResourceKind, state: &ResourceState) -> Option<String> {
+        let made = self.made(kind, state)?;
+        Some(name_in(&made, kind)?.to_owned())
+    }
+
     fn shown(&self, kind: ResourceKind, state: &ResourceState) -> Option<Value> {
         let made = self.made(kind, state)?;
         Some(match kind {
@@ -412,17 +410,16 @@ fn group() -> String {
     format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}")
 }
 
-fn name(value: &Value) -> String {
-    value["name"].as_str().unwrap_or_default().to_owned()
-}
-
-fn called(made: &Made, kind: ResourceKind, name: &str) -> bool {
-    let known = match kind {
+fn name_in(made: &Made, kind: ResourceKind) -> Option<&str> {
+    match kind {
         ResourceKind::Machine => Some(&made.name),
         ResourceKind::Disk => Some(&made.disk),
         ResourceKind::Interface => Some(&made.card),
-        ResourceKind::Address => made.address.as_ref(),
+        ResourceKind::Address => made.address.as_deref(),
         ResourceKind::Network | ResourceKind::Gateway | ResourceKind::Subnet | ResourceKind::Firewall => None,
-    };
-    known.is_some_and(|known| known.eq_ignore_ascii_case(name))
+    }
+}
+
+fn called(made: &Made, kind: ResourceKind, name: &str) -> bool {
+    name_in(made, kind).is_some_and(|known| known.eq_ignore_ascii_case(name))
 }
