@@ -18,7 +18,7 @@ use super::network::{self, Ready};
 use super::send::{Sent, attempts_of, send};
 use super::{StepError, StepJob};
 use crate::config::CrashPoint;
-use crate::record::{AttemptRecord, AttemptState, MachineRecord, attempt_key, machine_key};
+use crate::record::{AttemptRecord, AttemptState, CredentialRecord, MachineRecord, attempt_key, machine_key};
 
 /// What to buy.
 pub(crate) struct Purchase<'a> {
@@ -133,10 +133,21 @@ async fn begin(job: &StepJob<'_>, purchase: &Purchase<'_>, attempts: &[AttemptRe
         job.engine.ledger.write(move |draft| draft.put(attempt)).await?;
         return Ok(Sent::Never);
     }
-    let machine_key = machine_key(job.cluster(), purchase.machine);
+    keep(job, &wanted, (attempt, credential)).await?;
+    job.engine.crash_point(CrashPoint::AfterIntent);
+    Ok(Sent::Never)
+}
+
+/// Commits an intent, and what its machine is with it.
+async fn keep(
+    job: &StepJob<'_>,
+    wanted: &Wanted<'_>,
+    (attempt, credential): (AttemptRecord, CredentialRecord),
+) -> Result<(), StepError> {
+    let candidate = wanted.candidate;
     let bought = Bought {
         operation: job.operation.clone(),
-        attempt: number,
+        attempt: wanted.number,
         site: candidate.site.clone(),
         zone: candidate.zone.clone(),
         offering: candidate.offering.clone(),
@@ -144,24 +155,18 @@ async fn begin(job: &StepJob<'_>, purchase: &Purchase<'_>, attempts: &[AttemptRe
         price: candidate.price,
         allocatable: candidate.allocatable,
     };
-    let now = job.engine.clock.now();
-    let pool = purchase.pool.clone();
-    job.engine
-        .ledger
-        .write(move |draft| {
-            if let Some(record) = draft.get::<MachineRecord>(&machine_key) {
-                let mut record = record.clone();
-                debug_assert_eq!(record.machine.pool, pool, "a machine keeps its pool");
-                record.machine.bought = Some(bought);
-                record.machine.phase = MachinePhase::Creating { since: now };
-                draft.put(record);
-            }
-            draft.put(credential);
-            draft.put(attempt);
-        })
-        .await?;
-    job.engine.crash_point(CrashPoint::AfterIntent);
-    Ok(Sent::Never)
+    let (key, now) = (machine_key(job.cluster(), wanted.machine), job.engine.clock.now());
+    let written = job.engine.ledger.write(move |draft| {
+        if let Some(record) = draft.get::<MachineRecord>(&key) {
+            let mut record = record.clone();
+            record.machine.bought = Some(bought);
+            record.machine.phase = MachinePhase::Creating { since: now };
+            draft.put(record);
+        }
+        draft.put(credential);
+        draft.put(attempt);
+    });
+    Ok(written.await?)
 }
 
 /// Whether an attempt's node ever showed its token. Another attempt of the same machine must not.

@@ -146,7 +146,11 @@ fn there(account: &Account, kind: ResourceKind, id: &str) -> Result<ResourceHand
         ResourceKind::Network => "InvalidVpcID.NotFound",
         ResourceKind::Gateway => "InvalidInternetGatewayID.NotFound",
         ResourceKind::Subnet => "InvalidSubnetID.NotFound",
-        _ => "InvalidGroup.NotFound",
+        ResourceKind::Firewall
+        | ResourceKind::Machine
+        | ResourceKind::Disk
+        | ResourceKind::Interface
+        | ResourceKind::Address => "InvalidGroup.NotFound",
     };
     let gone = || Failure::client(missing, &format!("The ID '{id}' does not exist"));
     let handle = inner(id, kind).ok_or_else(gone)?;
@@ -185,9 +189,11 @@ async fn create(account: &Account, words: &Words, params: &Params) -> Result<Str
         }),
     };
     let made = account.provider.create(&request).await;
-    let made = made.map_err(|error| match error {
-        ProviderError::QuotaExceeded { message } => Failure::client(limit(words.kind), &message),
-        error => Failure::of(error, words.missing, "InvalidParameterValue"),
+    let made = made.map_err(|error| {
+        if let ProviderError::QuotaExceeded { message } = &error {
+            return Failure::client(limit(words.kind), message);
+        }
+        Failure::of(error, words.missing, "InvalidParameterValue")
     })?;
     if words.kind != ResourceKind::Gateway && words.kind != ResourceKind::Firewall {
         account.cloud.connect(&request.site.region, &made.handle);
@@ -198,7 +204,11 @@ async fn create(account: &Account, words: &Words, params: &Params) -> Result<Str
         ResourceKind::Network => format!("<vpc>{id}</vpc>"),
         ResourceKind::Gateway => format!("<internetGateway>{id}</internetGateway>"),
         ResourceKind::Subnet => format!("<subnet>{id}</subnet>"),
-        _ => format!("{}{id}", element("return", "true")),
+        ResourceKind::Firewall
+        | ResourceKind::Machine
+        | ResourceKind::Disk
+        | ResourceKind::Interface
+        | ResourceKind::Address => format!("{}{id}", element("return", "true")),
     })
 }
 
@@ -208,7 +218,11 @@ fn limit(kind: ResourceKind) -> &'static str {
         ResourceKind::Network => "VpcLimitExceeded",
         ResourceKind::Gateway => "InternetGatewayLimitExceeded",
         ResourceKind::Subnet => "SubnetLimitExceeded",
-        _ => "SecurityGroupLimitExceeded",
+        ResourceKind::Firewall
+        | ResourceKind::Machine
+        | ResourceKind::Disk
+        | ResourceKind::Interface
+        | ResourceKind::Address => "SecurityGroupLimitExceeded",
     }
 }
 
@@ -259,9 +273,11 @@ async fn delete(account: &Account, words: &Words, params: &Params) -> Result<Str
         .provider
         .delete(&account.site()?, &handle, &Token(String::new()))
         .await;
-    answer.map_err(|error| match error {
-        ProviderError::NotReady { message } => depends(&message),
-        error => Failure::of(error, words.missing, "DependencyViolation"),
+    answer.map_err(|error| {
+        if let ProviderError::NotReady { message } = &error {
+            return depends(message);
+        }
+        Failure::of(error, words.missing, "DependencyViolation")
     })?;
     // It is gone when EC2 answers.
     account.cloud.remove_network(&handle);
@@ -314,7 +330,11 @@ fn item(account: &Account, words: &Words, state: &ResourceState) -> Result<Strin
             let attached = attached.map(|vpc| format!("{}{}", element("vpcId", vpc), element("state", "available")));
             format!("{id}{}{tags}", set("attachmentSet", attached))
         }
-        _ => format!("{id}{vpc}{}{tags}", element("groupName", &state.name)),
+        ResourceKind::Firewall
+        | ResourceKind::Machine
+        | ResourceKind::Disk
+        | ResourceKind::Interface
+        | ResourceKind::Address => format!("{id}{vpc}{}{tags}", element("groupName", &state.name)),
     })
 }
 
