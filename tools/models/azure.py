@@ -4,8 +4,9 @@
 SPECIFICATION is the folder `specification` of https://github.com/Azure/azure-rest-api-specs (MIT). Two files come into FOLDER,
 JSON packed with zstd:
 
-azure.json.zst: `operations` (id, method, path, query parameters) and the JSON Schema of the only body that we send,
-references resolved, read-only properties left out, unknown properties refused.
+azure.json.zst: `operations` (id, method, path, query parameters) and `bodies`: the JSON Schema of each body that we send, by
+operation, references resolved, read-only properties left out, unknown properties refused. Where a definition refers to itself
+any object passes.
 
 azure.openapi.json.zst: the same operations and their definitions as Microsoft has them, in one document, for validators
 that others wrote.
@@ -27,8 +28,12 @@ FILES = {
         "NetworkInterfaces_Get", "NetworkInterfaces_Delete", "NetworkInterfaces_List"],
     f"{NETWORK}/publicIpAddress.json": [
         "PublicIPAddresses_Get", "PublicIPAddresses_Delete", "PublicIPAddresses_List"],
+    f"{NETWORK}/networkSecurityGroup.json": [
+        "NetworkSecurityGroups_CreateOrUpdate", "NetworkSecurityGroups_Get", "NetworkSecurityGroups_Delete",
+        "NetworkSecurityGroups_List"],
+    f"{NETWORK}/virtualNetwork.json": [
+        "VirtualNetworks_CreateOrUpdate", "VirtualNetworks_Get", "VirtualNetworks_Delete", "VirtualNetworks_List"],
 }
-BODY = "VirtualMachines_CreateOrUpdate"
 # What says nothing about a request's form.
 DROPPED = {"description", "example", "title", "discriminator", "readOnly", "format"}
 
@@ -65,8 +70,12 @@ def flat(schema, file, specification):
     return properties, required
 
 
-def converted(schema, file, specification):
+def converted(schema, file, specification, within=()):
     while "$ref" in schema:
+        name = schema["$ref"].rsplit("/", 1)[1]
+        if name in within:
+            return {"type": "object"}
+        within += (name,)
         schema, file = specification.follow(schema["$ref"], file)
     if "properties" in schema or "allOf" in schema:
         properties, required = flat(schema, file, specification)
@@ -74,7 +83,7 @@ def converted(schema, file, specification):
         for name, (value, where) in properties.items():
             target = specification.follow(value["$ref"], where)[0] if "$ref" in value else value
             if not (value.get("readOnly") or target.get("readOnly")):
-                written[name] = converted(value, where, specification)
+                written[name] = converted(value, where, specification, within)
         required = [name for name in required if name in written]
         return {"type": "object", "properties": written, "required": required, "additionalProperties": False}
     result = {key: value for key, value in schema.items() if key not in DROPPED and not key.startswith("x-ms-")}
@@ -83,11 +92,11 @@ def converted(schema, file, specification):
         del result["enum"]
     for key in ("items", "additionalProperties"):
         if isinstance(result.get(key), dict):
-            result[key] = converted(result[key], file, specification)
+            result[key] = converted(result[key], file, specification, within)
     return result
 
 
-def bundled(specification, operations):
+def bundled(specification, operations, bodies):
     """One document of several: definitions are named after their file too, since files share names."""
     paths, definitions, security = {}, {}, {}
 
@@ -117,11 +126,15 @@ def bundled(specification, operations):
                 resolved = [specification.parameter(p, file) for p in operation["parameters"]]
                 # Definitions of the network refer to each other in circles, at which validators fail: only requests count.
                 kept = {} if name.startswith("network/") else operation["responses"]
+                # Likewise their bodies, which we have without circles.
+                parameters = [
+                    {**p, "schema": bodies[operation["operationId"]]}
+                    if p["in"] == "body" and name.startswith("network/") else moved(p, where) for p, where in resolved]
                 answers = {status: {"description": "", **moved(kept.get(status, {}), file)}
                            for status in operation["responses"]}
                 paths.setdefault(path, {})[method] = {
                     "operationId": operation["operationId"], "responses": answers,
-                    "parameters": [moved(parameter, where) for parameter, where in resolved]}
+                    "parameters": parameters}
     return {
         "swagger": "2.0", "info": {"title": "Azure", "version": "1"}, "paths": paths, "definitions": definitions,
         "consumes": ["application/json"], "produces": ["application/json"], "securityDefinitions": security,
@@ -136,7 +149,7 @@ def pack(output, data):
 def main():
     root, folder = sys.argv[1:]
     specification = Specification(root)
-    operations, body = [], None
+    operations, bodies = [], {}
     for name, wanted in FILES.items():
         file = (specification.root / name).resolve()
         for path, methods in specification.load(file)["paths"].items():
@@ -148,12 +161,12 @@ def main():
                 operations.append(
                     {"id": operation["operationId"], "method": method.upper(), "path": path, "query": query})
                 for parameter, where in parameters:
-                    if parameter["in"] == "body" and operation["operationId"] == BODY:
-                        body = converted(parameter["schema"], where, specification)
+                    if parameter["in"] == "body":
+                        bodies[operation["operationId"]] = converted(parameter["schema"], where, specification)
     found = {operation["id"] for operation in operations}
-    assert found == set(sum(FILES.values(), [])) and body, f"found only {found}"
-    pack(Path(folder) / "azure.json.zst", {"operations": operations, "virtual_machine": body})
-    pack(Path(folder) / "azure.openapi.json.zst", bundled(specification, found))
+    assert found == set(sum(FILES.values(), [])) and bodies, f"found only {found}"
+    pack(Path(folder) / "azure.json.zst", {"operations": operations, "bodies": bodies})
+    pack(Path(folder) / "azure.openapi.json.zst", bundled(specification, found, bodies))
 
 
 main()

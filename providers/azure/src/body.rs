@@ -10,6 +10,7 @@ use isobar_engine_provider::{CreateResource, MachineRequest, OwnerTags, Provider
 use serde_json::{Map, Value};
 
 use crate::names::{Names, digest};
+use crate::network::{self, Place};
 use crate::settings::{Settings, invalid};
 
 /// Tag: the name that the engine gave.
@@ -40,6 +41,7 @@ pub(crate) struct Wanted {
 pub(crate) fn wanted(request: &CreateResource, settings: &Settings) -> Result<Wanted> {
     let machine = request.spec.machine()?;
     let offered = offered(request, machine, settings)?;
+    let place = network::place(&request.site, settings, machine)?;
     let json = serde_json::to_vec(request).map_err(|error| unreadable(&error))?;
     let (names, digest) = (Names::of(&request.name, &request.token), digest(&json));
     let tags = tags(
@@ -51,7 +53,7 @@ pub(crate) fn wanted(request: &CreateResource, settings: &Settings) -> Result<Wa
         ],
     );
     let vm = models::VirtualMachine {
-        properties: Some(properties(machine, &offered, &names, settings)),
+        properties: Some(properties(machine, &offered, &names, (settings, place))),
         zones: settings
             .zone_number(&machine.zone)
             .map(str::to_owned)
@@ -108,7 +110,7 @@ fn properties(
     machine: &MachineRequest,
     offered: &Offered,
     names: &Names,
-    settings: &Settings,
+    (settings, place): (&Settings, Place),
 ) -> models::VirtualMachineProperties {
     use models::hardware_profile::VmSize;
     let spot = match offered.purchase {
@@ -121,7 +123,7 @@ fn properties(
             ..Default::default()
         }),
         storage_profile: Some(storage(machine, names, settings)),
-        network_profile: Some(network(names, settings)),
+        network_profile: Some(network(names, (settings, place))),
         // No osProfile: the image is a specialized one, which nobody sets up after its boot.
         diagnostics_profile: Some(models::DiagnosticsProfile {
             boot_diagnostics: Some(models::BootDiagnostics {
@@ -163,12 +165,10 @@ fn storage(machine: &MachineRequest, names: &Names, settings: &Settings) -> mode
 }
 
 /// One network card, made and deleted with the machine; likewise its address, where the site asks for one.
-fn network(names: &Names, settings: &Settings) -> models::NetworkProfile {
+fn network(names: &Names, (settings, place): (&Settings, Place)) -> models::NetworkProfile {
     use models::virtual_machine_network_interface_configuration_properties as card;
     let ip = models::VirtualMachineNetworkInterfaceIpConfigurationProperties {
-        subnet: Some(models::SubResource {
-            id: Some(settings.subnet.clone()),
-        }),
+        subnet: Some(models::SubResource { id: Some(place.subnet) }),
         primary: Some(true),
         public_ip_address_configuration: settings.public_address.then(|| address(names)),
         ..Default::default()
@@ -176,6 +176,7 @@ fn network(names: &Names, settings: &Settings) -> models::NetworkProfile {
     let card = models::VirtualMachineNetworkInterfaceConfigurationProperties {
         primary: Some(true),
         delete_option: Some(card::DeleteOption::Delete),
+        network_security_group: place.security_group.map(|id| models::SubResource { id: Some(id) }),
         ..models::VirtualMachineNetworkInterfaceConfigurationProperties::new(vec![
             models::VirtualMachineNetworkInterfaceIpConfiguration {
                 properties: Some(ip),

@@ -24,6 +24,8 @@ const TABLE: &[(&str, Meaning)] = &[
     ("GatewayTimeout", Meaning::Unknown),
     ("ImageNotFound", Meaning::Invalid),
     ("InUseNetworkInterfaceCannotBeDeleted", Meaning::NotReady),
+    ("InUseNetworkSecurityGroupCannotBeDeleted", Meaning::NotReady),
+    ("InUseSubnetCannotBeDeleted", Meaning::NotReady),
     ("InternalOperationError", Meaning::Unknown),
     ("InternalServerError", Meaning::Unknown),
     ("InvalidApiVersionParameter", Meaning::Invalid),
@@ -57,6 +59,7 @@ const TABLE: &[(&str, Meaning)] = &[
     ("PublicIPAddressCannotBeDeleted", Meaning::NotReady),
     ("PublicIPCountLimitReached", Meaning::Quota),
     ("QuotaExceeded", Meaning::Quota),
+    ("ReferencedResourceNotProvisioned", Meaning::NotReady),
     ("RegionDoesNotAllowProvisioning", Meaning::Quota),
     ("RequestDisallowedByPolicy", Meaning::Unauthorized),
     ("RequestTimeout", Meaning::Unknown),
@@ -190,6 +193,17 @@ mod tests {
             of(409, "OperationNotAllowed", attached, Call::Create).kind(),
             "not_ready"
         );
+    }
+
+    #[test]
+    fn a_network_in_use_or_still_being_made_is_waited_for() {
+        for code in [
+            "InUseNetworkSecurityGroupCannotBeDeleted",
+            "InUseSubnetCannotBeDeleted",
+            "ReferencedResourceNotProvisioned",
+        ] {
+            assert_eq!(of(400, code, "", Call::Create).kind(), "not_ready", "{code}");
+        }
     }
 
     #[test]

@@ -11,10 +11,10 @@ use isobar_engine_provider::{OwnerTags, ProviderError, ResourceKind, ResourceSta
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::body::{NAME, PORTS};
+use crate::body::{NAME, PORTS, REQUEST};
 use crate::names::{Names, part};
 
-/// A disk, a network card or an address: as much of it as we read.
+/// A disk, a network card, an address or a part of a network: as much of it as we read.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Part {
@@ -201,20 +201,28 @@ impl Part {
         listed.or_else(|| public.properties.ip_address.clone())
     }
 
+    /// The digest of the request that made it, where it says so.
+    pub(crate) fn digest(&self) -> Option<&str> {
+        tag_of(&self.tags, REQUEST)
+    }
+
     /// A part in the engine's words.
     pub(crate) fn state(&self, kind: ResourceKind) -> ResourceState {
         ResourceState {
             handle: part(kind, &self.name),
-            name: self.name.clone(),
+            name: tag_of(&self.tags, NAME).unwrap_or(&self.name).to_owned(),
             tags: OwnerTags::of_labels(|key| tag_of(&self.tags, key)),
             status: match self.properties.provisioning_state.as_str() {
                 "Deleting" => ResourceStatus::Deleting,
                 "Creating" | "Updating" => ResourceStatus::Pending,
+                "Failed" if kind.is_network() => ResourceStatus::Stopped {
+                    reason: "Azure could not make it".to_owned(),
+                },
                 _ => ResourceStatus::Running,
             },
             offering: None,
             endpoints: BTreeMap::new(),
-            // Network cards and addresses have no such time.
+            // Network cards, addresses and networks have no such time.
             created: Timestamp(0),
         }
     }

@@ -7,7 +7,7 @@ use isobar_engine_model::id::ResourceHandle;
 use isobar_engine_provider::{ResourceKind, Token};
 use sha2::{Digest, Sha256};
 
-/// Longest name of a Linux machine, in letters.
+/// Longest name of a Linux machine and of a virtual network, in letters; a security group's may be longer.
 /// <https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsoftcompute>
 const MACHINE_MAX_LETTERS: usize = 64;
 /// Of a digest in a name, in letters.
@@ -24,7 +24,7 @@ impl Names {
     pub(crate) fn of(name: &str, token: &Token) -> Self {
         let digest = &digest(token.0.as_bytes())[..DIGEST_LETTERS];
         Self {
-            machine: machine(name),
+            machine: short(name),
             disk: format!("isobar-{digest}"),
         }
     }
@@ -72,13 +72,13 @@ pub(crate) fn named(handle: &ResourceHandle) -> Option<Named> {
         | ResourceKind::Interface
         | ResourceKind::Address
         | ResourceKind::Network
-        | ResourceKind::Gateway
-        | ResourceKind::Subnet
         | ResourceKind::Firewall => plain(name).then(|| Named::Part(kind, name.to_owned())),
+        // Never made by themselves.
+        ResourceKind::Gateway | ResourceKind::Subnet => None,
     }
 }
 
-/// The handle of a disk, a network card or an address.
+/// The handle of a disk, a network card, an address or a part of a network.
 pub(crate) fn part(kind: ResourceKind, name: &str) -> ResourceHandle {
     ResourceHandle::new(format!("{}/{name}", word(kind)))
 }
@@ -108,7 +108,7 @@ fn plain(name: &str) -> bool {
 }
 
 /// The name itself, or its start and its digest where that is too long.
-fn machine(name: &str) -> String {
+pub(crate) fn short(name: &str) -> String {
     if name.len() <= MACHINE_MAX_LETTERS {
         return name.to_owned();
     }
@@ -134,6 +134,8 @@ mod tests {
             "virtualMachines/a",
             "vaults/a",
             "disks/a?b",
+            "subnets/nodes",
+            "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v",
         ] {
             assert_eq!(named(&ResourceHandle::new(wrong)), None, "{wrong}");
         }

@@ -15,7 +15,7 @@ use isobar_engine_provider::prices::{FRESH_MS, PriceTable};
 use isobar_engine_provider::snapshot::Snapshot;
 use isobar_engine_provider::{
     Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, Networks, Owner, Page, Provider,
-    ProviderError, ResourceKind, ResourceState, Result, Site, Token,
+    ProviderError, ResourceKind, ResourceSpec, ResourceState, Result, Site, Token,
 };
 use reqwest::Method;
 use serde::de::DeserializeOwned;
@@ -27,14 +27,9 @@ use crate::console;
 use crate::credentials::Credentials;
 use crate::look::{self, Part};
 use crate::names::{self, Named, Names};
+use crate::paths::{MACHINES, SKUS, collection, path, version};
 use crate::settings::Settings;
 use crate::walk::{Beside, Walks};
-
-/// Versions of the interfaces that we speak.
-const MACHINES: &str = "2024-07-01";
-const DISKS: &str = "2023-04-02";
-const NETWORK: &str = "2023-05-01";
-const SKUS: &str = "2021-07-01";
 
 /// How long an attempt may be sent again, in ms. A name is taken for as long as its machine is there, so this is ours: after
 /// a deletion Azure has forgotten it (docs/clouds/azure.md).
@@ -47,7 +42,7 @@ const VISIBILITY_DELAY_MAX_MS: u64 = 60_000;
 const ACCOUNT_SETTINGS: [&str; 2] = ["subscription", endpoint::SETTING];
 /// A list that is read to its end has at most so many pages.
 const PAGES_MAX: usize = 200;
-/// So many machines that this process deleted are remembered.
+/// So many things that this process deleted are remembered.
 const DELETED_MAX: usize = 10_000;
 
 /// What the engine's starter decides.
@@ -64,7 +59,7 @@ pub struct AzureConfig {
 /// Azure as the engine sees it.
 pub struct AzureProvider {
     id: ProviderId,
-    arm: Arm,
+    pub(crate) arm: Arm,
     clock: Arc<dyn Clock>,
     listed: Snapshot,
     live: LiveFacts<PriceTable>,
@@ -72,7 +67,7 @@ pub struct AzureProvider {
     walks: Mutex<Walks>,
 }
 
-/// Machines that this process saw deleted, the newest last.
+/// Machines and parts of networks that this process saw deleted, the newest last.
 #[derive(Default)]
 struct Deleted {
     known: BTreeSet<ResourceHandle>,
@@ -93,7 +88,12 @@ impl AzureProvider {
         })
     }
 
-    async fn read<T: DeserializeOwned>(&self, site: &Site, path: String, query: &[(&str, &str)]) -> Result<T> {
+    pub(crate) async fn read<T: DeserializeOwned>(
+        &self,
+        site: &Site,
+        path: String,
+        query: &[(&str, &str)],
+    ) -> Result<T> {
         self.arm.send(site, Call::get(path, query)).await?.read()
     }
 
@@ -232,6 +232,16 @@ impl AzureProvider {
         self.walks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What was deleted is not made again under the same name.
+    pub(crate) fn refuse_deleted(&self, handle: &ResourceHandle) -> Result<()> {
+        if self.deleted().known.contains(handle) {
+            return Err(ProviderError::Conflict {
+                message: format!("{handle} was made and deleted"),
+            });
+        }
+        Ok(())
+    }
+
     fn deleted(&self) -> std::sync::MutexGuard<'_, Deleted> {
         self.deleted.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -269,7 +279,7 @@ impl Provider for AzureProvider {
             visibility_delay_max_ms: VISIBILITY_DELAY_MAX_MS,
             identity_max_bytes: IDENTITY_MAX_BYTES,
             account_settings: &ACCOUNT_SETTINGS,
-            network_token_validity_ms: 0,
+            network_token_validity_ms: TOKEN_VALIDITY_MS,
             sees_engine_at: None,
         }
     }
@@ -302,14 +312,13 @@ impl Provider for AzureProvider {
     }
 
     async fn create(&self, request: &CreateResource) -> Result<Created> {
+        if let ResourceSpec::Network(part) = &request.spec {
+            return self.create_part(request, part).await;
+        }
         let settings = Settings::of(&request.site)?;
         let wanted = body::wanted(request, &settings)?;
         let handle = wanted.names.handle();
-        if self.deleted().known.contains(&handle) {
-            return Err(ProviderError::Conflict {
-                message: format!("{handle} was made and deleted"),
-            });
-        }
+        self.refuse_deleted(&handle)?;
         let path = path(&settings, ResourceKind::Machine, &wanted.names.machine);
         let query = [("api-version", MACHINES)];
         let call = Call {
@@ -334,7 +343,7 @@ impl Provider for AzureProvider {
                 let card = match look::card_id(&vm) {
                     Some(id) if id.starts_with('/') => {
                         let query = [
-                            ("api-version", NETWORK),
+                            ("api-version", version(ResourceKind::Interface)),
                             ("$expand", "ipConfigurations/publicIPAddress"),
                         ];
                         match self.read::<Part>(site, id.to_owned(), &query).await {
@@ -351,8 +360,7 @@ impl Provider for AzureProvider {
                     .ok_or(ProviderError::NotFound)
             }
             Named::Part(kind, name) => {
-                let query = [("api-version", version(kind))];
-                let part: Part = self.read(site, path(&settings, kind, &name), &query).await?;
+                let part = self.part(site, &settings, (kind, &name)).await?;
                 Ok(part.state(kind))
             }
         }
@@ -366,8 +374,6 @@ impl Provider for AzureProvider {
             | ResourceKind::Interface
             | ResourceKind::Address
             | ResourceKind::Network
-            | ResourceKind::Gateway
-            | ResourceKind::Subnet
             | ResourceKind::Firewall => {
                 let list: List<Part> = self.page(site, &settings, (kind, page)).await?;
                 let states = list.value.iter().map(|part| part.state(kind));
@@ -377,6 +383,11 @@ impl Provider for AzureProvider {
                 let next = list.next_link.map(Page);
                 Ok(Listing { items, next })
             }
+            // Never made by themselves.
+            ResourceKind::Gateway | ResourceKind::Subnet => Ok(Listing {
+                items: Vec::new(),
+                next: None,
+            }),
         }
     }
 
@@ -388,7 +399,13 @@ impl Provider for AzureProvider {
                 self.deleted().remember(handle.clone());
                 there
             }
-            Named::Part(kind, name) => self.remove(site, &settings, (kind, &name)).await?,
+            Named::Part(kind, name) => {
+                let there = self.remove(site, &settings, (kind, &name)).await?;
+                if kind.is_network() {
+                    self.deleted().remember(handle.clone());
+                }
+                there
+            }
         };
         if there { Ok(()) } else { Err(ProviderError::NotFound) }
     }
@@ -398,7 +415,7 @@ impl Provider for AzureProvider {
     }
 
     fn networks(&self) -> Option<&dyn Networks> {
-        None
+        Some(self)
     }
 }
 
@@ -411,40 +428,5 @@ impl Console for AzureProvider {
         };
         let machine = path(&settings, ResourceKind::Machine, &named.machine);
         console::read(&self.arm, site, (machine, MACHINES), offset).await
-    }
-}
-
-fn collection(settings: &Settings, kind: ResourceKind) -> String {
-    let owner = match kind {
-        ResourceKind::Machine | ResourceKind::Disk => "Microsoft.Compute",
-        ResourceKind::Interface
-        | ResourceKind::Address
-        | ResourceKind::Network
-        | ResourceKind::Gateway
-        | ResourceKind::Subnet
-        | ResourceKind::Firewall => "Microsoft.Network",
-    };
-    format!(
-        "/subscriptions/{}/resourceGroups/{}/providers/{owner}/{}",
-        settings.subscription,
-        settings.resource_group,
-        names::word(kind)
-    )
-}
-
-fn path(settings: &Settings, kind: ResourceKind, name: &str) -> String {
-    format!("{}/{name}", collection(settings, kind))
-}
-
-fn version(kind: ResourceKind) -> &'static str {
-    match kind {
-        ResourceKind::Machine => MACHINES,
-        ResourceKind::Disk => DISKS,
-        ResourceKind::Interface
-        | ResourceKind::Address
-        | ResourceKind::Network
-        | ResourceKind::Gateway
-        | ResourceKind::Subnet
-        | ResourceKind::Firewall => NETWORK,
     }
 }

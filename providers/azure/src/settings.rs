@@ -9,17 +9,21 @@ const RESOURCE_GROUP: &str = "resource_group";
 const IMAGE: &str = "image";
 const IMAGE_ARM64: &str = "image_arm64";
 const SUBNET: &str = "subnet";
+const SECURITY_GROUP: &str = "security_group";
+const NETWORK: &str = "network";
 const DISK_GIB: &str = "disk_gib";
 const PUBLIC_ADDRESS: &str = "public_address";
 const ZONES: &str = "zones";
 
 /// Every setting there is.
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 11] = [
     SUBSCRIPTION,
     RESOURCE_GROUP,
     IMAGE,
     IMAGE_ARM64,
     SUBNET,
+    SECURITY_GROUP,
+    NETWORK,
     DISK_GIB,
     PUBLIC_ADDRESS,
     ZONES,
@@ -40,8 +44,12 @@ pub(crate) struct Settings {
     pub(crate) image: String,
     /// For Arm; a resource id.
     pub(crate) image_arm64: Option<String>,
-    /// A resource id.
-    pub(crate) subnet: String,
+    /// A resource id; absent: machines are in a network that is made for them.
+    pub(crate) subnet: Option<String>,
+    /// A resource id; absent: one is made.
+    pub(crate) security_group: Option<String>,
+    /// A network is made, whatever else is named.
+    pub(crate) own_network: bool,
     /// Absent: as large as the image.
     pub(crate) disk_gib: Option<i32>,
     pub(crate) public_address: bool,
@@ -59,16 +67,17 @@ impl Settings {
         let required =
             |name: &str| text(name).ok_or_else(|| invalid(site, &format!("the setting `{name}` is missing")));
         let id = |name: &str| required(name).and_then(|id| resource_id(site, name, id));
+        let optional = |name: &str| text(name).map(|id| resource_id(site, name, id)).transpose();
         let plain = |name: &str| required(name).and_then(|value| segment(site, name, value));
         Ok(Self {
             region: segment(site, "region", site.region.clone())?,
             subscription: plain(SUBSCRIPTION)?,
             resource_group: plain(RESOURCE_GROUP)?,
             image: id(IMAGE)?,
-            image_arm64: text(IMAGE_ARM64)
-                .map(|image| resource_id(site, IMAGE_ARM64, image))
-                .transpose()?,
-            subnet: id(SUBNET)?,
+            image_arm64: optional(IMAGE_ARM64)?,
+            subnet: optional(SUBNET)?,
+            security_group: optional(SECURITY_GROUP)?,
+            own_network: own(site, text(NETWORK).as_deref())?,
             disk_gib: text(DISK_GIB).map(|gib| disk(site, &gib)).transpose()?,
             public_address: yes_or_no(site, text(PUBLIC_ADDRESS).as_deref())?,
             zones: zones(site, text(ZONES).as_deref().unwrap_or(""))?,
@@ -149,6 +158,14 @@ fn yes_or_no(site: &Site, value: Option<&str>) -> Result<bool> {
             site,
             &format!("`{PUBLIC_ADDRESS}` is true or false, not `{other}`"),
         )),
+    }
+}
+
+fn own(site: &Site, value: Option<&str>) -> Result<bool> {
+    match value {
+        None => Ok(false),
+        Some("own") => Ok(true),
+        Some(other) => Err(invalid(site, &format!("`{NETWORK}` is own or left out, not `{other}`"))),
     }
 }
 

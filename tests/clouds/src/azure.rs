@@ -9,6 +9,7 @@ mod console;
 mod identity;
 mod made;
 mod model;
+mod network;
 mod prices;
 mod route;
 
@@ -22,12 +23,14 @@ use isobar_engine_model::catalog::Purchase;
 use isobar_engine_model::id::{ProviderId, SiteName, Zone};
 use isobar_engine_model::quantity::{Mebibytes, MicroUsdPerHour, MilliCpus, Resources};
 use isobar_engine_provider::Site;
-use isobar_providers_sim::{RegionConfig, Shape, SimCloud, SimConfig, SimProvider, ZoneConfig};
+use isobar_providers_sim::{RegionConfig, Shape, SimCloud, SimConfig, SimNetworkPart, SimProvider, ZoneConfig};
+use serde_json::Value;
 
 use crate::front::{Calls, Door, Front};
 use made::Made;
 use model::Model;
 pub use model::openapi;
+use network::Bodies;
 pub use prices::Lie;
 
 /// The only region there is.
@@ -70,6 +73,7 @@ struct State {
 struct Kept {
     /// By name in lower case; also of machines that are gone.
     made: BTreeMap<String, Made>,
+    networks: Bodies,
     puts: u64,
     /// How often all tokens that were given out ceased to count.
     expiries: u64,
@@ -175,6 +179,13 @@ impl AzureCloud {
     /// Tokens that were given out until now count no more.
     pub fn expire_tokens(&self) {
         self.state.kept().expiries += 1;
+    }
+
+    /// Security groups and virtual networks that are there, as the interface shows them.
+    pub fn networks(&self) -> Vec<Value> {
+        let parts = self.state.cloud.networks();
+        let shown = |part: &SimNetworkPart| self.state.network_shown(&part.state, part.kind);
+        parts.iter().map(shown).collect()
     }
 
     /// Requests that Microsoft's specification has nothing for.

@@ -7,7 +7,7 @@ pub(crate) mod intent;
 
 use std::cmp::Ordering;
 
-use isobar_engine_model::id::{AttemptNo, MachineId, PoolName, ResourceHandle};
+use isobar_engine_model::id::{AttemptNo, MachineId, ResourceHandle};
 use isobar_engine_model::observed::{Bought, MachinePhase};
 use isobar_engine_model::plan::Candidate;
 use isobar_engine_model::quantity::{MicroUsdPerHour, Timestamp};
@@ -23,7 +23,6 @@ use crate::record::{AttemptRecord, AttemptState, CredentialRecord, MachineRecord
 /// What to buy.
 pub(crate) struct Purchase<'a> {
     pub(crate) machine: &'a MachineId,
-    pub(crate) pool: &'a PoolName,
     pub(crate) candidates: &'a [Candidate],
 }
 

@@ -300,20 +300,8 @@ async fn keep(job: &StepJob<'_>, end: &StepEnd) -> Result<(), LedgerError> {
 async fn carry(job: &StepJob<'_>, action: &Action) -> Result<(), StepError> {
     match action {
         Action::BuyMachine {
-            machine,
-            pool,
-            candidates,
-        } => {
-            buy::buy(
-                job,
-                &buy::Purchase {
-                    machine,
-                    pool,
-                    candidates,
-                },
-            )
-            .await
-        }
+            machine, candidates, ..
+        } => buy::buy(job, &buy::Purchase { machine, candidates }).await,
         Action::ReleaseMachine { machine } => release::release(job, machine).await,
         Action::RemoveNetwork { site } => network::remove(job, site).await,
         Action::StartReplica {

@@ -116,7 +116,13 @@ async fn prism_takes_every_call_of_ours_and_refuses_others() {
     for kind in ResourceKind::ALL {
         taken(kind.name(), azure.list(&site, kind, &owner(), None).await);
     }
-    for part in ["disks/d", "networkInterfaces/n", "publicIPAddresses/p"] {
+    for part in [
+        "disks/d",
+        "networkInterfaces/n",
+        "publicIPAddresses/p",
+        "networkSecurityGroups/g",
+        "virtualNetworks/v",
+    ] {
         let handle = ResourceHandle::new(part);
         taken(part, azure.get(&site, &handle).await);
         taken(part, azure.delete(&site, &handle, &Token("d".to_owned())).await);

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
 mod bed;
+mod networks;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -216,9 +217,9 @@ async fn wrong_settings_are_named() {
         assert!(error.to_string().contains(words), "{error}");
     }
     let mut request = bed.request(1);
-    request.site.settings.remove("subnet");
+    request.site.settings.remove("image");
     let error = bed.provider().create(&request).await.unwrap_err().to_string();
-    assert!(error.contains("`subnet` is missing"), "{error}");
+    assert!(error.contains("`image` is missing"), "{error}");
     assert_eq!(bed.azure.front.calls.all(), BTreeMap::new(), "nothing was sent");
 }
 

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use isobar_engine_model::catalog::{Offering, Purchase};
 use isobar_engine_model::id::{ImageId, Zone};
 use isobar_engine_provider::{
-    CreateResource, MachineRequest, OwnerTags, ResourceSpec, ResourceState, Secret, Site, Token,
+    CreateResource, MachineRequest, Network, OwnerTags, ResourceSpec, ResourceState, Secret, Site, Token,
 };
 use isobar_providers_sim::SIM_IMAGE;
 use serde_json::{Value, json};
@@ -92,7 +92,12 @@ impl Made {
     }
 
     /// What the simulated cloud is asked to make: any image is its only one.
-    pub(super) fn request(&self, site: Site, offerings: &[Offering], token: Token) -> Result<CreateResource, String> {
+    pub(super) fn request(
+        &self,
+        site: Site,
+        offerings: &[Offering],
+        (token, network): (Token, Network),
+    ) -> Result<CreateResource, String> {
         let properties = &self.body["properties"];
         let zone = match self.body["zones"][0].as_str() {
             Some(number) => Zone::new(format!("{}-{number}", site.region)),
@@ -134,7 +139,7 @@ impl Made {
                 image: ImageId::new(SIM_IMAGE),
                 identity: Secret(identity),
                 open_ports: ports.unwrap_or((0, 0)),
-                network: Default::default(),
+                network,
             }),
         })
     }

@@ -12,8 +12,6 @@ static CONSOLE: &[u8] = include_bytes!("../../data/azure-console.json");
 static OPENAPI: &[u8] = include_bytes!("../../data/azure.openapi.json.zst");
 /// The model is not larger unpacked, in bytes.
 const MODEL_MAX_BYTES: usize = 1 << 20;
-/// What a body is checked for: the only operation that has one.
-const BODY: &str = "VirtualMachines_CreateOrUpdate";
 /// The cloud's own, in its next links.
 pub(super) const SKIP: &str = "$skiptoken";
 
@@ -25,13 +23,14 @@ pub fn openapi() -> Vec<u8> {
 /// The operations that there are.
 pub(super) struct Model {
     operations: Vec<Operation>,
-    body: Validator,
+    /// By operation; the others have none.
+    bodies: BTreeMap<String, Validator>,
 }
 
 #[derive(Deserialize)]
 struct Reduced {
     operations: Vec<Operation>,
-    virtual_machine: Value,
+    bodies: BTreeMap<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -61,10 +60,11 @@ impl Model {
         let text = zstd::bulk::decompress(PACKED, MODEL_MAX_BYTES).expect("the model is packed with zstd");
         let model: Reduced = serde_json::from_slice(&text).expect("the model is as its script makes it");
         let console: Listed = serde_json::from_slice(CONSOLE).expect("operations in the model's form");
-        let body = jsonschema::validator_for(&model.virtual_machine).expect("the model holds a schema");
+        let validator = |schema| jsonschema::validator_for(schema).expect("the model holds schemas");
+        let bodies = model.bodies.iter().map(|(id, schema)| (id.clone(), validator(schema)));
         Self {
+            bodies: bodies.collect(),
             operations: model.operations.into_iter().chain(console.operations).collect(),
-            body,
         }
     }
 
@@ -85,10 +85,9 @@ impl Model {
         if let Some(unknown) = query.keys().find(|name| !known(name)) {
             return Err(format!("{} has no parameter {unknown}", operation.id));
         }
-        if operation.id == BODY {
+        if let Some(validator) = self.bodies.get(&operation.id) {
             let body: Value = serde_json::from_slice(body).map_err(|error| format!("the body is no JSON: {error}"))?;
-            let wrong: Vec<String> = self
-                .body
+            let wrong: Vec<String> = validator
                 .iter_errors(&body)
                 .map(|error| format!("{}: {}", error.instance_path(), error.masked()))
                 .collect();

@@ -117,7 +117,9 @@ impl State {
     }
 
     async fn carry(&self, asked: &Asked) -> Answer {
-        use ResourceKind::{Address, Disk, Interface, Machine};
+        use ResourceKind::{Address, Disk, Firewall, Interface, Machine, Network};
+        let group = (Firewall, asked.name("networkSecurityGroupName"));
+        let network = (Network, asked.name("virtualNetworkName"));
         match asked.matched.operation.as_str() {
             "VirtualMachines_CreateOrUpdate" => self.put(asked).await,
             "VirtualMachines_Get" => self.get(asked, (Machine, "vmName")).await,
@@ -133,6 +135,14 @@ impl State {
             "PublicIPAddresses_Delete" => self.delete((Address, asked.name("publicIpAddressName"))).await,
             "PublicIPAddresses_List" => self.list(asked, Address).await,
             "VirtualMachines_RetrieveBootDiagnosticsData" => self.console(asked).await,
+            "NetworkSecurityGroups_CreateOrUpdate" => self.put_network(group, &asked.body).await,
+            "NetworkSecurityGroups_Get" => self.get_network(group).await,
+            "NetworkSecurityGroups_Delete" => self.delete_network(group).await,
+            "NetworkSecurityGroups_List" => self.list(asked, Firewall).await,
+            "VirtualNetworks_CreateOrUpdate" => self.put_network(network, &asked.body).await,
+            "VirtualNetworks_Get" => self.get_network(network).await,
+            "VirtualNetworks_Delete" => self.delete_network(network).await,
+            "VirtualNetworks_List" => self.list(asked, Network).await,
             "ResourceSkus_List" => self.skus().await,
             "Usage_List" => self.usages().await,
             other => Err(self.violated("InvalidResourceType", format!("nobody carries {other} out"))),
@@ -160,7 +170,11 @@ impl State {
             Token(format!("put-{}", kept.puts))
         };
         let region = self.cloud_offerings();
-        let request = made.request(self.site.clone(), &region, token).map_err(bad)?;
+        let card = &made.body["properties"]["networkProfile"]["networkInterfaceConfigurations"][0];
+        let network = self.network_of(card).await?;
+        let request = made
+            .request(self.site.clone(), &region, (token, network))
+            .map_err(bad)?;
         let lower = name.to_ascii_lowercase();
         match self.sim.create(&request).await {
             // "If-None-Match: Set to '*' to allow a new record set to be created, but to prevent updating an existing
@@ -367,6 +381,9 @@ impl State {
     }
 
     fn shown(&self, kind: ResourceKind, state: &ResourceState) -> Option<Value> {
+        if kind.is_network() {
+            return Some(self.network_shown(state, kind));
+        }
         let made = self.made(kind, state)?;
         Some(match kind {
             // "The list shows no instance view." https://learn.microsoft.com/rest/api/compute/virtual-machines/list
