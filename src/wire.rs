@@ -2,6 +2,7 @@
 
 mod providers;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -58,6 +59,11 @@ pub(crate) async fn fleet(
         key,
         authority: Arc::new(authority),
         bounds: Bounds::default(),
+        proven_for: if args.unproven_address {
+            BTreeSet::new()
+        } else {
+            providers::elsewhere()
+        },
         pacing: match args.spread {
             Some(_) => Pacing::Told,
             None => Pacing::Interval,

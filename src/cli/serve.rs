@@ -18,6 +18,10 @@ pub(crate) struct Serve {
     /// this computer differently [default: as the local provider's machines see it]
     #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     pub(crate) advertise: Vec<String>,
+    /// Buy machines of clouds though this engine cannot reach itself at the address that their nodes are told: where a
+    /// network lets them in and does not lead the engine back to itself
+    #[arg(long)]
+    pub(crate) unproven_address: bool,
     /// The folder of the node image that local machines boot [default: image in the data folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) image: Option<PathBuf>,

@@ -1,5 +1,6 @@
 //! Every provider that sites may name. Adding a cloud is one line here.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -31,6 +32,11 @@ pub(super) fn all(
         .into_iter()
         .map(|provider| decorate::standard(provider, clock.clone(), entropy.clone()))
         .collect())
+}
+
+/// Those whose machines are not on this computer: their nodes find the engine only where it is reached from outside.
+pub(super) fn elsewhere() -> BTreeSet<ProviderId> {
+    ["aws", "azure", "gcp"].map(named).into()
 }
 
 /// Machines on this computer.

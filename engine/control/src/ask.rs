@@ -3,7 +3,7 @@
 mod adopt;
 pub(crate) mod apply;
 mod explain;
-mod findable;
+pub(crate) mod findable;
 mod leaks;
 mod list;
 mod logs;

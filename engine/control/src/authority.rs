@@ -109,6 +109,11 @@ impl Authority {
         &self.certificate
     }
 
+    /// The authority's certificate, PEM.
+    pub(crate) fn certificate_pem(&self) -> String {
+        pem("CERTIFICATE", &self.certificate)
+    }
+
     /// A certificate for the engine's node endpoint.
     pub fn server_identity(&self, now: Timestamp) -> Result<ServerIdentity, AuthorityError> {
         let key = KeyPair::generate().map_err(AuthorityError::Certificate)?;
@@ -123,7 +128,7 @@ impl Authority {
         Ok(ServerIdentity {
             certificate_pem: certificate.pem(),
             key_pem: key.serialize_pem(),
-            authority_pem: pem("CERTIFICATE", &self.certificate),
+            authority_pem: self.certificate_pem(),
         })
     }
 

@@ -1,8 +1,11 @@
 //! What an Engine is given besides its boundaries: where nodes find it, its keys, and every bound with its unit.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+use isobar_engine_model::id::ProviderId;
 
 use crate::authority::Authority;
 use crate::periodic::Pacing;
@@ -19,6 +22,9 @@ pub struct Config {
     pub authority: Arc<Authority>,
     /// Every bound.
     pub bounds: Bounds,
+    /// Before machines of these providers are bought, an address that nodes are told has to answer as an engine of this
+    /// store.
+    pub proven_for: BTreeSet<ProviderId>,
     /// What says that a round of periodic work is due.
     pub pacing: Pacing,
     /// Called at each [`CrashPoint`], for tests that kill the engine there.

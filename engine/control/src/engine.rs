@@ -29,6 +29,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::live::Live;
 use crate::look::Looks;
 use crate::periodic::{Pacing, Rounds, Work, rounds};
+use crate::reach::Reach;
 use crate::record::{EventRecord, OperationRecord, prefix};
 use crate::recovery::Recovery;
 use crate::tenure::Tenure;
@@ -58,6 +59,7 @@ pub struct Engine {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) vault: Vault,
     pub(crate) authority: Arc<Authority>,
+    pub(crate) reach: Reach,
     pub(crate) recovery: Recovery,
     tenure: Tenure,
     pub(crate) config: Settings,
@@ -106,6 +108,7 @@ impl Engine {
             clock,
             entropy,
             vault: Vault::new(&config.key),
+            reach: Reach::new(&config.authority, config.proven_for),
             authority: config.authority,
             recovery,
             tenure,

@@ -11,6 +11,7 @@
 //! look       what a site has, one list for everybody;
 //! watch      observes machines and leases;  reconcile  brings clusters back to their specs;  sweep  finds orphans;
 //!            forget  drops what is old;  periodic  when a round of these is due
+//! reach      proves, before anything is bought, that new nodes will find an engine
 //! recovery   holding still on a store that comes from a backup
 //! audit      who asked for what: a chain of MACs a shard, written with what it records
 //! ledger     the one place that writes the store;  record, state  what it holds;  live  what it does not
@@ -31,6 +32,7 @@ mod live;
 mod look;
 pub mod node;
 pub mod periodic;
+mod reach;
 mod reconcile;
 mod record;
 mod recovery;

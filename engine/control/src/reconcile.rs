@@ -15,6 +15,7 @@ use crate::ask::apply::Wanted;
 use crate::config::Bounds;
 use crate::engine::Engine;
 use crate::ledger::LedgerError;
+use crate::reach::Doubt;
 use crate::record::{ClusterRecord, Healing};
 
 /// At most so many differences are shown.
@@ -100,6 +101,11 @@ impl Engine {
                 self.live.drift_is(cluster, drift);
                 return Ok(());
             }
+        }
+        if let Err(error) = self.reachable(&plan, Doubt::Remember).await {
+            drift.insert(0, error.message);
+            self.live.drift_is(cluster, drift);
+            return Ok(());
         }
         tracing::info!(%cluster, plan = %plan.id, ?drift, "healing");
         self.event(cluster, cluster.as_str(), &format!("healing: {}", drift.join("; ")))

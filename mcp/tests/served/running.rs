@@ -1,5 +1,6 @@
 //! An engine on a store in memory and a simulated cloud, served on a free port of loopback.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use isobar_engine_control::authority::Authority;
@@ -61,6 +62,7 @@ impl Running {
         let sim = SimProvider::new(ProviderId::new("sim").unwrap(), cloud);
         let config = Config {
             insecure_registries: Vec::new(),
+            proven_for: BTreeSet::new(),
             key: [7; 32],
             authority: Arc::new(Authority::generate("test", Timestamp(1_800_000_000_000)).unwrap()),
             bounds: Bounds::default(),

@@ -1,6 +1,6 @@
 //! Engine processes on one store and one cloud, as the command wires them: each with its endpoint and its place in a ring.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -89,6 +89,7 @@ impl World {
         let sim = SimProvider::new(ProviderId::new("sim").unwrap(), self.cloud.clone());
         let config = Config {
             insecure_registries: Vec::new(),
+            proven_for: BTreeSet::new(),
             key: [7; 32],
             authority: self.authority.clone(),
             bounds: Bounds {

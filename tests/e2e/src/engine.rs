@@ -84,7 +84,8 @@ impl Setup {
         self
     }
 
-    /// Which finds clouds here: their addresses, and its credentials by its environment.
+    /// Which finds clouds here: their addresses, and its credentials by its environment. Their nodes are on this computer and
+    /// find it, though it does not find itself where they are told.
     #[must_use]
     pub fn clouds(mut self, world: &World) -> Self {
         self.environment = world.environment();

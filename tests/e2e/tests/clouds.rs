@@ -138,3 +138,24 @@ fn nothing_is_bought_where_the_engine_could_never_be_found() {
     assert_ne!(refused.code, Some(0), "{refused:?}");
     plan(Setup::without_machines().advertised_at(&["127.0.0.1", "engine.example"])).done();
 }
+
+#[test]
+fn nothing_is_bought_before_the_engine_answers_where_nodes_are_sent() {
+    let clouds = Emulated::open(Pages::Small, |_, config| config);
+    let elsewhere = clouds.world.endpoint(Cloud::Aws).replace("127.0.0.1", "0.0.0.0");
+    let mut spec = anywhere(&clouds.sites(), 1);
+    let mut site = clouds.world.site(Cloud::Aws);
+    site["settings"]["endpoint"] = json!(elsewhere);
+    spec["sites"] = json!({ "aws": site });
+    let setup = Setup::without_machines().clouds(&clouds.world);
+    let engine = setup.may_call(&elsewhere).advertised_at(&["engine.invalid"]).start();
+    let refused = engine.run(&["apply", &engine.keep_spec(&spec.to_string()), "--yes"]);
+    assert_eq!(refused.code, Some(3), "{refused:?}");
+    refused.says(&[
+        "nothing was bought",
+        "engine.invalid",
+        "--advertise",
+        "--unproven-address",
+    ]);
+    clouds.are_empty();
+}

@@ -46,7 +46,7 @@ pub enum ErrorCode {
     StalePlan,
     /// Another operation of the cluster runs: wait for it or cancel it.
     Busy,
-    /// It would break a limit or leave part of the spec unmet: change the spec or the limits.
+    /// It would break a limit, leave part of the spec unmet, or buy machines that would not find the engine: do what the hint says.
     Refused,
     /// The store comes from a backup: first say what becomes of what it does not know.
     Recovering,

@@ -13,6 +13,7 @@ use crate::audit;
 use crate::carry::serving::serving;
 use crate::engine::Engine;
 use crate::ledger::Draft;
+use crate::reach::Doubt;
 use crate::record::{
     ClusterRecord, Healing, MachineRecord, OperationRecord, PlanRecord, ReplicaRecord, machine_key, prefix,
 };
@@ -69,6 +70,7 @@ impl Engine {
         };
         let engine = self.clone();
         let accepting = self.tasks.spawn(async move {
+            engine.may_buy(&acceptance.plan).await?;
             let (accepted, served) = engine
                 .ledger
                 .change(move |draft| {
@@ -86,6 +88,20 @@ impl Engine {
         accepting
             .await
             .unwrap_or_else(|error| Err(ApiError::new(ErrorCode::Internal, error.to_string())))
+    }
+
+    /// That a plan's new nodes will find an engine. What was accepted before was proven then.
+    async fn may_buy(&self, plan: &PlanId) -> Result<(), ApiError> {
+        let plan = {
+            let state = self.ledger.read();
+            let accepted = state.operations.all().any(|record| record.operation.plan == *plan);
+            let record = state.plans.get(plan.as_str()).filter(|_| !accepted);
+            record.map(|record| record.plan.clone())
+        };
+        match plan {
+            Some(plan) => self.reachable(&plan, Doubt::DialAgain).await,
+            None => Ok(()),
+        }
     }
 }
 

@@ -52,7 +52,7 @@ fn buys_in(plan: &Plan, site: &SiteName) -> bool {
 }
 
 /// Whether a site's cloud is itself on this computer: then its machines may be as well.
-fn is_emulated(site: &Site) -> bool {
+pub(crate) fn is_emulated(site: &Site) -> bool {
     let of = |url: &str| {
         let (_, rest) = url.split_once("://")?;
         let authority = rest.split('/').next()?;

@@ -4,5 +4,6 @@
 
 mod again;
 mod output;
+mod reach;
 mod strangers;
 mod support;

@@ -32,7 +32,7 @@ struct Home {
 }
 
 /// No other engine asks anything.
-struct Nobody;
+pub(crate) struct Nobody;
 
 #[async_trait]
 impl Answers for Nobody {

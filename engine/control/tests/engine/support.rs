@@ -1,13 +1,14 @@
 //! An engine of its own store, cloud and authority.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use isobar_engine_control::api::{ApplyRequest, OperationView, PlanAnswer, PlanRequest};
+use isobar_engine_control::api::{ApiError, ApplyRequest, OperationView, PlanAnswer, PlanRequest};
 use isobar_engine_control::authority::Authority;
 use isobar_engine_control::fleet::{Route, Subject};
 use isobar_engine_control::{Boundaries, Bounds, Config, Engine, Fleet, Pacing};
-use isobar_engine_model::id::{ClusterName, MemberId, ProviderId};
+use isobar_engine_model::id::{ClusterName, MemberId, PlanId, ProviderId};
 use isobar_engine_model::intent::{Intent, Limits};
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_model::spec::text;
@@ -38,11 +39,23 @@ fn now() -> Timestamp {
 
 impl Running {
     pub(crate) async fn start(store: &str, authority: Authority, bounds: Bounds) -> Self {
+        Self::start_at("127.0.0.1:1", store, authority, bounds, BTreeSet::new()).await
+    }
+
+    /// Which tells nodes this address, and proves it before it buys at some providers.
+    pub(crate) async fn start_at(
+        home: &str,
+        store: &str,
+        authority: Authority,
+        bounds: Bounds,
+        proven_for: BTreeSet<ProviderId>,
+    ) -> Self {
         let clock = TokioClock::starting_at(now());
         let cloud = SimCloud::new(SimConfig::of_regions(1, &["north"]), Arc::new(clock.clone()));
         let ca_der = authority.certificate_der().to_vec();
         let config = Config {
             insecure_registries: Vec::new(),
+            proven_for,
             key: [7; 32],
             authority: Arc::new(authority),
             bounds,
@@ -62,7 +75,7 @@ impl Running {
         let me = Member {
             id: MemberId::new("test"),
             peers: "127.0.0.1:1".into(),
-            nodes: vec!["127.0.0.1:1".into()],
+            nodes: vec![home.into()],
         };
         let fleet = Fleet::start(config, boundaries, me).await.unwrap();
         Self { fleet, cloud, ca_der }
@@ -95,12 +108,17 @@ impl Running {
     /// Plans it and begins to make it.
     pub(crate) async fn deploy(&self, cluster: &str, machines: u32) -> OperationView {
         let plan = self.plan(cluster, machines).await.plan.id;
+        self.apply(cluster, plan).await.unwrap()
+    }
+
+    /// Accepts a plan.
+    pub(crate) async fn apply(&self, cluster: &str, plan: PlanId) -> Result<OperationView, ApiError> {
         let request = ApplyRequest {
             idempotency_key: plan.to_string(),
             plan,
             why: None,
         };
-        self.engine(cluster).await.apply(request).await.unwrap()
+        self.engine(cluster).await.apply(request).await
     }
 }
 

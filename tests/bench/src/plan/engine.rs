@@ -1,6 +1,7 @@
 //! The whole engine on a cloud that takes no time: what buying a machine costs us in deciding, journaling, sealing,
 //! joining (key, request, certificate) and bookkeeping. The real clock, SQLite with every commit synced to the disk.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -117,6 +118,7 @@ async fn start(store: SqlStore, cloud: &SimCloud, clock: Arc<dyn Clock>) -> anyh
     let provider = decorate::bounded(sim, clock.clone(), entropy.clone(), bounds);
     let config = Config {
         insecure_registries: Vec::new(),
+        proven_for: BTreeSet::new(),
         key: KEY,
         authority: Arc::new(Authority::generate("bench", clock.now())?),
         bounds: Bounds {

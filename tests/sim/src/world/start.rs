@@ -1,5 +1,6 @@
 //! Starting processes: what each one gets as its way to the world.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -156,6 +157,7 @@ impl World {
         });
         let config = Config {
             insecure_registries: Vec::new(),
+            proven_for: BTreeSet::new(),
             key: KEY,
             authority: Arc::new(Authority::open(&KEY, &self.authority).expect("our own")),
             bounds: self.bounds,
