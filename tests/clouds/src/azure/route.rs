@@ -376,6 +376,9 @@ impl State {
     }
 
     fn name_of(&self, kind: ResourceKind, state: &ResourceState) -> Option<String> {
+        if kind.is_network() {
+            return Some(state.name.clone());
+        }
         let made = self.made(kind, state)?;
         Some(name_in(&made, kind)?.to_owned())
     }
