@@ -6,6 +6,7 @@
 pub mod catalog;
 pub mod id;
 pub mod intent;
+pub mod object;
 pub mod observed;
 pub mod operation;
 pub mod plan;

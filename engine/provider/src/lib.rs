@@ -5,6 +5,7 @@
 //! [`offering`], [`endpoint`], [`answer`], [`live`], [`prices`] and [`snapshot`] are what clouds have in common. Knows no cloud's words; never reads the
 //! store; nothing here blocks until a machine is ready: the engine polls.
 
+pub mod adoption;
 pub mod answer;
 pub mod clock;
 pub mod conformance;
@@ -24,6 +25,7 @@ use async_trait::async_trait;
 use isobar_engine_model::catalog::SiteCatalog;
 use isobar_engine_model::id::{ProviderId, ResourceHandle, Zone};
 
+pub use adoption::Adoption;
 pub use clock::{Clock, Entropy};
 pub use error::{ProviderError, Result};
 pub use list::{LIST_MAX_PAGES, list_all};
@@ -71,6 +73,9 @@ pub trait Provider: Send + Sync {
 
     /// The network area, where machines need something around them before they can be made.
     fn networks(&self) -> Option<&dyn Networks>;
+
+    /// The area for what others made there, where it can be taken over.
+    fn adoption(&self) -> Option<&dyn Adoption>;
 }
 
 /// What machines need around them at a site. Its parts are resources like machines: made by [`Provider::create`], tagged

@@ -48,7 +48,7 @@ mod tests {
     use isobar_engine_model::quantity::Timestamp;
 
     use super::*;
-    use crate::{Capabilities, Console, CreateResource, Created, Listing, Networks, ResourceStatus, Token};
+    use crate::{Adoption, Capabilities, Console, CreateResource, Created, Listing, Networks, ResourceStatus, Token};
 
     /// Lists one resource a page.
     struct Pages {
@@ -107,6 +107,10 @@ mod tests {
         }
 
         fn networks(&self) -> Option<&dyn Networks> {
+            None
+        }
+
+        fn adoption(&self) -> Option<&dyn Adoption> {
             None
         }
     }

@@ -9,8 +9,8 @@ use isobar_engine_model::id::{ProviderId, ResourceHandle, Zone};
 use isobar_engine_provider::decorate::KeepsCredentials;
 use isobar_engine_provider::endpoint;
 use isobar_engine_provider::{
-    Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, NetworkNeeds, NetworkRequest,
-    Networks, Owner, Page, Provider, ResourceKind, ResourceState, Result, Site, Token,
+    Adoption, Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, NetworkNeeds,
+    NetworkRequest, Networks, Owner, Page, Provider, ResourceKind, ResourceState, Result, Site, Token,
 };
 
 use crate::catalog::Beside;
@@ -103,6 +103,10 @@ impl Provider for AwsProvider {
 
     fn networks(&self) -> Option<&dyn Networks> {
         Some(self)
+    }
+
+    fn adoption(&self) -> Option<&dyn Adoption> {
+        None
     }
 }
 

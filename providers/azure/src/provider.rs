@@ -14,8 +14,8 @@ use isobar_engine_provider::live::LiveFacts;
 use isobar_engine_provider::prices::{FRESH_MS, PriceTable};
 use isobar_engine_provider::snapshot::Snapshot;
 use isobar_engine_provider::{
-    Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, Networks, Owner, Page, Provider,
-    ProviderError, ResourceKind, ResourceSpec, ResourceState, Result, Site, Token,
+    Adoption, Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, Networks, Owner, Page,
+    Provider, ProviderError, ResourceKind, ResourceSpec, ResourceState, Result, Site, Token,
 };
 use reqwest::Method;
 use serde::de::DeserializeOwned;
@@ -416,6 +416,10 @@ impl Provider for AzureProvider {
 
     fn networks(&self) -> Option<&dyn Networks> {
         Some(self)
+    }
+
+    fn adoption(&self) -> Option<&dyn Adoption> {
+        None
     }
 }
 

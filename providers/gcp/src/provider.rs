@@ -11,8 +11,8 @@ use isobar_engine_provider::endpoint;
 use isobar_engine_provider::live::LiveFacts;
 use isobar_engine_provider::prices::{FRESH_MS, PriceTable};
 use isobar_engine_provider::{
-    Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, NetworkNeeds, NetworkRequest,
-    Networks, Owner, Page, Provider, ResourceKind, ResourceState, Result, Site, Token,
+    Adoption, Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, NetworkNeeds,
+    NetworkRequest, Networks, Owner, Page, Provider, ResourceKind, ResourceState, Result, Site, Token,
 };
 
 use crate::client::{Clients, Pool};
@@ -113,6 +113,10 @@ impl Provider for GcpProvider {
 
     fn networks(&self) -> Option<&dyn Networks> {
         Some(self)
+    }
+
+    fn adoption(&self) -> Option<&dyn Adoption> {
+        None
     }
 }
 

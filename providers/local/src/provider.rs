@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use isobar_engine_model::catalog::SiteCatalog;
 use isobar_engine_model::id::{ProviderId, ResourceHandle};
 use isobar_engine_provider::{
-    Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, Networks, Owner, Page, Provider,
-    ProviderError, ResourceKind, ResourceState, Result, Site, Token,
+    Adoption, Capabilities, Clock, Console, ConsoleChunk, CreateResource, Created, Listing, Networks, Owner, Page,
+    Provider, ProviderError, ResourceKind, ResourceState, Result, Site, Token,
 };
 use tokio::task::spawn_blocking;
 
@@ -132,6 +132,10 @@ impl Provider for LocalProvider {
     }
 
     fn networks(&self) -> Option<&dyn Networks> {
+        None
+    }
+
+    fn adoption(&self) -> Option<&dyn Adoption> {
         None
     }
 }

@@ -28,6 +28,10 @@ pub enum Operation {
     Needs,
     /// `Networks::connect`
     Connect,
+    /// `Adoption::account`
+    Account,
+    /// `Adoption::read`
+    Read,
 }
 
 /// What can go wrong.
@@ -184,7 +188,12 @@ impl FaultRates {
             (Fault::Throttled, self.throttled),
         ];
         match operation {
-            Operation::Catalog | Operation::Console | Operation::Needs | Operation::Connect => {}
+            Operation::Catalog
+            | Operation::Console
+            | Operation::Needs
+            | Operation::Connect
+            | Operation::Account
+            | Operation::Read => {}
             Operation::Create => rates.extend([
                 (Fault::LateRequest, self.late_request),
                 (Fault::NoCapacity, self.no_capacity),

@@ -35,6 +35,7 @@ mod fault;
 mod look;
 mod machine;
 mod network;
+mod object;
 mod part;
 mod provider;
 mod random;

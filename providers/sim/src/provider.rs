@@ -13,8 +13,9 @@ use isobar_engine_model::id::{ProviderId, ResourceHandle, Zone};
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_provider::resource::{CONSOLE_CHUNK_MAX_BYTES, PAGE_MAX_ITEMS};
 use isobar_engine_provider::{
-    Capabilities, Console, ConsoleChunk, CreateResource, Created, Listing, Network, NetworkNeeds, NetworkPart,
-    NetworkRequest, Networks, Owner, Page, Provider, ProviderError, ResourceKind, ResourceState, Result, Site, Token,
+    Adoption, Capabilities, Console, ConsoleChunk, CreateResource, Created, Listing, Network, NetworkNeeds,
+    NetworkPart, NetworkRequest, Networks, Owner, Page, Provider, ProviderError, ResourceKind, ResourceState, Result,
+    Site, Token,
 };
 
 use crate::cloud::SimCloud;
@@ -155,7 +156,11 @@ impl SimProvider {
     }
 
     /// A read: it fails as a whole, or sees the world as it is or was.
-    async fn read<T>(&self, operation: Operation, look: impl FnOnce(&mut World, Timestamp) -> Result<T>) -> Result<T> {
+    pub(crate) async fn read<T>(
+        &self,
+        operation: Operation,
+        look: impl FnOnce(&mut World, Timestamp) -> Result<T>,
+    ) -> Result<T> {
         let weather = self.travel(operation).await;
         self.depart(&weather, false).await?;
         let answer = self.cloud.now_in(|world, now| {
@@ -251,6 +256,10 @@ impl Provider for SimProvider {
     fn networks(&self) -> Option<&dyn Networks> {
         let there = self.cloud.now_in(|world, _| !world.config.network.is_empty());
         there.then_some(self as &dyn Networks)
+    }
+
+    fn adoption(&self) -> Option<&dyn Adoption> {
+        Some(self)
     }
 }
 

@@ -18,6 +18,7 @@ use crate::config::{RegionConfig, SimConfig};
 use crate::fault::{Counters, Fault, Operation};
 use crate::machine::{Machine, Phase};
 use crate::network::NetworkThings;
+use crate::object::Objects;
 use crate::part::{Maker, Parts};
 use crate::random::SplitMix64;
 use crate::schedule::Schedule;
@@ -67,6 +68,7 @@ pub(crate) struct World {
     pub(crate) machines: BTreeMap<ResourceHandle, Machine>,
     pub(crate) parts: Parts,
     pub(crate) networks: NetworkThings,
+    pub(crate) objects: Objects,
     pub(crate) log: Vec<MachineEvent>,
     scripted: BTreeMap<Operation, VecDeque<Fault>>,
     /// Handles of machines that are not gone.
@@ -90,6 +92,7 @@ impl World {
             machines: BTreeMap::new(),
             parts: Parts::default(),
             networks: NetworkThings::default(),
+            objects: Objects::new(),
             log: Vec::new(),
             scripted: BTreeMap::new(),
             alive: BTreeSet::new(),

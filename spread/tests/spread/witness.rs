@@ -10,7 +10,7 @@ use isobar_engine_model::catalog::SiteCatalog;
 use isobar_engine_model::id::{ClusterName, ProviderId, ResourceHandle};
 
 use isobar_engine_provider::{
-    Capabilities, Console, CreateResource, Created, Listing, Networks, Owner, Page, Provider, ResourceKind,
+    Adoption, Capabilities, Console, CreateResource, Created, Listing, Networks, Owner, Page, Provider, ResourceKind,
     ResourceState, Result, Site, Token,
 };
 
@@ -92,5 +92,9 @@ impl<P: Provider> Provider for Watched<P> {
 
     fn networks(&self) -> Option<&dyn Networks> {
         self.inner.networks()
+    }
+
+    fn adoption(&self) -> Option<&dyn Adoption> {
+        self.inner.adoption()
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use isobar_engine_model::catalog::SiteCatalog;
 use isobar_engine_model::id::{Epoch, Incarnation, MemberId, ProviderId, ResourceHandle, ShardId, Zone};
+use isobar_engine_provider::adoption::{ObjectRef, ObjectState};
 use isobar_engine_provider::{
-    Capabilities, Console, CreateResource, Created, Listing, NetworkNeeds, NetworkRequest, Networks, Owner, Page,
-    Provider, ProviderError, ResourceKind, ResourceState, Result, Site, Token,
+    Adoption, Capabilities, Console, CreateResource, Created, Listing, NetworkNeeds, NetworkRequest, Networks, Owner,
+    Page, Provider, ProviderError, ResourceKind, ResourceState, Result, Site, Token,
 };
 use isobar_engine_store::memory::Request;
 use isobar_engine_store::{Member, Row, Shard, Store, StoreError, Table, Write};
@@ -232,12 +233,22 @@ impl<L: ProviderLayer> Provider for Around<L> {
     fn networks(&self) -> Option<&dyn Networks> {
         self.0.inner().networks().map(|_| -> &dyn Networks { self })
     }
+
+    fn adoption(&self) -> Option<&dyn Adoption> {
+        self.0.inner().adoption().map(|_| -> &dyn Adoption { self })
+    }
 }
 
 impl<L: ProviderLayer> Around<L> {
     fn inner_networks(&self) -> Result<&dyn Networks> {
         self.0.inner().networks().ok_or_else(|| ProviderError::Unsupported {
             message: "making networks".to_owned(),
+        })
+    }
+
+    fn inner_adoption(&self) -> Result<&dyn Adoption> {
+        self.0.inner().adoption().ok_or_else(|| ProviderError::Unsupported {
+            message: "reading what others made".to_owned(),
         })
     }
 }
@@ -252,5 +263,18 @@ impl<L: ProviderLayer> Networks for Around<L> {
     async fn connect(&self, site: &Site, handle: &ResourceHandle, request: &NetworkRequest) -> Result<()> {
         let doing = self.inner_networks()?.connect(site, handle, request);
         self.0.call(Operation::Connect, doing).await
+    }
+}
+
+#[async_trait]
+impl<L: ProviderLayer> Adoption for Around<L> {
+    async fn account(&self, site: &Site) -> Result<String> {
+        let doing = self.inner_adoption()?.account(site);
+        self.0.call(Operation::Account, doing).await
+    }
+
+    async fn read(&self, site: &Site, objects: &[ObjectRef]) -> Result<Vec<Result<ObjectState>>> {
+        let doing = self.inner_adoption()?.read(site, objects);
+        self.0.call(Operation::Read, doing).await
     }
 }

@@ -60,7 +60,7 @@ impl<T: Provider> ProviderLayer for Mortal<T> {
         let crossing = match operation {
             Operation::Catalog => Crossing::Catalog,
             Operation::Create => Crossing::Create,
-            Operation::Get | Operation::Console => Crossing::Get,
+            Operation::Get | Operation::Console | Operation::Account | Operation::Read => Crossing::Get,
             Operation::List | Operation::Needs => Crossing::List,
             Operation::Connect => Crossing::Create,
             Operation::Delete => Crossing::Delete,

@@ -10,9 +10,10 @@ use async_trait::async_trait;
 use isobar_engine_model::catalog::SiteCatalog;
 use isobar_engine_model::id::{MachineId, ProviderId, ResourceHandle, Zone};
 
+use crate::adoption::{ObjectRef, ObjectState};
 use crate::{
-    Capabilities, Console, ConsoleChunk, CreateResource, Created, Listing, NetworkNeeds, NetworkRequest, Networks,
-    Owner, Page, Provider, ProviderError, ResourceKind, ResourceState, Result, Site, Token,
+    Adoption, Capabilities, Console, ConsoleChunk, CreateResource, Created, Listing, NetworkNeeds, NetworkRequest,
+    Networks, Owner, Page, Provider, ProviderError, ResourceKind, ResourceState, Result, Site, Token,
 };
 
 /// What is called.
@@ -34,6 +35,10 @@ pub enum Operation {
     Needs,
     /// [`Networks::connect`]
     Connect,
+    /// [`Adoption::account`]
+    Account,
+    /// [`Adoption::read`]
+    Read,
 }
 
 impl Operation {
@@ -48,6 +53,8 @@ impl Operation {
             Self::Console => "console",
             Self::Needs => "needs",
             Self::Connect => "connect",
+            Self::Account => "account",
+            Self::Read => "read",
         }
     }
 
@@ -55,7 +62,7 @@ impl Operation {
     pub fn writes(self) -> bool {
         match self {
             Self::Create | Self::Delete | Self::Connect => true,
-            Self::Catalog | Self::Get | Self::List | Self::Console | Self::Needs => false,
+            Self::Catalog | Self::Get | Self::List | Self::Console | Self::Needs | Self::Account | Self::Read => false,
         }
     }
 }
@@ -173,12 +180,22 @@ impl<L: Layer> Provider for Decorated<L> {
     fn networks(&self) -> Option<&dyn Networks> {
         self.inner.networks().map(|_| -> &dyn Networks { self })
     }
+
+    fn adoption(&self) -> Option<&dyn Adoption> {
+        self.inner.adoption().map(|_| -> &dyn Adoption { self })
+    }
 }
 
 impl<L> Decorated<L> {
     fn inner_networks(&self) -> Result<&dyn Networks> {
         self.inner.networks().ok_or_else(|| ProviderError::Unsupported {
             message: "making networks".to_owned(),
+        })
+    }
+
+    fn inner_adoption(&self) -> Result<&dyn Adoption> {
+        self.inner.adoption().ok_or_else(|| ProviderError::Unsupported {
+            message: "reading what others made".to_owned(),
         })
     }
 }
@@ -200,6 +217,23 @@ impl<L: Layer> Networks for Decorated<L> {
         };
         self.layer
             .around(call, &|| networks.connect(site, handle, request))
+            .await
+    }
+}
+
+#[async_trait]
+impl<L: Layer> Adoption for Decorated<L> {
+    async fn account(&self, site: &Site) -> Result<String> {
+        let adoption = self.inner_adoption()?;
+        self.layer
+            .around(self.call(Operation::Account, site), &|| adoption.account(site))
+            .await
+    }
+
+    async fn read(&self, site: &Site, objects: &[ObjectRef]) -> Result<Vec<Result<ObjectState>>> {
+        let adoption = self.inner_adoption()?;
+        self.layer
+            .around(self.call(Operation::Read, site), &|| adoption.read(site, objects))
             .await
     }
 }

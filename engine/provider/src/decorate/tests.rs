@@ -19,8 +19,8 @@ use super::*;
 use crate::conformance::Heard;
 use crate::error::Next;
 use crate::{
-    Capabilities, Console, CreateResource, Created, Listing, MachineRequest, Networks, Owner, OwnerTags, Page,
-    ProviderError, ResourceKind, ResourceSpec, ResourceState, Result, Secret, Site, Token,
+    Adoption, Capabilities, Console, CreateResource, Created, Listing, MachineRequest, Networks, Owner, OwnerTags,
+    Page, ProviderError, ResourceKind, ResourceSpec, ResourceState, Result, Secret, Site, Token,
 };
 
 /// Time as the paused runtime counts it.
@@ -152,6 +152,10 @@ impl Provider for Told {
     }
 
     fn networks(&self) -> Option<&dyn Networks> {
+        None
+    }
+
+    fn adoption(&self) -> Option<&dyn Adoption> {
         None
     }
 }

@@ -9,7 +9,7 @@ use isobar_engine_model::catalog::SiteCatalog;
 use isobar_engine_model::id::{ImageId, OfferingId, ProviderId, ResourceHandle, SiteName, Zone};
 use isobar_engine_provider::conformance::{self, CASES};
 use isobar_engine_provider::{
-    Capabilities, Console, ConsoleChunk, CreateResource, Created, Listing, Networks, Owner, Page, Provider,
+    Adoption, Capabilities, Console, ConsoleChunk, CreateResource, Created, Listing, Networks, Owner, Page, Provider,
     ProviderError, ResourceKind, ResourceState, ResourceStatus, Result, Secret, Site, Token,
 };
 use isobar_providers_sim::{FaultRates, SIM_IMAGE, SimCloud, SimProvider};
@@ -273,6 +273,10 @@ impl Provider for Flawed {
     }
 
     fn networks(&self) -> Option<&dyn Networks> {
+        None
+    }
+
+    fn adoption(&self) -> Option<&dyn Adoption> {
         None
     }
 }
