@@ -14,6 +14,8 @@ const SLOWEST_EACH_US: u64 = 10 * SECOND_US;
 const SLOW_DOWN_EVERY_MS: u64 = 1_000;
 /// A call that was let in speeds the gate up by this part of its pace at most ...
 const SPEED_UP_PART: u64 = 64;
+/// ... by this part of it where it was refused before ...
+const PROBE_PART: u64 = 1_024;
 /// ... and all calls of so long a time together double it at most: less than refusals slow it down in that time, however
 /// many calls a provider takes.
 const SPEED_UP_TWICE_US: u64 = 8 * SECOND_US;
@@ -30,6 +32,9 @@ pub(super) struct Pace {
     full_at_us: u64,
     /// Nothing passes before, in micro-seconds since 1970.
     closed_until_us: u64,
+    /// Between two calls, when it was refused last: what comes close to it goes on with care. A refusal can cost a pause
+    /// of a whole second, in which a bucket fills and stays full.
+    refused_each_us: u64,
     slowed: Option<Timestamp>,
     /// Since it slowed down last.
     let_in_calls: u64,
@@ -46,6 +51,7 @@ impl Pace {
             burst_calls: u64::from(burst_calls.max(1)),
             full_at_us: 0,
             closed_until_us: 0,
+            refused_each_us: 0,
             slowed: None,
             let_in_calls: 0,
             refused_calls: 0,
@@ -83,9 +89,11 @@ impl Pace {
             .slowed
             .is_some_and(|slowed| now.since_ms(slowed) < SLOW_DOWN_EVERY_MS)
         {
+            self.empty(now_us);
             return;
         }
         self.slowed = Some(now);
+        self.refused_each_us = self.each_us;
         // Far too fast while most are refused; a little too fast otherwise.
         let is_far = self.refused_calls > self.let_in_calls;
         let slower_us = if is_far { self.each_us } else { self.each_us / 4 };
@@ -93,16 +101,24 @@ impl Pace {
             .each_us
             .saturating_add(slower_us.max(1))
             .min(SLOWEST_EACH_US.max(self.fastest_each_us));
-        // Its bucket is empty, whatever ours says.
-        self.full_at_us = now_us.saturating_add(self.each_us.saturating_mul(self.burst_calls));
+        self.empty(now_us);
         (self.let_in_calls, self.refused_calls) = (0, 0);
+    }
+
+    /// The provider's bucket is empty, whatever ours says, and what fills it during a pause may be less than what would
+    /// fill ours: one call passes after the pause, and others at their pace.
+    fn empty(&mut self, now_us: u64) {
+        let others_us = self.each_us.saturating_mul(self.burst_calls - 1);
+        self.full_at_us = self.closed_until_us.max(now_us).saturating_add(others_us);
     }
 
     /// A call was let in.
     pub(super) fn speed_up(&mut self) {
         self.let_in_calls += 1;
         let faster_us = self.each_us.saturating_mul(self.each_us) / SPEED_UP_TWICE_US;
-        let faster_us = faster_us.min(self.each_us / SPEED_UP_PART).max(1);
+        let is_near = self.each_us <= self.refused_each_us;
+        let part = if is_near { PROBE_PART } else { SPEED_UP_PART };
+        let faster_us = faster_us.min(self.each_us / part).max(1);
         self.each_us = self.each_us.saturating_sub(faster_us).max(self.fastest_each_us);
     }
 }
@@ -125,6 +141,8 @@ mod tests {
     struct Takes {
         each_ms: u64,
         burst: u64,
+        /// What it asks whoever comes too often to wait.
+        pause_ms: u64,
         full_at_ms: u64,
     }
 
@@ -150,7 +168,7 @@ mod tests {
                 went_well += 1;
                 pace.speed_up();
             } else {
-                pace.slow_down(now, Duration::ZERO);
+                pace.slow_down(now, Duration::from_millis(provider.pause_ms));
             }
         }
         (sent, now.since_ms(start))
@@ -158,11 +176,21 @@ mod tests {
 
     #[test]
     fn a_thousand_calls_at_a_throttle_are_done_in_about_its_time_with_few_in_vain() {
-        for (each_ms, burst) in [(500, 5), (100, 10), (50, 10), (20, 20)] {
+        // Some clouds count the pauses that they ask for in whole seconds.
+        let takes = [
+            (500, 5, 0),
+            (100, 10, 0),
+            (50, 10, 0),
+            (20, 20, 0),
+            (50, 10, 1_000),
+            (20, 20, 1_000),
+        ];
+        for (each_ms, burst, pause_ms) in takes {
             let mut pace = Pace::new(100, 200);
             let mut provider = Takes {
                 each_ms,
                 burst,
+                pause_ms,
                 full_at_ms: 0,
             };
             let (sent, took_ms) = send(&mut pace, &mut provider, 1_000);
