@@ -59,6 +59,21 @@ impl Engine {
         answer
     }
 
+    /// As [`Self::glance`]; absent while somebody else asks, so that whoever has more to watch for need not wait: a list of
+    /// a throttled account can take long.
+    pub(crate) async fn peek(
+        &self,
+        cluster: &ClusterName,
+        of: (&Site, ResourceKind),
+    ) -> Option<Result<Look, ProviderError>> {
+        let place = self.looks.place(cluster, of.0, of.1);
+        let is_asked = place.try_lock().is_err();
+        if is_asked {
+            return None;
+        }
+        Some(self.glance(cluster, of).await)
+    }
+
     /// As [`Self::look`], whatever was asked a moment ago.
     pub(crate) async fn glance(&self, cluster: &ClusterName, of: (&Site, ResourceKind)) -> Result<Look, ProviderError> {
         self.look(cluster, of, Timestamp(0)).await

@@ -254,11 +254,9 @@ async fn joined(
                 "its node did not join within {bound} s; see its console"
             )));
         }
-        match engine
-            .glance(job.cluster(), (&sealed.site, ResourceKind::Machine))
-            .await
-        {
-            Ok(look) => match look.items.get(handle).map(|machine| &machine.status) {
+        match engine.peek(job.cluster(), (&sealed.site, ResourceKind::Machine)).await {
+            None => {}
+            Some(Ok(look)) => match look.items.get(handle).map(|machine| &machine.status) {
                 Some(ResourceStatus::Pending) => job.says(attempt.attempt, "the provider prepares it"),
                 Some(ResourceStatus::Running) => job.says(attempt.attempt, "booting"),
                 Some(ResourceStatus::Stopped { reason }) => {
@@ -270,7 +268,7 @@ async fn joined(
                 }
                 None => {}
             },
-            Err(error) => tracing::debug!(machine = %attempt.machine, %error, "cannot look at a machine"),
+            Some(Err(error)) => tracing::debug!(machine = %attempt.machine, %error, "cannot look at a machine"),
         }
         job.pause().await;
     }
