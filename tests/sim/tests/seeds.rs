@@ -9,7 +9,7 @@ use isobar_tests_sim::scenario::Scenario;
 use isobar_tests_sim::tally::Tally;
 
 /// The fixed set: enough that every kind of fault and every await point is met.
-const FIXED: u64 = 600;
+const FIXED: u64 = 1_000;
 /// The fresh one.
 const FRESH: u64 = 150;
 

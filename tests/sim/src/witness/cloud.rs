@@ -66,7 +66,8 @@ impl State {
         let row = row.clone();
         let runs = self.journal.operation(&row.operation).is_some_and(is_running);
         // What a machine's deletion finds out is sent by another operation than the one that bought it.
-        let wanted = runs || !matches!(row.state, super::journal::AttemptPhase::Intended);
+        let wanted =
+            runs || self.journal.is_needed(&row) || !matches!(row.state, super::journal::AttemptPhase::Intended);
         let accepted = self
             .journal
             .plan_with_step(&row)

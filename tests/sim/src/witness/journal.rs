@@ -229,14 +229,24 @@ impl Journal {
         let step = plan.body.steps.iter().find(|step| step.id == row.step)?;
         let is_about = match &step.action {
             // What a machine is connected to is made by one of the steps that need it.
-            Action::BuyMachine { candidates, .. } if row.kind.is_network() => {
-                candidates.iter().any(|candidate| candidate.site == row.site)
-            }
+            Action::BuyMachine { .. } if row.kind.is_network() => buys_at(&step.action, &row.site),
             Action::BuyMachine { machine, .. } | Action::ReleaseMachine { machine } => *machine == row.machine,
             Action::RemoveNetwork { site } => row.kind.is_network() && *site == row.site,
             Action::StartReplica { .. } | Action::StopReplica { .. } | Action::DeleteOrphan { .. } => false,
         };
         (is_about && plan.body.cluster == row.cluster).then_some(plan)
+    }
+
+    /// Whether a running operation of its cluster needs the part of a network that an attempt is for: then it carries on
+    /// with what an operation that has ended did not get to the end of.
+    pub(super) fn is_needed(&self, row: &AttemptRow) -> bool {
+        let mut running = self.operations.values().filter(|operation| is_running(operation));
+        row.kind.is_network()
+            && running.any(|operation| {
+                let plan = self.plans.get(&operation.plan);
+                let plan = plan.filter(|plan| plan.body.cluster == row.cluster);
+                plan.is_some_and(|plan| plan.body.steps.iter().any(|step| buys_at(&step.action, &row.site)))
+            })
     }
 
     pub(super) fn plan_of(&self, operation: &OperationId) -> Option<&Plan> {
@@ -319,5 +329,16 @@ pub(super) fn is_running(operation: &Operation) -> bool {
     match operation.state {
         OperationState::Running | OperationState::Cancelling { .. } => true,
         OperationState::Succeeded { .. } | OperationState::Failed { .. } | OperationState::Cancelled { .. } => false,
+    }
+}
+
+fn buys_at(action: &Action, site: &SiteName) -> bool {
+    match action {
+        Action::BuyMachine { candidates, .. } => candidates.iter().any(|candidate| candidate.site == *site),
+        Action::ReleaseMachine { .. }
+        | Action::RemoveNetwork { .. }
+        | Action::StartReplica { .. }
+        | Action::StopReplica { .. }
+        | Action::DeleteOrphan { .. } => false,
     }
 }
