@@ -106,10 +106,11 @@ impl Pace {
     }
 
     /// The provider's bucket is empty, whatever ours says, and what fills it during a pause may be less than what would
-    /// fill ours: one call passes after the pause, and others at their pace.
+    /// fill ours: the next call passes after the pause, not at once, and others at their pace.
     fn empty(&mut self, now_us: u64) {
+        let next_us = self.closed_until_us.max(now_us.saturating_add(self.each_us));
         let others_us = self.each_us.saturating_mul(self.burst_calls - 1);
-        self.full_at_us = self.closed_until_us.max(now_us).saturating_add(others_us);
+        self.full_at_us = next_us.saturating_add(others_us);
     }
 
     /// A call was let in.
