@@ -1,13 +1,16 @@
 //! `isobar-node`: PID 1 of the node image, a daemon on an ordinary host, or the helper that this very program runs for
 //! each container operation. Decides which, wires the parts and prints the last error; everything else is the library's.
 
+use std::future::pending;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use isobar_node_image_agent::chain;
 use isobar_node_image_agent::clock::{BootClock, Clock};
 use isobar_node_image_agent::container::{ContainerRuntime, RuntimeConfig, helper, owned};
+use isobar_node_image_agent::credentials::NodeKey;
 use isobar_node_image_agent::heap;
 use isobar_node_image_agent::identity::{Home, Source};
 use isobar_node_image_agent::init::{self, modules, reap};
@@ -17,6 +20,7 @@ use isobar_node_image_agent::node::{Ended, Node};
 use isobar_node_image_agent::prepared::{Preparation, preparing};
 use isobar_node_image_agent::runtime::{Runtime, RuntimeError};
 use ring::rand::{SecureRandom, SystemRandom};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Threads that run the agent. More would only cost memory: it waits most of the time.
 const WORKER_THREADS: usize = 2;
@@ -26,6 +30,9 @@ const BLOCKING_THREADS_MAX: usize = 8;
 
 /// Stack of each thread, in bytes.
 const STACK_BYTES: usize = 512 * 1024;
+
+/// In the folder of a daemon's state.
+const KEY_FILE: &str = "node.key";
 
 const USAGE: &str = "usage: isobar-node daemon --identity FILE --state FOLDER";
 
@@ -95,7 +102,10 @@ async fn live_as_init() -> String {
         ..RuntimeConfig::node()
     };
     let load_modules = || modules::load_others(Path::new(modules::MODULES_FOLDER));
-    chain(&live(home, clock, config, load_modules).await)
+    match NodeKey::generate() {
+        Ok(key) => chain(&live((home, key), Box::pin(pending()), (clock, config), load_modules).await),
+        Err(error) => chain(&error),
+    }
 }
 
 /// The network and what this machine was given at birth: read first where that needs no network.
@@ -121,6 +131,7 @@ fn run_daemon(identity: PathBuf, state: &Path) -> ExitCode {
             Ok(home) => home,
             Err(error) => return Err(chain(&error)),
         };
+        let key = NodeKey::kept_in(&state.join(KEY_FILE)).map_err(|error| chain(&error))?;
         let clock: Arc<dyn Clock> = Arc::new(BootClock);
         tokio::spawn(reap::reap_orphans(clock.clone(), owned::is_owned));
         let config = RuntimeConfig {
@@ -129,8 +140,9 @@ fn run_daemon(identity: PathBuf, state: &Path) -> ExitCode {
             images_dir: state.join("images"),
             ..RuntimeConfig::node()
         };
-        match live(home, clock, config, || {}).await {
-            Ended::Released => Ok(()),
+        let stopped = stop_signal().map_err(|error| error.to_string())?;
+        match live((home, key), stopped, (clock, config), || {}).await {
+            Ended::Released | Ended::Stopped => Ok(()),
             ended @ (Ended::Abandoned | Ended::Refused(_) | Ended::Unusable(_) | Ended::NoKey(_)) => Err(chain(&ended)),
         }
     };
@@ -144,11 +156,24 @@ fn run_daemon(identity: PathBuf, state: &Path) -> ExitCode {
     }
 }
 
+/// Ends when the host's service manager, or a person at the terminal, stops this process.
+fn stop_signal() -> std::io::Result<Pin<Box<dyn Future<Output = ()> + Send>>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(Box::pin(async move {
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }))
+}
+
 /// Lives; containers are prepared for while the node is in its first session already.
 async fn live(
-    home: Home,
-    clock: Arc<dyn Clock>,
-    config: RuntimeConfig,
+    (home, key): (Home, NodeKey),
+    stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
+    (clock, config): (Arc<dyn Clock>, RuntimeConfig),
     load_modules: impl FnOnce() + Send + 'static,
 ) -> Ended {
     tokio::spawn(heap::keep_small());
@@ -159,8 +184,10 @@ async fn live(
     Node {
         dial: Arc::new(home.clone()),
         home,
+        key,
         runtime: Arc::new(runtime),
         clock,
+        stopped,
         on_joined: Box::new(prepare),
         usage: machine_usage,
         random: Box::new(random),

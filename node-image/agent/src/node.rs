@@ -1,6 +1,7 @@
 //! A node's life: join, hold a session, come back when it breaks, live through the engine's absence, end. Called by
 //! `main` once there is a network and an identity.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,9 @@ pub enum Ended {
     /// The identity cannot be used at all.
     #[error("the identity cannot be used")]
     Unusable(#[source] DialError),
+    /// The host stops the daemon.
+    #[error("stopped by its host")]
+    Stopped,
     /// There is no key.
     #[error("no key can be made")]
     NoKey(#[from] KeyError),
@@ -61,12 +65,16 @@ pub enum Ended {
 pub struct Node {
     /// Where home is.
     pub home: Home,
+    /// What the token is bound to.
+    pub key: NodeKey,
     /// How home is reached.
     pub dial: Arc<dyn Dial>,
     /// Runs containers.
     pub runtime: Arc<dyn Runtime>,
     /// Time since boot.
     pub clock: Arc<dyn Clock>,
+    /// Ends when the host stops the daemon; a machine of its own is never stopped so.
+    pub stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// Called once after the first join: what a machine need not do before.
     pub on_joined: Box<dyn FnOnce() + Send>,
     /// What the machine uses now.
@@ -92,10 +100,12 @@ impl Node {
             lease: &lease,
             supervisor: &supervisor,
         };
+        let key = self.key;
         let ended = tokio::select! {
             biased;
             () = keep_lease.keep() => Ended::Abandoned,
-            ended = life.run(self.on_joined, standing) => ended,
+            () = self.stopped => Ended::Stopped,
+            ended = life.run(&key, self.on_joined, standing) => ended,
         };
         tracing::warn!(reason = %crate::chain(&ended), "stopping everything");
         if tokio::time::timeout(DRAIN_MAX, supervisor.drain()).await.is_err() {
@@ -117,12 +127,13 @@ struct Life<'a> {
 }
 
 impl Life<'_> {
-    async fn run(&self, on_joined: Box<dyn FnOnce() + Send>, standing: watch::Receiver<Standing>) -> Ended {
-        let key = match NodeKey::generate() {
-            Ok(key) => key,
-            Err(error) => return error.into(),
-        };
-        let mut certificate = match self.join(&key).await {
+    async fn run(
+        &self,
+        key: &NodeKey,
+        on_joined: Box<dyn FnOnce() + Send>,
+        standing: watch::Receiver<Standing>,
+    ) -> Ended {
+        let mut certificate = match self.join(key).await {
             Ok(certificate) => certificate,
             Err(ended) => return ended,
         };
@@ -138,13 +149,13 @@ impl Life<'_> {
         loop {
             if self.clock.boot_ms() >= certificate.ends_boot_ms {
                 tracing::warn!("the certificate ran out while the engine was away: joining with the same key");
-                certificate = match self.join(&key).await {
+                certificate = match self.join(key).await {
                     Ok(certificate) => certificate,
                     Err(ended) => return ended,
                 };
             }
             let opened_ms = self.clock.boot_ms();
-            match self.session(&key, &mut certificate, joined_boot_ms).await {
+            match self.session(key, &mut certificate, joined_boot_ms).await {
                 Ok(SessionEnd::PowerOff) => return Ended::Released,
                 Ok(end @ (SessionEnd::Closed | SessionEnd::Silent)) => {
                     tracing::warn!(?end, standing = ?*standing.borrow(), "the session ended");

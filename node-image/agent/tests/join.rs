@@ -3,19 +3,23 @@
 
 mod engine;
 
+use std::future::pending;
 use std::net::Ipv4Addr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use isobar_node_image_agent::clock::BootClock;
+use isobar_node_image_agent::credentials::NodeKey;
 use isobar_node_image_agent::dial::DialError;
 use isobar_node_image_agent::identity::Home;
 use isobar_node_image_agent::metrics::MachineUsage;
 use isobar_node_image_agent::node::{Ended, Node, REFUSED_JOINS_MAX};
 use isobar_node_image_agent::runtime::{ContainerSpec, Exit, OutputLine, PulledImage, Runtime, RuntimeError, Usage};
 use isobar_node_image_protocol::v1::{EngineMessage, PowerOff, engine_message, node_message};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -57,13 +61,23 @@ impl Runtime for NoContainers {
 }
 
 fn live(home: Home) -> (JoinHandle<Ended>, Arc<AtomicBool>) {
+    live_as(home, NodeKey::generate().unwrap(), Box::pin(pending()))
+}
+
+fn live_as(
+    home: Home,
+    key: NodeKey,
+    stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
+) -> (JoinHandle<Ended>, Arc<AtomicBool>) {
     let joined = Arc::new(AtomicBool::new(false));
     let tell = joined.clone();
     let node = Node {
         dial: Arc::new(home.clone()),
         home,
+        key,
         runtime: Arc::new(NoContainers),
         clock: Arc::new(BootClock),
+        stopped,
         on_joined: Box::new(move || tell.store(true, Ordering::SeqCst)),
         usage: MachineUsage::default,
         random: Box::new(|| 0),
@@ -97,6 +111,23 @@ async fn a_node_joins_holds_a_session_and_ends_when_it_is_released() {
     power_off(&session).await;
     assert!(matches!(within(node).await.unwrap(), Ended::Released));
     assert_eq!(engine.joins.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_daemon_that_its_host_stops_comes_back_with_the_key_that_it_kept() {
+    let mut engine = TestEngine::start(Terms::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let key = || NodeKey::kept_in(&folder.path().join("node.key")).unwrap();
+    for _ in 0..2 {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let stopped = Box::pin(async { stopped.await.unwrap() });
+        let (node, _) = live_as(engine.home.clone(), key(), stopped);
+        let _session = within(engine.sessions.recv()).await.unwrap();
+        stop.send(()).unwrap();
+        assert!(matches!(within(node).await.unwrap(), Ended::Stopped));
+    }
+    // Another key would not have been let in.
+    assert_eq!(engine.joins.lock().unwrap().len(), 2);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use isobar_engine_control::node::Peer;
 use isobar_engine_model::id::{AttemptNo, ClusterName, MachineId, ResourceHandle};
 use isobar_node_image_agent::clock::Clock;
+use isobar_node_image_agent::credentials::NodeKey;
 use isobar_node_image_agent::identity::Home;
 use isobar_node_image_agent::metrics::MachineUsage;
 use isobar_node_image_agent::node::{Ended, Node};
@@ -174,9 +175,11 @@ impl Population {
                 machine: identity.machine.clone(),
                 insecure_registries: Vec::new(),
             },
+            key: NodeKey::generate().expect("the kernel gives random bytes"),
             dial: Arc::new(road),
             runtime: Arc::new(containers.clone()),
             clock,
+            stopped: Box::pin(std::future::pending()),
             on_joined: Box::new(|| {}),
             usage: MachineUsage::default,
             random: Box::new(move || u32::try_from(dice.within(0, u64::from(u32::MAX))).unwrap_or(0)),
@@ -195,6 +198,7 @@ impl Population {
                 Ended::Abandoned => "abandoned",
                 Ended::Refused(_) => "refused",
                 Ended::Unusable(_) | Ended::NoKey(_) => "unusable",
+                Ended::Stopped => "stopped",
             };
             witness.note(&handle, format_args!("powers off: {why}"));
             cloud.power_off(&handle);
