@@ -94,6 +94,9 @@ pub struct Bounds {
     pub heal_pause_ms: u64,
     /// Longest such pause.
     pub heal_pause_max_ms: u64,
+    /// What was made around machines of a site that has none any more is left so long after the last operation: the next
+    /// one may need it, and would have to wait for its removal.
+    pub network_idle_ms: u64,
     /// Converged for so long, the pauses start anew.
     pub heal_calm_ms: u64,
     /// A catalog is asked for again when it is so old.
@@ -143,6 +146,7 @@ impl Default for Bounds {
             steps_at_a_time: 256,
             heal_pause_ms: 5_000,
             heal_pause_max_ms: 10 * 60 * 1000,
+            network_idle_ms: 60_000,
             heal_calm_ms: 5 * 60 * 1000,
             catalog_max_age_ms: 60_000,
             tombstone_ms: 24 * 60 * 60 * 1000,

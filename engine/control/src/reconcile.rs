@@ -6,7 +6,7 @@ use std::sync::Arc;
 use isobar_engine_model::id::ClusterName;
 use isobar_engine_model::intent::Limits;
 use isobar_engine_model::operation::OperationState;
-use isobar_engine_model::plan::Plan;
+use isobar_engine_model::plan::{Action, Plan};
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_planner::{Wish, outline};
 
@@ -26,7 +26,7 @@ const DRIFT_SHOWN_MAX: usize = 20;
 enum Verdict {
     /// It brings back what was accepted, for no more than was accepted.
     Run,
-    /// Later: the last try is too recent.
+    /// Later: the last try is too recent, or the last operation where nothing presses.
     Later,
     /// Somebody must apply it.
     Ask(String),
@@ -85,7 +85,13 @@ impl Engine {
             self.live.drift_is(cluster, drift);
             return self.calm(record, now).await;
         }
-        match judge(record, &plan, now) {
+        // Whoever applies again soon may need it, and would have to wait for its removal.
+        let tidied_from = self.idle_since(cluster).plus_ms(self.config.bounds.network_idle_ms);
+        let not_before = match is_tidying(&plan) {
+            true => record.healing.not_before.max(tidied_from),
+            false => record.healing.not_before,
+        };
+        match judge(record, &plan, (now, not_before)) {
             Verdict::Run => {}
             Verdict::Later => {
                 let failed = self.last_failure(cluster);
@@ -129,6 +135,21 @@ impl Engine {
         Ok(())
     }
 
+    /// When a cluster's last operation ended.
+    fn idle_since(&self, cluster: &ClusterName) -> Timestamp {
+        let state = self.ledger.read();
+        let ended = state
+            .operations_of(cluster)
+            .into_iter()
+            .filter_map(|record| match record.operation.state {
+                OperationState::Succeeded { at }
+                | OperationState::Failed { at, .. }
+                | OperationState::Cancelled { at } => Some(at),
+                OperationState::Running | OperationState::Cancelling { .. } => None,
+            });
+        ended.max().unwrap_or(Timestamp(0))
+    }
+
     /// Why a cluster's newest operation failed, if it did.
     fn last_failure(&self, cluster: &ClusterName) -> Option<String> {
         let state = self.ledger.read();
@@ -165,8 +186,20 @@ impl Engine {
     }
 }
 
-fn judge(record: &ClusterRecord, plan: &Plan, now: Timestamp) -> Verdict {
-    if now < record.healing.not_before {
+/// Whether a plan only removes what nothing uses.
+fn is_tidying(plan: &Plan) -> bool {
+    plan.body.steps.iter().all(|step| match step.action {
+        Action::RemoveNetwork { .. } => true,
+        Action::BuyMachine { .. }
+        | Action::ReleaseMachine { .. }
+        | Action::StartReplica { .. }
+        | Action::StopReplica { .. }
+        | Action::DeleteOrphan { .. } => false,
+    })
+}
+
+fn judge(record: &ClusterRecord, plan: &Plan, (now, not_before): (Timestamp, Timestamp)) -> Verdict {
+    if now < not_before {
         return Verdict::Later;
     }
     if plan.body.cost.ceiling > record.ceiling && plan.body.cost.ceiling > plan.body.cost.before {
