@@ -61,8 +61,16 @@ pub(crate) enum Format {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Start the engine and serve MCP on loopback
+    /// Start the engine and serve MCP
+    #[command(
+        after_help = "Examples:\n  isobar serve\n  isobar serve --listen 0.0.0.0:7420 --node-listen 0.0.0.0:7421 --advertise engine.example.org:7421"
+    )]
     Serve(Serve),
+    /// Have the commands of this computer ask an engine on another one
+    #[command(
+        after_help = "Example:\n  ssh engine cat .local/share/isobar/authority.pem > authority.pem\n  ssh engine cat .local/share/isobar/token | isobar connect engine.example.org:7420 --authority authority.pem --data ~/.isobar-production"
+    )]
+    Connect(Connect),
     /// Serve MCP on standard input and output, for a client that starts its servers
     #[command(after_help = "An MCP client's configuration:\n  {\"command\": \"isobar\", \"args\": [\"mcp\"]}")]
     Mcp,
@@ -134,6 +142,19 @@ pub(crate) enum Command {
         /// For which shell
         shell: Shell,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Connect {
+    /// Where its MCP is served: the `--listen` of its `isobar serve`, by a host of its `--advertise`
+    #[arg(value_name = "HOST:PORT", value_parser = serve::host_and_port)]
+    pub(crate) engine: String,
+    /// By what it is known: the file authority.pem of its data folder
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authority: PathBuf,
+    /// The file token of its data folder [default: standard input]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

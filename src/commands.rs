@@ -3,6 +3,7 @@
 mod audit;
 mod backup;
 mod change;
+mod connect;
 mod logs;
 mod look;
 mod offline;
@@ -25,6 +26,7 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<Exit> {
     };
     match cli.command {
         Command::Serve(args) => serve::serve(context.folder()?, args, output).await,
+        Command::Connect(args) => connect::connect(&context, args).await,
         Command::Mcp => {
             isobar_mcp::stdio::relay(context.folder()?).await?;
             Ok(Exit::Done)

@@ -185,6 +185,7 @@ impl Report {
         self.hint = error.hint();
         (self.exit, self.code) = match error {
             ClientError::Folder(_) | ClientError::Unreachable { .. } => (Exit::Unreachable, "unreachable"),
+            ClientError::Stranger { .. } => (Exit::Unreachable, "stranger"),
             ClientError::Unauthorized { .. } => (Exit::Unreachable, "unauthorized"),
             ClientError::Protocol { .. } => (Exit::Internal, "protocol"),
             ClientError::Refused(error) if !error.problems.is_empty() => {

@@ -143,7 +143,10 @@ async fn look(
 fn is_away(error: &ClientError) -> bool {
     match error {
         ClientError::Unreachable { .. } | ClientError::Folder(_) => true,
-        ClientError::Unauthorized { .. } | ClientError::Refused(_) | ClientError::Protocol { .. } => false,
+        ClientError::Stranger { .. }
+        | ClientError::Unauthorized { .. }
+        | ClientError::Refused(_)
+        | ClientError::Protocol { .. } => false,
     }
 }
 

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use isobar_engine_control::Fleet;
+use isobar_mcp::Server;
 use isobar_mcp::folder::DataFolder;
-use isobar_mcp::{Server, http};
+use isobar_mcp::http::{self, Door};
+use isobar_mcp::tls::TlsListener;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,31 +21,27 @@ use crate::exit::{Complaint, Exit};
 use crate::output::{HEAD, Output};
 use crate::{spread, wire};
 
+/// How a caller on this computer can name it.
+const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 /// What others say at every request, unless it is asked for by name.
 const QUIET: &str = "rmcp=warn,sea_orm_migration=warn,sqlx=warn";
 
 /// Runs an engine until SIGINT or SIGTERM.
 pub(crate) async fn serve(folder: DataFolder, args: cli::Serve, output: &Output) -> Result<Exit> {
     log(&args.log)?;
-    if !args.listen.ip().is_loopback() {
-        return Err(Complaint::new(
-            Exit::Usage,
-            format!("--listen {} is not a loopback address", args.listen),
-        )
-        .hint("MCP goes over plain HTTP: listen on 127.0.0.1 and reach it from elsewhere through SSH")
-        .into());
-    }
     let ring = args.spread.as_deref().map(spread::server).transpose()?;
     folder.make()?;
     // The folder's lock comes first: a second engine hears of it, not of a port in use.
     let store = wire::store(&folder, args.store.as_deref()).await?;
     let mcp = bind(args.listen, "--listen").await?;
     let nodes = bind(args.node_listen, "--node-listen").await?;
-    let (mcp_url, node_address) = (http::url(&mcp)?, nodes.local_addr()?);
+    let node_address = nodes.local_addr()?;
     let token = folder.token_or_new()?;
     let fleet = wire::fleet(&folder, &args, store, node_address).await?;
     let spreading = ring.map(|ring| spread::start(ring, fleet.clone()));
 
+    let door = door(mcp, &fleet, (&folder, &args))?;
+    let mcp_url = door.url()?;
     folder.publish_endpoint(&mcp_url)?;
     let listening = json!({ "mcp": mcp_url, "nodes": node_address, "data": folder.path() });
     output.result(&listening, || {
@@ -59,7 +57,7 @@ pub(crate) async fn serve(folder: DataFolder, args: cli::Serve, output: &Output)
     let mut node_endpoint = tokio::spawn(fleet.clone().serve_nodes(nodes, Arc::new(server.clone())));
     let mut mcp_endpoint = tokio::spawn({
         let stop = stop.clone();
-        async move { http::serve(server, mcp, &token, stop).await }
+        async move { http::serve(server, door, &token, stop).await }
     });
     let result = tokio::select! {
         biased;
@@ -78,6 +76,23 @@ pub(crate) async fn serve(folder: DataFolder, args: cli::Serve, output: &Output)
         let _ended = mcp_endpoint.await;
     }
     result.map(|()| Exit::Done)
+}
+
+/// How MCP is served: in clear on loopback, else over TLS, by the store's own authority.
+fn door(listener: TcpListener, fleet: &Fleet, (folder, args): (&DataFolder, &cli::Serve)) -> Result<Door> {
+    let address = listener.local_addr()?.ip();
+    if address.is_loopback() {
+        return Ok(Door::Plain(listener));
+    }
+    let mut hosts: Vec<String> = LOOPBACK.map(str::to_owned).into();
+    if !address.is_unspecified() {
+        hosts.push(address.to_string());
+    }
+    let advertised = args.advertise.iter().filter_map(|address| address.rsplit_once(':'));
+    hosts.extend(advertised.map(|(host, _)| host.trim_matches(['[', ']']).to_owned()));
+    let identity = fleet.mcp_identity(&hosts)?;
+    folder.publish_authority(&identity.authority_pem)?;
+    Ok(Door::Tls(TlsListener::start(listener, &identity)?, hosts))
 }
 
 /// Stops the engines; a second signal means at once. What is committed stays either way.

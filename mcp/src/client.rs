@@ -23,7 +23,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::folder::{DataFolder, FolderError};
+use crate::folder::{DataFolder, FolderError, Token};
 
 /// How long it takes to find out that no engine answers.
 pub const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -44,6 +44,16 @@ pub enum ClientError {
         /// Where it should have been.
         endpoint: String,
         /// What happened.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// What answers cannot show that it is the engine that the folder knows: another engine has the address, or somebody
+    /// pretends to be it.
+    #[error("what answers at {endpoint} is not the engine that this folder knows")]
+    Stranger {
+        /// Where it is.
+        endpoint: String,
+        /// What is wrong with what it shows.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -75,6 +85,10 @@ impl ClientError {
         match self {
             Self::Folder(error) => error.hint(),
             Self::Unreachable { .. } => Some("start the engine with `isobar serve`".to_owned()),
+            Self::Stranger { .. } => Some(
+                "if the engine has moved or was made anew: `isobar connect` with the authority.pem of its data folder"
+                    .to_owned(),
+            ),
             Self::Unauthorized { .. } => Some("name the data folder of that engine with --data".to_owned()),
             Self::Refused(error) => error.hint.clone(),
             Self::Protocol { .. } => Some("run the same version of `isobar` on both sides".to_owned()),
@@ -93,25 +107,26 @@ impl Client {
     pub async fn connect(folder: &DataFolder) -> Result<Self, ClientError> {
         let endpoint = folder.endpoint()?;
         let token = folder.token()?;
+        let authority = match endpoint.starts_with("https:") {
+            true => Some(folder.authority()?),
+            false => None,
+        };
+        Self::to(endpoint, authority.as_deref(), &token).await
+    }
+
+    /// Connects to an engine; one beyond loopback is known by its authority's certificate, PEM.
+    pub async fn to(endpoint: String, authority_pem: Option<&str>, token: &Token) -> Result<Self, ClientError> {
         // Another crate of the same build may turn on reqwest's TLS, which then wants to know whose cryptography to use.
         // Whoever came first has set the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        // Loopback only, so no proxy; idle connections are kept, since every answer is read to its end.
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .tcp_nodelay(true)
-            .connect_timeout(CONNECT_MAX)
-            .timeout(CALL_MAX)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| ClientError::Unreachable {
-                endpoint: endpoint.clone(),
-                source: error.into(),
-            })?;
+        let http = http(authority_pem).map_err(|error| ClientError::Unreachable {
+            endpoint: endpoint.clone(),
+            source: error.into(),
+        })?;
         let config = StreamableHttpClientTransportConfig::with_uri(endpoint.as_str())
             .auth_header(token.as_str())
             .max_json_response_size(ANSWER_MAX_BYTES);
-        let transport = StreamableHttpClientTransport::with_client(http, config);
+        let transport = StreamableHttpClientTransport::with_client(http.clone(), config);
         let ourselves = ClientConfig::new(
             ClientCapabilities::default(),
             Implementation::new("isobar-cli", env!("CARGO_PKG_VERSION")),
@@ -121,7 +136,10 @@ impl Client {
         };
         match ourselves.serve_with_lifecycle(transport, lifecycle).await {
             Ok(service) => Ok(Self { endpoint, service }),
-            Err(error) => Err(not_connected(endpoint, error)),
+            Err(error) => match stranger(&http, &endpoint).await {
+                Some(source) => Err(ClientError::Stranger { endpoint, source }),
+                None => Err(not_connected(endpoint, error)),
+            },
         }
     }
 
@@ -270,6 +288,24 @@ impl Client {
     }
 }
 
+/// An engine is known by its own authority and by nothing else: not by those that the system trusts.
+fn http(authority_pem: Option<&str>) -> reqwest::Result<reqwest::Client> {
+    // To the engine and nowhere else, so no proxy; idle connections are kept, since every answer is read to its end.
+    let builder = reqwest::Client::builder()
+        .no_proxy()
+        .tcp_nodelay(true)
+        .connect_timeout(CONNECT_MAX)
+        .timeout(CALL_MAX)
+        .redirect(reqwest::redirect::Policy::none());
+    match authority_pem {
+        Some(pem) => builder
+            .https_only(true)
+            .tls_certs_only([reqwest::Certificate::from_pem(pem.as_bytes())?])
+            .build(),
+        None => builder.build(),
+    }
+}
+
 fn not_connected(endpoint: String, error: ClientInitializeError) -> ClientError {
     if error.is_authorization_required() || error.auth_challenge().is_some() {
         return ClientError::Unauthorized { endpoint };
@@ -290,4 +326,20 @@ fn not_connected(endpoint: String, error: ClientInitializeError) -> ClientError 
             source: error.into(),
         }
     }
+}
+
+/// What is wrong with the proof of what answers, if that is what is wrong. The MCP client does not say, so it is asked again.
+async fn stranger(http: &reqwest::Client, endpoint: &str) -> Option<Box<dyn std::error::Error + Send + Sync>> {
+    let error = http.get(endpoint).send().await.err()?;
+    shows_no_proof(&error).then(|| error.into())
+}
+
+/// Whether it failed since what answers has no certificate of the authority for the name that it was called by.
+fn shows_no_proof(error: &(dyn std::error::Error + 'static)) -> bool {
+    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    matches!(
+        error.downcast_ref::<rustls::Error>(),
+        Some(rustls::Error::InvalidCertificate(_))
+    ) || inner.is_some_and(|inner| shows_no_proof(inner))
+        || error.source().is_some_and(shows_no_proof)
 }

@@ -1,7 +1,9 @@
 //! The small files in an engine's data folder, for their owner's eyes only: `endpoint`, the URL that the engine listens
-//! on, and `token`, which shows that a client may speak to it; and those that the engine keeps beside them.
+//! on, `token`, which shows that a client may speak to it, and `authority.pem`, by which a client knows an engine beyond
+//! loopback; and those that the engine keeps beside them.
 //!
-//! Never writes the store. The engine's process writes these files, clients read them.
+//! Never writes the store. The engine's process writes these files, clients read them; for an engine on another computer
+//! `isobar connect` writes them.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
@@ -15,6 +17,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 pub const TOKEN_BYTES: usize = 32;
 /// No such file is longer than this.
 const FILE_MAX_BYTES: u64 = 16 * 1024;
+/// By what an engine beyond loopback is known: no secret.
+const AUTHORITY: &str = "authority.pem";
 /// No one but the owner may read or write.
 const OWNER_ONLY: u32 = 0o600;
 const OTHERS: u32 = 0o077;
@@ -93,7 +97,8 @@ impl Token {
         Self(hex::encode(bytes))
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// As an engine wrote it.
+    pub fn parse(text: &str) -> Option<Self> {
         (hex::decode(text).ok()?.len() == TOKEN_BYTES).then(|| Self(text.to_owned()))
     }
 }
@@ -151,7 +156,7 @@ impl DataFolder {
     /// Where the engine listens.
     pub fn endpoint(&self) -> Result<String, FolderError> {
         let url = self.read_or_no_engine("endpoint")?;
-        if url.starts_with("http://") {
+        if url.starts_with("http://") || url.starts_with("https://") {
             Ok(url)
         } else {
             Err(FolderError::Malformed {
@@ -163,6 +168,24 @@ impl DataFolder {
     /// Says where the engine listens.
     pub fn publish_endpoint(&self, url: &str) -> Result<(), FolderError> {
         self.write("endpoint", url)
+    }
+
+    /// The certificate, PEM, of the authority that an engine beyond loopback is known by.
+    pub fn authority(&self) -> Result<String, FolderError> {
+        self.read_or_no_engine(AUTHORITY)
+    }
+
+    /// Says by which authority the engine is known.
+    pub fn publish_authority(&self, pem: &str) -> Result<(), FolderError> {
+        self.write(AUTHORITY, pem.trim_end())
+    }
+
+    /// Makes this the folder of a client of an engine elsewhere.
+    pub fn point_to(&self, url: &str, authority_pem: &str, token: &Token) -> Result<(), FolderError> {
+        self.make()?;
+        self.publish_authority(authority_pem)?;
+        self.write("token", token.as_str())?;
+        self.publish_endpoint(url)
     }
 
     /// Takes the endpoint back; done when the engine stops. Leaves another engine's where it is.

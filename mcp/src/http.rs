@@ -1,9 +1,10 @@
-//! MCP over streamable HTTP on loopback, behind a bearer token.
+//! MCP over streamable HTTP, behind a bearer token: plain on loopback, over TLS elsewhere.
 //!
 //! Whatever the path or method, a request without the token gets 401 and nothing else. A foreign `Host` (DNS rebinding)
-//! or `Origin` (a web page) gets 403. Stateless: an engine that restarts has lost no session.
+//! or `Origin` (a web page) gets 403; over TLS a host is foreign that the certificate does not name. Stateless: an engine that restarts has lost no session.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::serve::ListenerExt;
+use axum::serve::{Listener, ListenerExt};
 use ring::hmac;
 use ring::rand::SystemRandom;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::folder::Token;
 use crate::server::Server;
+use crate::tls::TlsListener;
 
 /// Where MCP is served on the listener.
 pub const PATH: &str = "/mcp";
@@ -30,26 +32,57 @@ pub const BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Once told to stop, requests under way have so long to end.
 pub const STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// Origins that a page served by this machine may have. Hosts are checked by rmcp's own list, loopback only.
+/// Origins that a page served by this machine may have.
 const LOOPBACK_ORIGINS: [&str; 3] = ["http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*"];
 
-/// The URL of a listener.
-pub fn url(listener: &TcpListener) -> io::Result<String> {
-    Ok(format!("http://{}{PATH}", listener.local_addr()?))
+/// Where MCP is served.
+pub enum Door {
+    /// Over plain HTTP, on loopback.
+    Plain(TcpListener),
+    /// Over TLS, under these hosts: names and addresses.
+    Tls(TlsListener, Vec<String>),
+}
+
+impl Door {
+    /// Its URL for callers on this computer.
+    pub fn url(&self) -> io::Result<String> {
+        Ok(match self {
+            Self::Plain(listener) => format!("http://{}{PATH}", listener.local_addr()?),
+            Self::Tls(listener, _) => {
+                let mut address = listener.local_addr()?;
+                if address.ip().is_unspecified() {
+                    address.set_ip(Ipv4Addr::LOCALHOST.into());
+                }
+                format!("https://{address}{PATH}")
+            }
+        })
+    }
 }
 
 /// Serves until `stop` is cancelled, then lets requests under way end within [`STOP_GRACE`].
-pub async fn serve(server: Server, listener: TcpListener, token: &Token, stop: CancellationToken) -> io::Result<()> {
+pub async fn serve(server: Server, door: Door, token: &Token, stop: CancellationToken) -> io::Result<()> {
     // Cuts off what is under way: only once the grace is over, or a caller would hear of an error that there was not.
     let cut = CancellationToken::new();
     let _at_the_end = cut.clone().drop_guard();
-    let router = router(server, token, cut);
-    // Without TCP_NODELAY each answer waits up to 40 ms for the client's delayed ACK.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY refused");
+    match door {
+        Door::Plain(listener) => {
+            // Without TCP_NODELAY each answer waits up to 40 ms for the client's delayed ACK.
+            let listener = listener.tap_io(|stream| {
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "TCP_NODELAY refused");
+                }
+            });
+            until(listener, router(server, token, &[], cut), stop).await
         }
-    });
+        Door::Tls(listener, hosts) => until(listener, router(server, token, &hosts, cut), stop).await,
+    }
+}
+
+async fn until<L>(listener: L, router: Router, stop: CancellationToken) -> io::Result<()>
+where
+    L: Listener,
+    L::Addr: std::fmt::Debug,
+{
     let stopped = stop.clone();
     let serving = axum::serve(listener, router).with_graceful_shutdown(async move { stopped.cancelled().await });
     tokio::select! {
@@ -59,8 +92,11 @@ pub async fn serve(server: Server, listener: TcpListener, token: &Token, stop: C
     }
 }
 
-fn router(server: Server, token: &Token, cut: CancellationToken) -> Router {
-    let config = StreamableHttpServerConfig::default()
+fn router(server: Server, token: &Token, hosts: &[String], cut: CancellationToken) -> Router {
+    let loopback = StreamableHttpServerConfig::default();
+    let hosts: Vec<String> = loopback.allowed_hosts.iter().chain(hosts).cloned().collect();
+    let config = loopback
+        .with_allowed_hosts(hosts)
         .with_legacy_session_mode(false)
         .with_json_response(true)
         .with_allowed_origins(LOOPBACK_ORIGINS)

@@ -77,7 +77,10 @@ impl Relay {
     /// The next call connects anew where this error says that the connection is of no use.
     async fn forget_after(&self, error: &ClientError) {
         match error {
-            ClientError::Unreachable { .. } | ClientError::Unauthorized { .. } | ClientError::Folder(_) => {
+            ClientError::Unreachable { .. }
+            | ClientError::Stranger { .. }
+            | ClientError::Unauthorized { .. }
+            | ClientError::Folder(_) => {
                 *self.engine.lock().await = None;
             }
             ClientError::Refused(_) | ClientError::Protocol { .. } => {}

@@ -8,7 +8,7 @@ use isobar_node_image_protocol::identity::is_host_and_port;
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Where MCP is served; loopback only
+    /// Where MCP is served: in clear on loopback, over TLS elsewhere, as the hosts of --advertise; see `isobar connect`
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7420")]
     pub(crate) listen: SocketAddr,
     /// Where nodes call home
@@ -57,7 +57,7 @@ pub(crate) struct Serve {
     pub(crate) log: String,
 }
 
-fn host_and_port(text: &str) -> Result<String, String> {
+pub(super) fn host_and_port(text: &str) -> Result<String, String> {
     match is_host_and_port(text) {
         true => Ok(text.to_owned()),
         false => Err("not a host or address, a colon and a port; give each address an option of its own".to_owned()),

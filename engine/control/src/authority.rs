@@ -1,6 +1,7 @@
 //! The certificate authority of one store: signs the engine's and the nodes' certificates. Nothing else is trusted by
 //! either side.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use isobar_engine_model::quantity::Timestamp;
@@ -116,11 +117,32 @@ impl Authority {
 
     /// A certificate for the engine's node endpoint.
     pub fn server_identity(&self, now: Timestamp) -> Result<ServerIdentity, AuthorityError> {
+        // It calls the other engines of its store with the same certificate.
+        let usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        self.identity(vec![dns_name(ENGINE_DNS_NAME)?], usages, now)
+    }
+
+    /// A certificate for the engine's MCP endpoint, which clients reach under these hosts: names and addresses. It proves
+    /// nothing to nodes and to other engines.
+    pub fn mcp_identity(&self, hosts: &[String], now: Timestamp) -> Result<ServerIdentity, AuthorityError> {
+        let name = |host: &String| match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+            Ok(address) => Ok(rcgen::SanType::IpAddress(address)),
+            Err(_) => dns_name(host),
+        };
+        let names = hosts.iter().map(name).collect::<Result<_, _>>()?;
+        self.identity(names, vec![ExtendedKeyUsagePurpose::ServerAuth], now)
+    }
+
+    fn identity(
+        &self,
+        names: Vec<rcgen::SanType>,
+        usages: Vec<ExtendedKeyUsagePurpose>,
+        now: Timestamp,
+    ) -> Result<ServerIdentity, AuthorityError> {
         let key = KeyPair::generate().map_err(AuthorityError::Certificate)?;
         let mut params = params("isobar engine", now, ENGINE_CERTIFICATE_VALID_MS);
-        params.subject_alt_names = vec![dns_name(ENGINE_DNS_NAME)?];
-        // It calls the other engines of its store with the same certificate.
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.subject_alt_names = names;
+        params.extended_key_usages = usages;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         let certificate = params
             .signed_by(&key, &self.issuer)

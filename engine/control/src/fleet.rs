@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{ApiError, Discovery, EngineView, ErrorCode};
+use crate::authority::{AuthorityError, ServerIdentity};
 use crate::config::Config;
 use crate::engine::{Boundaries, Engine};
 use crate::tenure::Lease;
@@ -108,6 +109,11 @@ impl Fleet {
         let tending = fleet.clone();
         fleet.tasks.spawn(async move { tending.tend_on().await });
         Ok(fleet)
+    }
+
+    /// A certificate for the MCP endpoint, which clients reach under these hosts.
+    pub fn mcp_identity(&self, hosts: &[String]) -> Result<ServerIdentity, AuthorityError> {
+        self.config.authority.mcp_identity(hosts, self.boundaries.clock.now())
     }
 
     /// Gives every shard back and leaves. What is committed stays; the others go on from there.

@@ -11,9 +11,10 @@ use isobar_engine_model::spec::{Spec, text};
 use isobar_engine_provider::Clock;
 use isobar_engine_store::Member;
 use isobar_engine_store::memory::MemoryStore;
+use isobar_mcp::Server;
 use isobar_mcp::client::Client;
 use isobar_mcp::folder::DataFolder;
-use isobar_mcp::{Server, http};
+use isobar_mcp::http::{self, Door};
 use isobar_providers_sim::{SeededEntropy, SimCloud, SimConfig, SimProvider, TokioClock};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -84,11 +85,12 @@ impl Running {
         };
         let fleet = Fleet::start(config, boundaries, me).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (url, token) = (http::url(&listener).unwrap(), folder.token_or_new().unwrap());
+        let door = Door::Plain(listener);
+        let (url, token) = (door.url().unwrap(), folder.token_or_new().unwrap());
         folder.publish_endpoint(&url).unwrap();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let serving = tokio::spawn(async move { http::serve(Server::new(fleet), listener, &token, stopped).await });
+        let serving = tokio::spawn(async move { http::serve(Server::new(fleet), door, &token, stopped).await });
         // As in the client: reqwest wants to know whose cryptography to use, if any crate of the build turned its TLS on.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();

@@ -1,0 +1,80 @@
+//! `connect`: a data folder by which the commands of this computer find an engine on another one, and know it.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+
+use anyhow::Result;
+use isobar_mcp::client::Client;
+use isobar_mcp::folder::Token;
+use isobar_mcp::http;
+use serde_json::json;
+
+use crate::cli;
+use crate::exit::{Complaint, Exit};
+use crate::output::GOOD;
+use crate::session::Context;
+
+/// Neither a token nor a certificate is longer than this.
+const FILE_MAX_BYTES: u64 = 16 * 1024;
+/// One of these is in the folder of every engine, and in no other.
+const OF_AN_ENGINE: [&str; 2] = ["isobar.db", "key"];
+
+/// Writes the folder once the engine has answered.
+pub(super) async fn connect(context: &Context<'_>, args: cli::Connect) -> Result<Exit> {
+    let folder = context.folder()?;
+    if OF_AN_ENGINE.iter().any(|file| folder.path().join(file).exists()) {
+        return Err(Complaint::new(
+            Exit::Usage,
+            format!(
+                "{} is the data folder of an engine of this computer",
+                folder.path().display()
+            ),
+        )
+        .hint("name another folder with --data, here and in the commands that are to ask the other engine")
+        .into());
+    }
+    let authority = read(
+        &args.authority,
+        "give the file authority.pem of the engine's data folder",
+    )?;
+    let hint = "give the file token of the engine's data folder with --token-file, or on standard input";
+    let token = match &args.token_file {
+        Some(file) => read(file, hint)?,
+        None => text(io::stdin().lock()).map_err(|error| unreadable("standard input", hint, error))?,
+    };
+    let token = Token::parse(token.trim()).ok_or_else(|| Complaint::new(Exit::Usage, "that is no token").hint(hint))?;
+    let endpoint = format!("https://{}{}", args.engine, http::PATH);
+    let found = Client::to(endpoint.clone(), Some(&authority), &token)
+        .await?
+        .discover()
+        .await?;
+    folder.point_to(&endpoint, &authority, &token)?;
+    let connected = json!({ "mcp": endpoint, "data": folder.path(), "version": found.version });
+    context.output.result(&connected, || {
+        format!(
+            "{GOOD}connected{GOOD:#} to isobar {} at {endpoint}\n  commands with --data {} ask it",
+            found.version,
+            folder.path().display()
+        )
+    })?;
+    Ok(Exit::Done)
+}
+
+fn read(file: &Path, hint: &'static str) -> Result<String> {
+    let text = fs::File::open(file).and_then(text);
+    text.map_err(|error| unreadable(&file.display().to_string(), hint, error))
+}
+
+fn text(source: impl Read) -> io::Result<String> {
+    let mut text = String::new();
+    source.take(FILE_MAX_BYTES).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn unreadable(name: &str, hint: &'static str, error: io::Error) -> anyhow::Error {
+    Complaint::new(Exit::Usage, format!("read {name}"))
+        .hint(hint)
+        .because(error)
+        .into()
+}
