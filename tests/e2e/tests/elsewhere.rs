@@ -84,6 +84,7 @@ impl Apart {
 }
 
 impl Drop for Apart {
+    #[expect(clippy::print_stderr, reason = "a failed test shows what happened")]
     fn drop(&mut self) {
         let _ended = self.engine.kill().and_then(|()| self.engine.wait());
         if std::thread::panicking() {
