@@ -6,10 +6,15 @@ mod azure;
 mod gcp;
 mod openstack;
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use isobar_engine_model::object::{Fields, ObjectId, ObjectType};
 use serde::Serialize;
 
 use crate::address::Mode;
-use crate::read::Object;
+use crate::fields;
+use crate::read::{Object, Wanted};
 
 /// A cloud that resource types belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -52,6 +57,8 @@ pub struct Row {
     pub kind: &'static str,
     /// What its objects are.
     pub what: What,
+    /// What its objects are to the cloud's provider, in its words.
+    pub object: &'static str,
 }
 
 /// A part of an identity.
@@ -101,6 +108,12 @@ pub struct Identified {
     pub zone: Option<String>,
     /// The cloud's own id.
     pub id: String,
+    /// Its type, as the cloud's provider reads it.
+    pub kind: ObjectType,
+    /// Its id, as the cloud's provider reads it.
+    pub object: ObjectId,
+    /// What the state says that can be read back.
+    pub fields: Fields,
 }
 
 /// What an object says of itself, before its neighbours are asked.
@@ -112,8 +125,20 @@ pub(crate) struct Draft {
     pub(crate) id: Option<String>,
 }
 
+/// What is wanted of an object's identity block.
+pub(crate) static OF_IDENTITY: LazyLock<Wanted> = LazyLock::new(|| Wanted::of(TAKEN_OF_IDENTITY.iter().copied()));
+static OF_OTHERS: LazyLock<Wanted> = LazyLock::new(|| Wanted::of(TAKEN_OF_OTHERS.iter().copied()));
+static OF_CALLER: LazyLock<Wanted> = LazyLock::new(|| Wanted::of(["account_id"]));
+static OF_ROWS: LazyLock<BTreeMap<&str, Wanted>> = LazyLock::new(|| {
+    let of = |(cloud, row): (Cloud, Row)| {
+        let fields = fields::of(row.kind).fields.iter().flat_map(|field| field.from);
+        (row.kind, Wanted::of(cloud.taken().iter().chain(fields).copied()))
+    };
+    all().map(of).collect()
+});
+
 /// Of an object's identity block.
-pub(crate) const TAKEN_OF_IDENTITY: &[&str] = &[
+const TAKEN_OF_IDENTITY: &[&str] = &[
     "account_id",
     "subscription_id",
     "project",
@@ -168,14 +193,11 @@ pub fn all() -> impl Iterator<Item = (Cloud, Row)> {
 }
 
 /// The only attributes that are ever taken out of an instance of a resource type.
-pub fn taken_of(kind: &str) -> &'static [&'static str] {
-    match row(kind) {
-        Some((Cloud::Aws, _)) => aws::TAKEN,
-        Some((Cloud::Azure, _)) => azure::TAKEN,
-        Some((Cloud::Gcp, _)) => gcp::TAKEN,
-        Some((Cloud::Openstack, _)) => openstack::TAKEN,
-        None if kind == aws::CALLER => &["account_id"],
-        None => TAKEN_OF_OTHERS,
+pub fn taken_of(kind: &str) -> &'static Wanted {
+    match OF_ROWS.get(kind) {
+        Some(wanted) => wanted,
+        None if kind == aws::CALLER => &OF_CALLER,
+        None => &OF_OTHERS,
     }
 }
 
@@ -210,7 +232,32 @@ pub(crate) fn references(object: &Object) -> Vec<String> {
         .collect()
 }
 
+impl Row {
+    const fn new(kind: &'static str, what: What, object: &'static str) -> Self {
+        Self { kind, what, object }
+    }
+}
+
 impl Cloud {
+    /// What objects of a cloud are known by.
+    fn taken(self) -> &'static [&'static str] {
+        match self {
+            Self::Aws => aws::TAKEN,
+            Self::Azure => azure::TAKEN,
+            Self::Gcp => gcp::TAKEN,
+            Self::Openstack => openstack::TAKEN,
+        }
+    }
+
+    /// An id as the cloud's provider reads it: Azure tells no case, and a path of Google's stands within its project.
+    pub(crate) fn object_id(self, row: &Row, id: &str, (region, zone): (Option<&str>, Option<&str>)) -> ObjectId {
+        ObjectId(match self {
+            Self::Aws | Self::Openstack => id.to_owned(),
+            Self::Azure => id.to_lowercase(),
+            Self::Gcp => gcp::within(row, id, (region, zone)),
+        })
+    }
+
     /// Whether Isobar has a provider that could take over what is there.
     pub(crate) fn has_provider(self) -> bool {
         match self {

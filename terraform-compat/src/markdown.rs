@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use isobar_engine_model::object::FieldValue;
+
 use crate::account::{Account, Line, Refusal, Standing};
 use crate::identity::{Identified, Part};
 
@@ -32,13 +34,18 @@ pub fn render(account: &Account) -> String {
         write_line(&mut text, format_args!("- `{}`: {ask}", plain(provider)));
     }
     if !account.lines.is_empty() {
-        text.push_str("\n| object | standing | known by |\n|---|---|---|\n");
+        text.push_str("\n| object | standing | known by | says |\n|---|---|---|---|\n");
     }
     for line in &account.lines {
         let address = plain(&line.address.to_string());
         write_line(
             &mut text,
-            format_args!("| `{address}` | {} | {} |", standing(line), known_by(line)),
+            format_args!(
+                "| `{address}` | {} | {} | {} |",
+                standing(line),
+                known_by(line),
+                said(line)
+            ),
         );
     }
     text
@@ -91,6 +98,24 @@ fn identity(identified: &Identified) -> String {
         part(&identified.region),
         plain(&identified.id)
     )
+}
+
+fn said(line: &Line) -> String {
+    let fields = line.standing.identified().map(|known| &known.fields);
+    let field = |(name, value): (&String, &FieldValue)| format!("{name} `{}`", plain(&value_of(value)));
+    let fields: Vec<String> = fields.into_iter().flatten().map(field).collect();
+    fields.join(", ")
+}
+
+fn value_of(value: &FieldValue) -> String {
+    match value {
+        FieldValue::Text(text) => text.clone(),
+        FieldValue::Set(set) => set.iter().map(String::as_str).collect::<Vec<_>>().join("; "),
+        FieldValue::Map(map) => {
+            let entries: Vec<String> = map.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            entries.join("; ")
+        }
+    }
 }
 
 /// No text of a state may break out of its cell.

@@ -1,5 +1,5 @@
 //! From the bytes of a state to its objects, one at a time, so that memory is bounded by the file and not by what stands
-//! in it. What is no state is refused by its name. Never hands on an attribute that [`crate::identity`] does not name, and
+//! in it. What is no state is refused by its name. Never hands on an attribute that [`crate::identity`] and [`crate::fields`] do not name, and
 //! never a value in an error.
 
 mod encrypted;
@@ -9,6 +9,7 @@ mod show;
 mod taken;
 mod v3;
 mod v4;
+mod wanted;
 
 use std::io::Read;
 
@@ -19,6 +20,7 @@ use crate::address::{Address, ProviderConfig};
 pub use encrypted::Keys;
 pub use refuse::{Place, ReadError};
 pub use taken::Taken;
+pub use wanted::Wanted;
 
 /// The longest state that is read.
 pub const STATE_MAX_BYTES: usize = 2 << 30;

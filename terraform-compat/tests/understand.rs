@@ -51,9 +51,9 @@ fn account_and_region_come_from_the_object_or_from_all_its_neighbours() {
     check(
         &[vpc("eu-west-1"), key.clone()],
         expect![[r#"
-        | `aws_vpc.n` | can be taken over | Aws 111122223333 eu-west-1 `vpc-1` |
-        | `aws_key_pair.n` | can be taken over | Aws 111122223333 eu-west-1 `deploy` |
-    "#]],
+            | `aws_vpc.n` | can be taken over | Aws 111122223333 eu-west-1 `vpc-1` |  |
+            | `aws_key_pair.n` | can be taken over | Aws 111122223333 eu-west-1 `deploy` |  |
+        "#]],
     );
     let other = resource(
         "aws_sqs_queue",
@@ -63,19 +63,19 @@ fn account_and_region_come_from_the_object_or_from_all_its_neighbours() {
     check(
         &[vpc("eu-west-1"), key.clone(), other],
         expect![[r#"
-        - `provider["registry.terraform.io/hashicorp/aws"]`: which AWS region does this provider configuration use?
-        | `aws_vpc.n` | can be taken over | Aws 111122223333 eu-west-1 `vpc-1` |
-        | `aws_key_pair.n` | can be taken over | Aws 111122223333 ? `deploy` |
-        | `aws_sqs_queue.n` | not managed |  |
-    "#]],
+            - `provider["registry.terraform.io/hashicorp/aws"]`: which AWS region does this provider configuration use?
+            | `aws_vpc.n` | can be taken over | Aws 111122223333 eu-west-1 `vpc-1` |  |
+            | `aws_key_pair.n` | can be taken over | Aws 111122223333 ? `deploy` |  |
+            | `aws_sqs_queue.n` | not managed |  |  |
+        "#]],
     );
     check(
         &[key],
         expect![[r#"
-        - `provider["registry.terraform.io/hashicorp/aws"]`: which AWS account does this provider configuration use?
-        - `provider["registry.terraform.io/hashicorp/aws"]`: which AWS region does this provider configuration use?
-        | `aws_key_pair.n` | can be taken over | Aws ? ? `deploy` |
-    "#]],
+            - `provider["registry.terraform.io/hashicorp/aws"]`: which AWS account does this provider configuration use?
+            - `provider["registry.terraform.io/hashicorp/aws"]`: which AWS region does this provider configuration use?
+            | `aws_key_pair.n` | can be taken over | Aws ? ? `deploy` |  |
+        "#]],
     );
 }
 
@@ -92,8 +92,8 @@ fn neighbours_of_another_alias_say_nothing() {
         expect![[r#"
             - `provider["registry.terraform.io/hashicorp/aws"]`: which AWS account does this provider configuration use?
             - `provider["registry.terraform.io/hashicorp/aws"]`: which AWS region does this provider configuration use?
-            | `aws_vpc.n` | can be taken over | Aws 111122223333 us-west-2 `vpc-1` |
-            | `aws_key_pair.n` | can be taken over | Aws ? ? `deploy` |
+            | `aws_vpc.n` | can be taken over | Aws 111122223333 us-west-2 `vpc-1` |  |
+            | `aws_key_pair.n` | can be taken over | Aws ? ? `deploy` |  |
         "#]],
     );
 }
@@ -114,9 +114,9 @@ fn what_the_caller_says_of_itself_is_the_account() {
     check(
         &[caller, volume],
         expect![[r#"
-        | `data.aws_caller_identity.n` | data |  |
-        | `aws_ebs_volume.n` | can be taken over | Aws 111122223333 eu-west-1 eu-west-1b `vol-1` |
-    "#]],
+            | `data.aws_caller_identity.n` | data |  |  |
+            | `aws_ebs_volume.n` | can be taken over | Aws 111122223333 eu-west-1 eu-west-1b `vol-1` | zone `eu-west-1b` |
+        "#]],
     );
 }
 
@@ -139,9 +139,9 @@ fn ids_that_only_the_provider_knows_are_not_taken_for_the_clouds() {
         expect![[r#"
             - `provider["registry.terraform.io/hashicorp/aws"]`: which AWS account does this provider configuration use?
             - `provider["registry.terraform.io/hashicorp/aws"]`: which AWS region does this provider configuration use?
-            | `aws_spot_instance_request.n` | can be taken over | Aws ? ? `i-1` |
-            | `aws_spot_instance_request.waits` | refused: its id is not in the state |  |
-            | `aws_route.n` | can be taken over | Aws ? ? `rtb-1_0.0.0.0/0` |
+            | `aws_spot_instance_request.n` | can be taken over | Aws ? ? `i-1` |  |
+            | `aws_spot_instance_request.waits` | refused: its id is not in the state |  |  |
+            | `aws_route.n` | can be taken over | Aws ? ? `rtb-1_0.0.0.0/0` | destination `0.0.0.0/0`, table `rtb-1` |
         "#]],
     );
 }
@@ -152,8 +152,8 @@ fn a_type_of_another_provider_is_not_the_clouds() {
     check(
         &[resource("aws_instance", fork, json!({"id": "i-1"}))],
         expect![[r#"
-        | `aws_instance.n` | not managed |  |
-    "#]],
+            | `aws_instance.n` | not managed |  |  |
+        "#]],
     );
 }
 
@@ -171,8 +171,8 @@ fn what_is_not_managed_says_what_it_hangs_on() {
         expect![[r#"
             - `provider["registry.terraform.io/hashicorp/aws"]`: which AWS account does this provider configuration use?
             - `provider["registry.terraform.io/hashicorp/aws"]`: which AWS region does this provider configuration use?
-            | `aws_instance.n` | can be taken over | Aws ? ? `i-1` |
-            | `aws_volume_attachment.n` | not managed, attached to `aws_ebs_volume.gone`, `aws_instance.n` |  |
+            | `aws_instance.n` | can be taken over | Aws ? ? `i-1` |  |
+            | `aws_volume_attachment.n` | not managed, attached to `aws_ebs_volume.gone`, `aws_instance.n` |  |  |
         "#]],
     );
 }
@@ -194,8 +194,8 @@ fn old_google_and_openstack_objects_are_composed() {
         &[disk, machine],
         expect![[r#"
             - `provider.openstack`: which OpenStack project does this provider configuration use?
-            | `google_compute_disk.n` | can be taken over | Gcp p europe-west1 europe-west1-b `d` |
-            | `openstack_compute_instance_v2.n` | reported: Isobar has no provider of its cloud | Openstack ? GRA `u-1` |
+            | `google_compute_disk.n` | can be taken over | Gcp p europe-west1 europe-west1-b `d` | zone `europe-west1-b` |
+            | `openstack_compute_instance_v2.n` | reported: Isobar has no provider of its cloud | Openstack ? GRA `u-1` |  |
         "#]],
     );
 }
@@ -214,14 +214,14 @@ fn states_of_version_3_are_read() {
     check_text(
         &text.to_string(),
         expect![[r#"
-        - `module.net.provider.aws`: which AWS account does this provider configuration use?
-        - `module.net.provider.aws`: which AWS region does this provider configuration use?
-        - `provider.aws`: which AWS account does this provider configuration use?
-        | `aws_instance.web[1]` | tainted, attributes of 0.11 | Aws ? eu-west-1 eu-west-1a `i-1` |
-        | `aws_instance.web[1]` | deposed 00000001, attributes of 0.11 | Aws ? eu-west-1 `i-0` |
-        | `data.aws_ami.a` | data, attributes of 0.11 |  |
-        | `module.net.aws_vpc.v` | can be taken over, attributes of 0.11 | Aws ? ? `vpc-1` |
-    "#]],
+            - `module.net.provider.aws`: which AWS account does this provider configuration use?
+            - `module.net.provider.aws`: which AWS region does this provider configuration use?
+            - `provider.aws`: which AWS account does this provider configuration use?
+            | `aws_instance.web[1]` | tainted, attributes of 0.11 | Aws ? eu-west-1 eu-west-1a `i-1` | tags `id=x`, zone `eu-west-1a` |
+            | `aws_instance.web[1]` | deposed 00000001, attributes of 0.11 | Aws ? eu-west-1 `i-0` |  |
+            | `data.aws_ami.a` | data, attributes of 0.11 |  |  |
+            | `module.net.aws_vpc.v` | can be taken over, attributes of 0.11 | Aws ? ? `vpc-1` |  |
+        "#]],
     );
 }
 
@@ -238,11 +238,11 @@ fn show_json_is_read() {
     check_text(
         &text.to_string(),
         expect![[r#"
-        - `provider["registry.terraform.io/hashicorp/aws"]`: which AWS account does this provider configuration use?
-        - `provider["registry.terraform.io/hashicorp/aws"]`: which AWS region does this provider configuration use?
-        | `module.m[0].aws_instance.w["a"]` | can be taken over | Aws ? ? `i-1` |
-        | `module.m[0].aws_instance.w["a"]` | deposed 998d6b4b | Aws ? ? `i-1` |
-    "#]],
+            - `provider["registry.terraform.io/hashicorp/aws"]`: which AWS account does this provider configuration use?
+            - `provider["registry.terraform.io/hashicorp/aws"]`: which AWS region does this provider configuration use?
+            | `module.m[0].aws_instance.w["a"]` | can be taken over | Aws ? ? `i-1` |  |
+            | `module.m[0].aws_instance.w["a"]` | deposed 998d6b4b | Aws ? ? `i-1` |  |
+        "#]],
     );
 }
 
@@ -299,11 +299,11 @@ fn an_object_that_is_twice_in_a_state_is_refused_the_second_time() {
     check(
         &[machine.clone(), machine],
         expect![[r#"
-        - `provider["registry.terraform.io/hashicorp/aws"]`: which AWS account does this provider configuration use?
-        - `provider["registry.terraform.io/hashicorp/aws"]`: which AWS region does this provider configuration use?
-        | `aws_instance.n` | can be taken over | Aws ? ? `i-1` |
-        | `aws_instance.n` | refused: it is twice in the state |  |
-    "#]],
+            - `provider["registry.terraform.io/hashicorp/aws"]`: which AWS account does this provider configuration use?
+            - `provider["registry.terraform.io/hashicorp/aws"]`: which AWS region does this provider configuration use?
+            | `aws_instance.n` | can be taken over | Aws ? ? `i-1` |  |
+            | `aws_instance.n` | refused: it is twice in the state |  |  |
+        "#]],
     );
 }
 

@@ -11,4 +11,5 @@ pub mod observed;
 pub mod operation;
 pub mod plan;
 pub mod quantity;
+pub mod rule;
 pub mod spec;

@@ -3,9 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use isobar_engine_model::object::{Fields, ObjectType};
+
 use super::{Line, Refusal, Standing, Told};
 use crate::address::{Address, Mode};
-use crate::identity::{self, Cloud, Draft, Identified, Part, Source, What};
+use crate::fields;
+use crate::identity::{self, Cloud, Draft, Identified, Part, Row, Source};
 use crate::read::Object;
 
 /// Objects as they come, before all their neighbours are known.
@@ -32,7 +35,8 @@ struct Seen {
     flatmap: bool,
     deposed: Option<String>,
     tainted: bool,
-    draft: Option<(Cloud, What, Draft)>,
+    draft: Option<(Cloud, Row, Draft)>,
+    fields: Fields,
     dependencies: Vec<String>,
     references: Vec<String>,
 }
@@ -67,12 +71,16 @@ impl Survey {
                 Vec::new()
             },
             dependencies: if unmanaged { object.dependencies } else { Vec::new() },
+            fields: draft
+                .as_ref()
+                .map(|(_, row, _)| fields::expected(row.kind, &object.attributes))
+                .unwrap_or_default(),
             address: object.address,
             provider: object.provider.written,
             flatmap: object.flatmap,
             deposed: object.deposed,
             tainted: object.tainted,
-            draft: draft.map(|(cloud, row, draft)| (cloud, row.what, draft)),
+            draft,
         });
     }
 
@@ -91,8 +99,9 @@ impl Survey {
 
     pub(super) fn settle(mut self, told: &Told) -> Vec<Line> {
         let seen = std::mem::take(&mut self.seen);
-        let line = |seen: Seen| {
-            let standing = self.standing(&seen, told);
+        let line = |mut seen: Seen| {
+            let fields = std::mem::take(&mut seen.fields);
+            let standing = self.standing(&seen, fields, told);
             Line {
                 address: seen.address,
                 provider: seen.provider,
@@ -103,11 +112,11 @@ impl Survey {
         seen.into_iter().map(line).collect()
     }
 
-    fn standing(&self, seen: &Seen, told: &Told) -> Standing {
+    fn standing(&self, seen: &Seen, fields: Fields, told: &Told) -> Standing {
         if seen.address.mode == Mode::Data {
             return Standing::Data;
         }
-        let identified = self.identified(seen, told);
+        let identified = self.identified(seen, fields, told);
         match (&seen.deposed, seen.tainted, &seen.draft, identified) {
             (Some(key), _, _, identified) => Standing::Deposed {
                 key: key.clone(),
@@ -129,8 +138,8 @@ impl Survey {
         all.into_iter().cloned().collect()
     }
 
-    fn identified(&self, seen: &Seen, told: &Told) -> Option<Identified> {
-        let (cloud, what, draft) = seen.draft.as_ref()?;
+    fn identified(&self, seen: &Seen, fields: Fields, told: &Told) -> Option<Identified> {
+        let (cloud, row, draft) = seen.draft.as_ref()?;
         let id = draft.id.clone()?;
         let answer = told.0.get(&seen.provider);
         let facts = self.facts.get(&seen.provider);
@@ -151,9 +160,16 @@ impl Survey {
                 let one = cloud.has_one_region();
                 told.or_else(|| Some((only(&facts.filter(|_| one)?.regions)?, Source::Neighbours)))
             });
+        let place = (
+            region.as_ref().map(|(region, _)| region.as_str()),
+            draft.zone.as_deref(),
+        );
         Some(Identified {
             cloud: *cloud,
-            what: *what,
+            what: row.what,
+            kind: ObjectType(row.object.to_owned()),
+            object: cloud.object_id(row, &id, place),
+            fields,
             account: part(account, cloud.ask_account()),
             region: part(region, cloud.ask_region()),
             zone: draft.zone.clone(),

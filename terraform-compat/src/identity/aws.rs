@@ -9,66 +9,21 @@ use crate::read::Object;
 pub(super) const CALLER: &str = "aws_caller_identity";
 
 pub(super) const ROWS: &[Row] = &[
-    Row {
-        kind: "aws_instance",
-        what: What::Machine,
-    },
-    Row {
-        kind: "aws_spot_instance_request",
-        what: What::Machine,
-    },
-    Row {
-        kind: "aws_autoscaling_group",
-        what: What::Group,
-    },
-    Row {
-        kind: "aws_launch_template",
-        what: What::Template,
-    },
-    Row {
-        kind: "aws_vpc",
-        what: What::Network,
-    },
-    Row {
-        kind: "aws_subnet",
-        what: What::Network,
-    },
-    Row {
-        kind: "aws_security_group",
-        what: What::Network,
-    },
-    Row {
-        kind: "aws_route_table",
-        what: What::Network,
-    },
-    Row {
-        kind: "aws_route",
-        what: What::Network,
-    },
-    Row {
-        kind: "aws_internet_gateway",
-        what: What::Network,
-    },
-    Row {
-        kind: "aws_nat_gateway",
-        what: What::Network,
-    },
-    Row {
-        kind: "aws_network_interface",
-        what: What::Network,
-    },
-    Row {
-        kind: "aws_eip",
-        what: What::Address,
-    },
-    Row {
-        kind: "aws_ebs_volume",
-        what: What::Disk,
-    },
-    Row {
-        kind: "aws_key_pair",
-        what: What::Key,
-    },
+    Row::new("aws_instance", What::Machine, "instance"),
+    Row::new("aws_spot_instance_request", What::Machine, "instance"),
+    Row::new("aws_autoscaling_group", What::Group, "autoscaling_group"),
+    Row::new("aws_launch_template", What::Template, "launch_template"),
+    Row::new("aws_vpc", What::Network, "vpc"),
+    Row::new("aws_subnet", What::Network, "subnet"),
+    Row::new("aws_security_group", What::Network, "security_group"),
+    Row::new("aws_route_table", What::Network, "route_table"),
+    Row::new("aws_route", What::Network, "route"),
+    Row::new("aws_internet_gateway", What::Network, "internet_gateway"),
+    Row::new("aws_nat_gateway", What::Network, "nat_gateway"),
+    Row::new("aws_network_interface", What::Network, "network_interface"),
+    Row::new("aws_eip", What::Address, "address"),
+    Row::new("aws_ebs_volume", What::Disk, "volume"),
+    Row::new("aws_key_pair", What::Key, "key_pair"),
 ];
 
 pub(super) const TAKEN: &[&str] = &[

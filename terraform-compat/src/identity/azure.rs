@@ -4,78 +4,28 @@ use super::{Draft, Row, Source, What, first, of_identity, of_object};
 use crate::read::Object;
 
 pub(super) const ROWS: &[Row] = &[
-    Row {
-        kind: "azurerm_linux_virtual_machine",
-        what: What::Machine,
-    },
-    Row {
-        kind: "azurerm_windows_virtual_machine",
-        what: What::Machine,
-    },
-    Row {
-        kind: "azurerm_virtual_machine",
-        what: What::Machine,
-    },
-    Row {
-        kind: "azurerm_linux_virtual_machine_scale_set",
-        what: What::Group,
-    },
-    Row {
-        kind: "azurerm_windows_virtual_machine_scale_set",
-        what: What::Group,
-    },
-    Row {
-        kind: "azurerm_orchestrated_virtual_machine_scale_set",
-        what: What::Group,
-    },
-    Row {
-        kind: "azurerm_virtual_machine_scale_set",
-        what: What::Group,
-    },
-    Row {
-        kind: "azurerm_virtual_network",
-        what: What::Network,
-    },
-    Row {
-        kind: "azurerm_subnet",
-        what: What::Network,
-    },
-    Row {
-        kind: "azurerm_network_interface",
-        what: What::Network,
-    },
-    Row {
-        kind: "azurerm_network_security_group",
-        what: What::Network,
-    },
-    Row {
-        kind: "azurerm_network_security_rule",
-        what: What::Network,
-    },
-    Row {
-        kind: "azurerm_route_table",
-        what: What::Network,
-    },
-    Row {
-        kind: "azurerm_route",
-        what: What::Network,
-    },
-    Row {
-        kind: "azurerm_nat_gateway",
-        what: What::Network,
-    },
-    Row {
-        kind: "azurerm_public_ip",
-        what: What::Address,
-    },
-    Row {
-        kind: "azurerm_managed_disk",
-        what: What::Disk,
-    },
-    Row {
-        kind: "azurerm_ssh_public_key",
-        what: What::Key,
-    },
+    Row::new("azurerm_linux_virtual_machine", What::Machine, "virtual_machine"),
+    Row::new("azurerm_windows_virtual_machine", What::Machine, "virtual_machine"),
+    Row::new("azurerm_virtual_machine", What::Machine, "virtual_machine"),
+    Row::new("azurerm_linux_virtual_machine_scale_set", What::Group, "scale_set"),
+    Row::new("azurerm_windows_virtual_machine_scale_set", What::Group, "scale_set"),
+    Row::new(
+        "azurerm_orchestrated_virtual_machine_scale_set",
+        What::Group,
+        "scale_set",
+    ),
+    Row::new("azurerm_virtual_machine_scale_set", What::Group, "scale_set"),
+    Row::new("azurerm_virtual_network", What::Network, "virtual_network"),
+    Row::new("azurerm_subnet", What::Network, "subnet"),
+    Row::new("azurerm_network_interface", What::Network, "network_interface"),
+    Row::new("azurerm_network_security_group", What::Network, "security_group"),
+    Row::new("azurerm_network_security_rule", What::Network, "security_rule"),
+    Row::new("azurerm_route_table", What::Network, "route_table"),
+    Row::new("azurerm_route", What::Network, "route"),
+    Row::new("azurerm_nat_gateway", What::Network, "nat_gateway"),
+    Row::new("azurerm_public_ip", What::Address, "public_address"),
+    Row::new("azurerm_managed_disk", What::Disk, "disk"),
+    Row::new("azurerm_ssh_public_key", What::Key, "ssh_key"),
 ];
 
 pub(super) const TAKEN: &[&str] = &["id", "location", "zone"];

@@ -3,10 +3,7 @@
 use super::{Draft, Row, What, of_object};
 use crate::read::Object;
 
-pub(super) const ROWS: &[Row] = &[Row {
-    kind: "openstack_compute_instance_v2",
-    what: What::Machine,
-}];
+pub(super) const ROWS: &[Row] = &[Row::new("openstack_compute_instance_v2", What::Machine, "instance")];
 
 pub(super) const TAKEN: &[&str] = &["id", "region", "availability_zone"];
 

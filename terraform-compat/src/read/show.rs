@@ -76,7 +76,7 @@ fn object(text: &str, module: &str, resource: Resource<'_>) -> Result<Object, Re
         true => format!("provider[\"{}\"]", resource.provider_name),
         false => format!("provider.{}", resource.provider_name),
     };
-    let list = identity::taken_of(&resource.kind);
+    let wanted = identity::taken_of(&resource.kind);
     Ok(Object {
         address: Address {
             module: module.to_owned(),
@@ -91,8 +91,8 @@ fn object(text: &str, module: &str, resource: Resource<'_>) -> Result<Object, Re
         schema_version: resource.schema_version.unwrap_or(0),
         flatmap: false,
         create_before_destroy: false,
-        identity: take(text, resource.identity, identity::TAKEN_OF_IDENTITY, Written::Json)?,
-        attributes: take(text, resource.values, list, Written::Json)?,
+        identity: take(text, resource.identity, &identity::OF_IDENTITY, Written::Json)?,
+        attributes: take(text, resource.values, wanted, Written::Json)?,
         dependencies: resource.depends_on.unwrap_or_default(),
     })
 }

@@ -1,36 +1,97 @@
 //! What is taken out of an instance: the attributes that are on a list, and nothing else. Everything beside the list is
 //! skipped without being copied.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// Values of an instance that are on the list. Numbers and booleans are not among them: nothing is identified by one.
+use super::wanted::{Node, Wanted};
+
+/// Values of an instance that are on the list. Numbers and booleans are written out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Taken(Vec<(&'static str, String)>);
+pub struct Taken(Vec<Item>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Item {
+    path: &'static str,
+    /// In which element of the outermost list it stands; Terraform 0.11 numbers sets by hashes.
+    at: u64,
+    value: Value,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Value {
+    Text(String),
+    /// Of a map.
+    Entry(String, String),
+    /// A list or a map that is there and empty, or a block's attribute that is null.
+    Nothing,
+}
 
 impl Taken {
     /// The value of an attribute, the last if it is there twice, as Terraform reads it; absent also when it is empty.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .rev()
-            .find(|(taken, _)| *taken == name)
-            .map(|(_, value)| value.as_str())
+    pub fn get(&self, path: &str) -> Option<&str> {
+        self.texts(path).next_back().map(|(_, text)| text)
+    }
+
+    /// The value of an attribute in the first block of its name.
+    pub fn first(&self, path: &str) -> Option<&str> {
+        self.values_at(path, 0).last()
     }
 
     /// Every value of an attribute that is a list of texts.
-    pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0
-            .iter()
-            .filter(move |(taken, _)| *taken == name)
-            .map(|(_, value)| value.as_str())
+    pub fn values<'a, 'p>(&'a self, path: &'p str) -> impl Iterator<Item = &'a str> + use<'a, 'p> {
+        self.texts(path).map(|(_, text)| text)
     }
 
-    pub(super) fn push(&mut self, name: &'static str, value: &str) {
-        if !value.is_empty() {
-            self.0.push((name, value.to_owned()));
+    /// Every value of an attribute in one block.
+    pub fn values_at<'a, 'p>(&'a self, path: &'p str, at: u64) -> impl Iterator<Item = &'a str> + use<'a, 'p> {
+        let here = self.texts(path).filter(move |(place, _)| *place == at);
+        here.map(|(_, text)| text)
+    }
+
+    /// Which blocks of a name have anything that was taken.
+    pub fn blocks(&self, name: &str) -> BTreeSet<u64> {
+        let of_block = |item: &&Item| item.path.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+        self.0.iter().filter(of_block).map(|item| item.at).collect()
+    }
+
+    /// The entries of a map; absent: the map is not there.
+    pub fn entries(&self, path: &str) -> Option<BTreeMap<String, String>> {
+        let entry = |item: &Item| match &item.value {
+            Value::Entry(key, value) if item.path == path => Some((key.clone(), value.clone())),
+            Value::Entry(..) | Value::Text(_) | Value::Nothing => None,
+        };
+        let entries: BTreeMap<_, _> = self.0.iter().filter_map(entry).collect();
+        (!entries.is_empty() || self.is_empty(path)).then_some(entries)
+    }
+
+    /// Whether an attribute, or a list that it stands in, is there and has nothing in it.
+    pub fn is_empty(&self, path: &str) -> bool {
+        let around = |item: &&Item| {
+            let rest = path.strip_prefix(item.path);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.0.iter().filter(around).any(|item| item.value == Value::Nothing)
+    }
+
+    pub(super) fn push(&mut self, path: &'static str, text: &str) {
+        self.put(path, 0, Value::Text(text.to_owned()));
+    }
+
+    fn put(&mut self, path: &'static str, at: u64, value: Value) {
+        if value != Value::Text(String::new()) {
+            self.0.push(Item { path, at, value });
         }
+    }
+
+    fn texts<'a, 'p>(&'a self, path: &'p str) -> impl DoubleEndedIterator<Item = (u64, &'a str)> + use<'a, 'p> {
+        let here = self.0.iter().filter(move |item| item.path == path);
+        here.filter_map(|item| match &item.value {
+            Value::Text(text) => Some((item.at, text.as_str())),
+            Value::Entry(..) | Value::Nothing => None,
+        })
     }
 }
 
@@ -46,7 +107,7 @@ pub(super) enum Written {
 /// Takes what is on the list.
 #[derive(Clone, Copy)]
 pub(super) struct Take {
-    pub(super) list: &'static [&'static str],
+    pub(super) wanted: &'static Wanted,
     pub(super) written: Written,
 }
 
@@ -67,57 +128,129 @@ impl<'de> Visitor<'de> for Take {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Taken, A::Error> {
         let mut taken = Taken::default();
-        while let Some(name) = map.next_key_seed(Name(self))? {
-            match name {
-                Some(name) => map.next_value_seed(Texts {
-                    name,
-                    taken: &mut taken,
-                })?,
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
+        let name = Name {
+            node: self.wanted.root(),
+            written: self.written,
+        };
+        while let Some(found) = map.next_key_seed(name)? {
+            found.value(&mut map, None, &mut taken)?;
         }
         Ok(taken)
     }
 }
 
-/// A name, if it is on the list.
-struct Name(Take);
+/// What a key leads to.
+enum Found {
+    /// To something on the list, in an element of a list where the key says so.
+    Node(&'static Node, Option<u64>),
+    /// To the entry of a map.
+    Entry(&'static str, String),
+    /// To the length of a list or map.
+    Length(&'static Node),
+    /// To nothing on the list.
+    Beside,
+}
+
+impl Found {
+    fn value<'de, A: MapAccess<'de>>(self, map: &mut A, at: Option<u64>, taken: &mut Taken) -> Result<(), A::Error> {
+        match self {
+            Self::Node(node, own) => map.next_value_seed(Content {
+                node,
+                at: at.or(own),
+                inside: at.is_some(),
+                taken,
+            }),
+            Self::Entry(path, key) => map.next_value_seed(Scalar(|text: &str| {
+                taken.put(path, at.unwrap_or(0), Value::Entry(key, text.to_owned()));
+            })),
+            Self::Length(node) => map.next_value_seed(Scalar(|text: &str| {
+                if text == "0" {
+                    taken.put(node.path, 0, Value::Nothing);
+                }
+            })),
+            Self::Beside => map.next_value::<IgnoredAny>().map(drop),
+        }
+    }
+}
+
+/// A key of an object.
+#[derive(Clone, Copy)]
+struct Name {
+    node: &'static Node,
+    written: Written,
+}
 
 impl<'de> DeserializeSeed<'de> for Name {
-    type Value = Option<&'static str>;
+    type Value = Found;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Found, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
 impl Visitor<'_> for Name {
-    type Value = Option<&'static str>;
+    type Value = Found;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a name")
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        let name = match (self.0.written, name.split_once('.')) {
-            (Written::Json, _) | (Written::Flatmap, None) => name,
-            (Written::Flatmap, Some((_, "#" | "%"))) => return Ok(None),
-            (Written::Flatmap, Some((_, rest))) if rest.contains('.') => return Ok(None),
-            (Written::Flatmap, Some((name, _))) => name,
-        };
-        Ok(self.0.list.iter().copied().find(|listed| *listed == name))
+    fn visit_str<E>(self, name: &str) -> Result<Found, E> {
+        Ok(match self.written {
+            Written::Json => match (self.node.child(name), self.node.entries) {
+                (Some(child), _) => Found::Node(child, None),
+                (None, Some(path)) => Found::Entry(path, name.to_owned()),
+                (None, None) => Found::Beside,
+            },
+            Written::Flatmap => flat(self.node, name),
+        })
     }
 }
 
-/// A text, or a list of texts; anything else is skipped.
-struct Texts<'t> {
-    name: &'static str,
+/// Follows `network_interface.0.access_config.0.nat_ip`.
+fn flat(root: &'static Node, key: &str) -> Found {
+    let (mut node, mut at, mut rest) = (root, None, key);
+    loop {
+        let (name, next) = rest
+            .split_once('.')
+            .map_or((rest, None), |(name, next)| (name, Some(next)));
+        match (node.child(name), node.entries, name.parse::<u64>()) {
+            (Some(child), _, _) => node = child,
+            (None, _, _) if matches!(name, "#" | "%") && next.is_none() => return Found::Length(node),
+            (None, Some(path), _) => return Found::Entry(path, rest.to_owned()),
+            (None, None, Ok(number)) if !node.path.is_empty() => at = at.or(Some(number)),
+            (None, None, _) => return Found::Beside,
+        }
+        match next {
+            Some(next) => rest = next,
+            None => return Found::Node(node, at),
+        }
+    }
+}
+
+/// What stands at a place that is on the list: texts, lists of them, or blocks. Anything else is skipped.
+struct Content<'t> {
+    node: &'static Node,
+    at: Option<u64>,
+    /// Of a block.
+    inside: bool,
     taken: &'t mut Taken,
 }
 
-impl<'de> DeserializeSeed<'de> for Texts<'_> {
+impl Content<'_> {
+    fn text(&mut self, text: &str) {
+        if self.node.leaf {
+            self.taken
+                .put(self.node.path, self.at.unwrap_or(0), Value::Text(text.to_owned()));
+        }
+    }
+
+    fn nothing(&mut self) {
+        self.taken.put(self.node.path, self.at.unwrap_or(0), Value::Nothing);
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Content<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -125,7 +258,94 @@ impl<'de> DeserializeSeed<'de> for Texts<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Texts<'_> {
+impl<'de> Visitor<'de> for Content<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_str<E>(mut self, value: &str) -> Result<(), E> {
+        self.text(value);
+        Ok(())
+    }
+
+    fn visit_bool<E>(mut self, value: bool) -> Result<(), E> {
+        self.text(if value { "true" } else { "false" });
+        Ok(())
+    }
+
+    fn visit_i64<E>(mut self, value: i64) -> Result<(), E> {
+        self.text(&value.to_string());
+        Ok(())
+    }
+
+    fn visit_u64<E>(mut self, value: u64) -> Result<(), E> {
+        self.text(&value.to_string());
+        Ok(())
+    }
+
+    fn visit_f64<E>(mut self, value: f64) -> Result<(), E> {
+        self.text(&value.to_string());
+        Ok(())
+    }
+
+    /// At the top null is what nobody knows; in a block, what is not there.
+    fn visit_unit<E>(mut self) -> Result<(), E> {
+        if self.inside {
+            self.nothing();
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+        let mut number = 0;
+        while list
+            .next_element_seed(Content {
+                node: self.node,
+                at: self.at.or(Some(number)),
+                inside: self.inside,
+                taken: self.taken,
+            })?
+            .is_some()
+        {
+            number += 1;
+        }
+        if number == 0 {
+            self.nothing();
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        let name = Name {
+            node: self.node,
+            written: Written::Json,
+        };
+        let mut any = false;
+        while let Some(found) = map.next_key_seed(name)? {
+            found.value(&mut map, Some(self.at.unwrap_or(0)), self.taken)?;
+            any = true;
+        }
+        if !any {
+            self.nothing();
+        }
+        Ok(())
+    }
+}
+
+/// One text, number or yes or no, handed on as text; anything else is skipped.
+struct Scalar<F>(F);
+
+impl<'de, F: FnOnce(&str)> DeserializeSeed<'de> for Scalar<F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, F: FnOnce(&str)> Visitor<'de> for Scalar<F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -133,23 +353,27 @@ impl<'de> Visitor<'de> for Texts<'_> {
     }
 
     fn visit_str<E>(self, value: &str) -> Result<(), E> {
-        self.taken.push(self.name, value);
+        self.0(value);
         Ok(())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        self.0(if value { "true" } else { "false" });
         Ok(())
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        self.0(&value.to_string());
         Ok(())
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+        self.0(&value.to_string());
         Ok(())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+        self.0(&value.to_string());
         Ok(())
     }
 
@@ -158,13 +382,7 @@ impl<'de> Visitor<'de> for Texts<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while list
-            .next_element_seed(Texts {
-                name: self.name,
-                taken: self.taken,
-            })?
-            .is_some()
-        {}
+        while list.next_element::<IgnoredAny>()?.is_some() {}
         Ok(())
     }
 

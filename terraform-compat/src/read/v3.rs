@@ -65,9 +65,9 @@ fn objects(
     let old = resource.deposed.iter().flatten().enumerate();
     let old = old.map(|(number, instance)| (Some(format!("{:08x}", number + 1)), instance));
     for (deposed, instance) in resource.primary.iter().map(|primary| (None, primary)).chain(old) {
-        let list = identity::taken_of(&address.kind);
-        let mut attributes = v4::take(text, instance.attributes, list, Written::Flatmap)?;
-        if list.contains(&"id") && attributes.get("id").is_none() {
+        let wanted = identity::taken_of(&address.kind);
+        let mut attributes = v4::take(text, instance.attributes, wanted, Written::Flatmap)?;
+        if attributes.get("id").is_none() && wanted.paths().any(|path| path == "id") {
             attributes.push("id", &instance.id);
         }
         each(Object {

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::refuse::ReadError;
 use super::taken::{Take, Taken, Written};
+use super::wanted::Wanted;
 use super::{Object, json};
 use crate::address::{Address, Key, Mode, ProviderConfig};
 use crate::identity;
@@ -79,11 +80,11 @@ pub(super) fn read(text: &str, resources: Option<&RawValue>, each: &mut dyn FnMu
 }
 
 fn object(text: &str, resource: &Resource<'_>, instance: Instance<'_>) -> Result<Object, ReadError> {
-    let list = identity::taken_of(&resource.kind);
+    let wanted = identity::taken_of(&resource.kind);
     let flat = instance.attributes.is_none() && instance.attributes_flat.is_some();
     let attributes = match instance.attributes_flat {
-        Some(flatmap) if flat => take(text, Some(flatmap), list, Written::Flatmap)?,
-        Some(_) | None => take(text, instance.attributes, list, Written::Json)?,
+        Some(flatmap) if flat => take(text, Some(flatmap), wanted, Written::Flatmap)?,
+        Some(_) | None => take(text, instance.attributes, wanted, Written::Json)?,
     };
     let written = instance.provider.as_deref().unwrap_or(&resource.provider);
     let mut dependencies = instance.dependencies.unwrap_or_default();
@@ -102,7 +103,7 @@ fn object(text: &str, resource: &Resource<'_>, instance: Instance<'_>) -> Result
         schema_version: instance.schema_version.unwrap_or(0),
         flatmap: flat,
         create_before_destroy: instance.create_before_destroy.unwrap_or(false),
-        identity: take(text, instance.identity, identity::TAKEN_OF_IDENTITY, Written::Json)?,
+        identity: take(text, instance.identity, &identity::OF_IDENTITY, Written::Json)?,
         attributes,
         dependencies,
     })
@@ -112,14 +113,14 @@ fn object(text: &str, resource: &Resource<'_>, instance: Instance<'_>) -> Result
 pub(super) fn take(
     text: &str,
     piece: Option<&RawValue>,
-    list: &'static [&'static str],
+    wanted: &'static Wanted,
     written: Written,
 ) -> Result<Taken, ReadError> {
     let Some(piece) = piece else {
         return Ok(Taken::default());
     };
     let mut deserializer = serde_json::Deserializer::from_str(piece.get());
-    let taken = Take { list, written }.deserialize(&mut deserializer);
+    let taken = Take { wanted, written }.deserialize(&mut deserializer);
     taken.map_err(|error| json::located(text, piece.get(), &error))
 }
 
