@@ -79,6 +79,15 @@ impl Clients {
         Ok((settings, Client::from_conf(builder.build())))
     }
 
+    /// A client that says who a site's credentials are. A site's endpoint stands for all services.
+    pub(crate) async fn identity_of(&self, site: &Site) -> Result<aws_sdk_sts::Client> {
+        let settings = Settings::of(site, &self.config.allowed_endpoints)?;
+        let profile = self.profile(settings.profile.clone(), &site.region).await?;
+        let mut builder = aws_sdk_sts::config::Builder::from(&profile).region(Region::new(site.region.clone()));
+        builder.set_endpoint_url(settings.endpoint);
+        Ok(aws_sdk_sts::Client::from_conf(builder.build()))
+    }
+
     /// The next call of every profile looks for its credentials anew.
     pub(crate) async fn forget(&self) {
         self.profiles.lock().await.clear();

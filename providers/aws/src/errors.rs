@@ -121,6 +121,12 @@ const TABLE: &[(&str, Meaning)] = &[
     ("SecurityGroupLimitExceeded", Meaning::Quota),
     ("SubnetLimitExceeded", Meaning::Quota),
     ("VpcLimitExceeded", Meaning::Quota),
+    ("AccessDenied", Meaning::Unauthorized),
+    ("ExpiredToken", Meaning::Unauthorized),
+    ("InvalidLaunchTemplateId.Malformed", Meaning::NotFound),
+    ("InvalidLaunchTemplateId.NotFound", Meaning::NotFound),
+    ("InvalidLaunchTemplateId.VersionNotFound", Meaning::NotFound),
+    ("RegionDisabledException", Meaning::Unauthorized),
 ];
 
 /// What a failed call of the SDK means.

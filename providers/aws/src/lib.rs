@@ -4,6 +4,7 @@
 //! own retries are off), never waits until a machine runs, keeps no state but what it may forget: credentials and facts
 //! about images. Wired by the command; see docs/clouds/aws.md for what a site's settings are.
 
+mod adoption;
 mod catalog;
 mod client;
 mod config;

@@ -151,16 +151,7 @@ fn has_ended(instance: &Instance) -> bool {
 /// An instance as a resource; absent once it is terminated.
 fn machine(instance: &Instance) -> Option<ResourceState> {
     let tags = tags::read(instance.tags());
-    let status = match instance.state()?.name()?.as_str() {
-        "pending" => ResourceStatus::Pending,
-        "running" => ResourceStatus::Running,
-        "shutting-down" => ResourceStatus::Deleting,
-        "terminated" => return None,
-        // Stopped, stopping, and what a later API may add: it does not run by itself.
-        other => ResourceStatus::Stopped {
-            reason: reason(instance).unwrap_or(other).to_owned(),
-        },
-    };
+    let status = status(instance)?;
     let address = instance.public_ip_address().or(instance.private_ip_address());
     let ports = tags.ports.into_iter().flat_map(|(first, last)| first..=last);
     let endpoints = address.map(|address| ports.map(|port| (port, format!("{address}:{port}"))).collect());
@@ -172,6 +163,20 @@ fn machine(instance: &Instance) -> Option<ResourceState> {
         offering: offered(instance),
         endpoints: endpoints.unwrap_or_default(),
         created: time(instance.launch_time()),
+    })
+}
+
+/// Whether an instance runs; absent once it is terminated.
+pub(crate) fn status(instance: &Instance) -> Option<ResourceStatus> {
+    Some(match instance.state()?.name()?.as_str() {
+        "pending" => ResourceStatus::Pending,
+        "running" => ResourceStatus::Running,
+        "shutting-down" => ResourceStatus::Deleting,
+        "terminated" => return None,
+        // Stopped, stopping, and what a later API may add: it does not run by itself.
+        other => ResourceStatus::Stopped {
+            reason: reason(instance).unwrap_or(other).to_owned(),
+        },
     })
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use isobar_engine_model::catalog::SiteCatalog;
 use isobar_engine_model::id::{ProviderId, ResourceHandle, Zone};
+use isobar_engine_provider::adoption::{ObjectRef, ObjectState};
 use isobar_engine_provider::decorate::KeepsCredentials;
 use isobar_engine_provider::endpoint;
 use isobar_engine_provider::{
@@ -18,7 +19,7 @@ use crate::client::Clients;
 use crate::config::AwsConfig;
 use crate::create::IDENTITY_MAX_BYTES;
 use crate::image::Images;
-use crate::{catalog, console, create, delete, look, network};
+use crate::{adoption, catalog, console, create, delete, look, network};
 
 /// A client token is valid for at least 24 hours after the termination of the instance; counted from its making here,
 /// since that is sooner. <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/Run_Instance_Idempotency.html>
@@ -106,7 +107,18 @@ impl Provider for AwsProvider {
     }
 
     fn adoption(&self) -> Option<&dyn Adoption> {
-        None
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Adoption for AwsProvider {
+    async fn account(&self, site: &Site) -> Result<String> {
+        adoption::account(&self.clients, site).await
+    }
+
+    async fn read(&self, site: &Site, objects: &[ObjectRef]) -> Result<Vec<Result<ObjectState>>> {
+        adoption::read(&self.clients, site, objects).await
     }
 }
 

@@ -1,10 +1,14 @@
 //! Our labels as EC2 tags, and back. Besides the labels a resource carries its name and the ports that others may reach.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_ec2::types::{Filter, ResourceType, Tag, TagSpecification};
 use isobar_engine_provider::{CreateResource, MachineRequest, Owner, OwnerTags, labels};
 
 /// Where EC2's own pages look for a name.
 const NAME: &str = "Name";
+/// Tags of Amazon's own begin so: nobody else can give them.
+const AMAZONS: &str = "aws:";
 /// First and last port that others reach: `30000-30031`.
 const PORTS: &str = "isobar-ports";
 
@@ -73,6 +77,20 @@ pub(crate) fn read(tags: &[Tag]) -> Read {
         owner: OwnerTags::of_labels(value),
         ports: value(PORTS).and_then(ports),
     }
+}
+
+/// Whose a resource is, where Isobar made it.
+pub(crate) fn owner(tags: &[Tag]) -> Option<Owner> {
+    read(tags).owner.map(|tags| tags.owner)
+}
+
+/// All tags that somebody gave.
+pub(crate) fn given(tags: &[Tag]) -> BTreeMap<String, String> {
+    let tag = |tag: &Tag| {
+        let key = tag.key().filter(|key| !key.starts_with(AMAZONS))?;
+        Some((key.to_owned(), tag.value().unwrap_or_default().to_owned()))
+    };
+    tags.iter().filter_map(tag).collect()
 }
 
 fn ports(text: &str) -> Option<(u16, u16)> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use isobar_engine_model::object::ObjectId;
-use isobar_engine_provider::adoption::{ADOPTION_READ_MAX_OBJECTS, ObjectRef, ObjectState};
+use isobar_engine_provider::adoption::{ObjectRef, ObjectState, refuse_too_many};
 use isobar_engine_provider::{Adoption, Provider, ProviderError, Result, Site};
 
 use crate::cloud::SimCloud;
@@ -43,10 +43,7 @@ impl Adoption for SimProvider {
     }
 
     async fn read(&self, site: &Site, objects: &[ObjectRef]) -> Result<Vec<Result<ObjectState>>> {
-        if objects.len() > ADOPTION_READ_MAX_OBJECTS {
-            let message = format!("at most {ADOPTION_READ_MAX_OBJECTS} objects can be read at once");
-            return Err(ProviderError::InvalidSpec { message });
-        }
+        refuse_too_many(objects)?;
         SimProvider::read(self, Operation::Read, |world, _| {
             world.region(&site.region)?;
             let read = |wanted: &ObjectRef| {

@@ -268,12 +268,16 @@ const ROUTE: &[Field] = &[
     ),
 ];
 
+/// The route within a VPC, which every table has and few states name.
+const WITHIN: &str = "local";
+
 fn routes(taken: &Taken) -> Option<FieldValue> {
     let blocks = taken.blocks("route");
     let (destinations, targets) = ROUTES_FROM.split_at(3);
     let of_block = |block| {
         let first = |paths: &[&'static str]| paths.iter().find_map(|path| taken.values_at(path, block).last());
-        Some(route(first(destinations)?, first(targets)?))
+        let target = first(targets).filter(|target| *target != WITHIN)?;
+        Some(route(first(destinations)?, target))
     };
     let is_there = !blocks.is_empty() || taken.is_empty("route");
     is_there.then(|| FieldValue::Set(blocks.into_iter().filter_map(of_block).collect()))

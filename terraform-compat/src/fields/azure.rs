@@ -56,11 +56,7 @@ pub(super) const TABLES: &[Entry] = &[
         DISK,
         &[not("create_option", AsWritten), not("encryption_settings", Secret)],
     ),
-    (
-        "azurerm_ssh_public_key",
-        &[text("public_key", &["public_key"]), TAGS],
-        &[],
-    ),
+    ("azurerm_ssh_public_key", &[TAGS], &[not("public_key", AsWritten)]),
 ];
 
 const MACHINE: &[Field] = &[

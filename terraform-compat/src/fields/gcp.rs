@@ -182,7 +182,7 @@ const ROUTE: &[Field] = &[
             "next_hop_vpn_tunnel",
             "next_hop_ilb",
         ],
-        Path,
+        Last,
     ),
     text("priority", &["priority"]),
     set("network_tags", &["tags"], AsIs),

@@ -3,12 +3,13 @@
 //! little. Links no cloud's SDK. Never used by the product.
 //!
 //! [`front`] serves any of them on loopback and counts what it is asked; [`aws`] is EC2, [`azure`] Azure's resource
-//! manager, [`gcp`] Google's Compute Engine. [`program`] starts clouds that others wrote, for their opinion. [`world`] is all
-//! three at once, for a whole engine.
+//! manager, [`gcp`] Google's Compute Engine. [`program`] starts clouds that others wrote, for their opinion. [`stated`] is what
+//! states say of objects in them. [`world`] is all three at once, for a whole engine.
 
 pub mod aws;
 pub mod azure;
 pub mod front;
 pub mod gcp;
 pub mod program;
+pub mod stated;
 pub mod world;
