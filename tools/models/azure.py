@@ -23,6 +23,8 @@ FILES = {
         "VirtualMachines_CreateOrUpdate", "VirtualMachines_Get", "VirtualMachines_Delete", "VirtualMachines_List"],
     f"{COMPUTE}/ComputeRP/stable/2023-07-01/computeRPCommon.json": ["Usage_List"],
     f"{COMPUTE}/DiskRP/stable/2023-04-02/disk.json": ["Disks_Get", "Disks_Delete", "Disks_ListByResourceGroup"],
+    f"{COMPUTE}/ComputeRP/stable/2023-07-01/virtualMachineScaleSet.json": ["VirtualMachineScaleSets_Get"],
+    f"{COMPUTE}/ComputeRP/stable/2023-07-01/sshPublicKey.json": ["SshPublicKeys_Get"],
     f"{COMPUTE}/Skus/stable/2021-07-01/skus.json": ["ResourceSkus_List"],
     f"{NETWORK}/networkInterface.json": [
         "NetworkInterfaces_Get", "NetworkInterfaces_Delete", "NetworkInterfaces_List"],
@@ -30,9 +32,11 @@ FILES = {
         "PublicIPAddresses_Get", "PublicIPAddresses_Delete", "PublicIPAddresses_List"],
     f"{NETWORK}/networkSecurityGroup.json": [
         "NetworkSecurityGroups_CreateOrUpdate", "NetworkSecurityGroups_Get", "NetworkSecurityGroups_Delete",
-        "NetworkSecurityGroups_List"],
+        "NetworkSecurityGroups_List", "SecurityRules_Get"],
     f"{NETWORK}/virtualNetwork.json": [
-        "VirtualNetworks_CreateOrUpdate", "VirtualNetworks_Get", "VirtualNetworks_Delete", "VirtualNetworks_List"],
+        "VirtualNetworks_CreateOrUpdate", "VirtualNetworks_Get", "VirtualNetworks_Delete", "VirtualNetworks_List", "Subnets_Get"],
+    f"{NETWORK}/routeTable.json": ["RouteTables_Get", "Routes_Get"],
+    f"{NETWORK}/natGateway.json": ["NatGateways_Get"],
 }
 # What says nothing about a request's form.
 DROPPED = {"description", "example", "title", "discriminator", "readOnly", "format"}

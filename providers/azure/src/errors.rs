@@ -84,6 +84,19 @@ const TABLE: &[(&str, Meaning)] = &[
     ("ZonalAllocationFailed", Meaning::Capacity),
 ];
 
+/// What is gone with what it stood in: of an object that others made, as much as not found.
+const GONE_AROUND: [&str; 2] = ["ParentResourceNotFound", "ResourceGroupNotFound"];
+
+/// Whether a call was refused because what the resource stood in is gone.
+pub(crate) fn is_gone_around(error: &ProviderError) -> bool {
+    let said = |message: &str| {
+        message
+            .split_once(':')
+            .is_some_and(|(code, _)| GONE_AROUND.contains(&code))
+    };
+    matches!(error, ProviderError::InvalidSpec { message } if said(message))
+}
+
 /// What a call that failed came back with.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {

@@ -5,6 +5,7 @@
 //! come from `azure_identity`, requests go over [`arm`] ([ADR 11](../../../docs/adr/0011-azure-sdk.md)). Never retries, never
 //! waits until anything is ready, never polls an operation: the engine does. Used by whoever wires the engine.
 
+mod adoption;
 mod arm;
 mod body;
 mod catalog;

@@ -69,7 +69,7 @@ pub(crate) fn tag<'a>(vm: &'a models::VirtualMachine, key: &str) -> Option<&'a s
     tag_of(vm.resource.tags.as_ref()?, key)
 }
 
-fn tag_of<'a>(tags: &'a Value, key: &str) -> Option<&'a str> {
+pub(crate) fn tag_of<'a>(tags: &'a Value, key: &str) -> Option<&'a str> {
     let tags = tags.as_object()?;
     let found = tags.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
     found.and_then(|(_, value)| value.as_str())
@@ -142,7 +142,7 @@ fn offered(vm: &models::VirtualMachine, properties: &models::VirtualMachinePrope
 
 /// Where a machine stands: what is being done to it, then what its host says.
 /// <https://learn.microsoft.com/azure/virtual-machines/states-billing>
-fn status(properties: &models::VirtualMachineProperties) -> ResourceStatus {
+pub(crate) fn status(properties: &models::VirtualMachineProperties) -> ResourceStatus {
     let view = properties.instance_view.as_ref();
     let statuses = view.map(|view| view.statuses.as_slice()).unwrap_or_default();
     let code = |start: &str| {

@@ -9,9 +9,9 @@ use crate::settings::Settings;
 /// Versions of the interfaces that we speak.
 pub(crate) const MACHINES: &str = "2024-07-01";
 pub(crate) const SKUS: &str = "2021-07-01";
-const DISKS: &str = "2023-04-02";
+pub(crate) const DISKS: &str = "2023-04-02";
 /// Before 2025-07-01, from which on a subnet has no way out unless it says so; ours says so in any case.
-const NETWORK: &str = "2023-05-01";
+pub(crate) const NETWORK: &str = "2023-05-01";
 
 /// All of a kind in the site's resource group.
 pub(crate) fn collection(settings: &Settings, kind: ResourceKind) -> String {

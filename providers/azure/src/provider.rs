@@ -419,7 +419,7 @@ impl Provider for AzureProvider {
     }
 
     fn adoption(&self) -> Option<&dyn Adoption> {
-        None
+        Some(self)
     }
 }
 

@@ -74,6 +74,8 @@ struct Kept {
     /// By name in lower case; also of machines that are gone.
     made: BTreeMap<String, Made>,
     networks: Bodies,
+    /// What others made, by id in lower case.
+    others: BTreeMap<String, Value>,
     puts: u64,
     /// How often all tokens that were given out ceased to count.
     expiries: u64,
@@ -186,6 +188,12 @@ impl AzureCloud {
         let parts = self.state.cloud.networks();
         let shown = |part: &SimNetworkPart| self.state.network_shown(&part.state, part.kind);
         parts.iter().map(shown).collect()
+    }
+
+    /// Puts in what others made, or changes it: a resource as the interface shows it, with its id.
+    pub fn put_resource(&self, resource: Value) {
+        let id = resource["id"].as_str().unwrap_or_default().to_ascii_lowercase();
+        self.state.kept().others.insert(id, resource);
     }
 
     /// Requests that Microsoft's specification has nothing for.

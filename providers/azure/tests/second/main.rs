@@ -12,6 +12,8 @@ use isobar_engine_model::id::{
     AttemptNo, ClusterName, Epoch, ImageId, MachineId, OfferingId, OperationId, ProviderId, ResourceHandle, SiteName,
     Zone,
 };
+use isobar_engine_model::object::{ObjectId, ObjectType};
+use isobar_engine_provider::adoption::ObjectRef;
 use isobar_engine_provider::{
     CreateResource, MachineRequest, Owner, OwnerTags, Provider, ProviderError, ResourceKind, ResourceSpec, Secret,
     Site, Token,
@@ -24,6 +26,26 @@ use isobar_tests_clouds::program::Program;
 /// Among the sizes that the specification names. Prism takes no other, though they are only examples (`modelAsString`; the
 /// list is called deprecated in the specification itself).
 const SIZE: &str = "Standard_D2s_v3";
+
+/// One of each type that others made and we read.
+const OBJECTS: [(&str, &str); 13] = [
+    ("virtual_machine", "Microsoft.Compute/virtualMachines/web"),
+    ("scale_set", "Microsoft.Compute/virtualMachineScaleSets/pool"),
+    ("disk", "Microsoft.Compute/disks/data"),
+    ("ssh_key", "Microsoft.Compute/sshPublicKeys/deploy"),
+    ("virtual_network", "Microsoft.Network/virtualNetworks/main"),
+    ("subnet", "Microsoft.Network/virtualNetworks/main/subnets/a"),
+    ("network_interface", "Microsoft.Network/networkInterfaces/web"),
+    ("security_group", "Microsoft.Network/networkSecurityGroups/web"),
+    (
+        "security_rule",
+        "Microsoft.Network/networkSecurityGroups/web/securityRules/ssh",
+    ),
+    ("route_table", "Microsoft.Network/routeTables/out"),
+    ("route", "Microsoft.Network/routeTables/out/routes/all"),
+    ("nat_gateway", "Microsoft.Network/natGateways/out"),
+    ("public_address", "Microsoft.Network/publicIPAddresses/web"),
+];
 
 /// Prism with Microsoft's specification.
 async fn prism() -> (Program, tempfile::TempDir) {
@@ -128,6 +150,17 @@ async fn prism_takes_every_call_of_ours_and_refuses_others() {
         taken(part, azure.delete(&site, &handle, &Token("d".to_owned())).await);
     }
     taken("catalog", azure.catalog(&site).await);
+    for (kind, rest) in OBJECTS {
+        let group = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/others");
+        let object = ObjectRef {
+            kind: ObjectType(kind.to_owned()),
+            id: ObjectId(format!("{group}/providers/{rest}")),
+            zone: None,
+        };
+        // A call of one object fails as a whole where nothing could be read.
+        let read = azure.adoption().unwrap().read(&site, &[object]).await;
+        taken(kind, read.and_then(|mut found| found.remove(0)));
+    }
 }
 
 /// A call that prism took. Its answers are nothing to read: empty for the network, and a list's next link is `string`.

@@ -117,6 +117,9 @@ impl State {
     }
 
     async fn carry(&self, asked: &Asked) -> Answer {
+        if let Some(resource) = self.of_others(asked) {
+            return Ok(Json(resource).into_response());
+        }
         use ResourceKind::{Address, Disk, Firewall, Interface, Machine, Network};
         let group = (Firewall, asked.name("networkSecurityGroupName"));
         let network = (Network, asked.name("virtualNetworkName"));
@@ -143,10 +146,25 @@ impl State {
             "VirtualNetworks_Get" => self.get_network(network).await,
             "VirtualNetworks_Delete" => self.delete_network(network).await,
             "VirtualNetworks_List" => self.list(asked, Network).await,
+            // Of these there is nothing but what others made.
+            "VirtualMachineScaleSets_Get"
+            | "SshPublicKeys_Get"
+            | "Subnets_Get"
+            | "SecurityRules_Get"
+            | "RouteTables_Get"
+            | "Routes_Get"
+            | "NatGateways_Get" => Err(ProviderError::NotFound.into()),
             "ResourceSkus_List" => self.skus().await,
             "Usage_List" => self.usages().await,
             other => Err(self.violated("InvalidResourceType", format!("nobody carries {other} out"))),
         }
+    }
+
+    /// What others made, where it is asked for by its id.
+    fn of_others(&self, asked: &Asked) -> Option<Value> {
+        let is_get = asked.matched.operation.ends_with("_Get");
+        let id = asked.matched.path.to_ascii_lowercase();
+        self.kept().others.get(&id).filter(|_| is_get).cloned()
     }
 
     /// <https://learn.microsoft.com/rest/api/compute/virtual-machines/create-or-update>
