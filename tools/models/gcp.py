@@ -14,14 +14,18 @@ import zipfile
 
 DOCUMENT = "googleapiclient/discovery_cache/documents/compute.v1.json"
 METHODS = """
+    addresses.get
     disks.aggregatedList disks.delete disks.get
     firewalls.delete firewalls.get firewalls.insert firewalls.list
-    globalOperations.wait
+    globalAddresses.get globalOperations.wait
+    instanceGroupManagers.get instanceTemplates.get
     instances.aggregatedList instances.delete instances.get instances.getSerialPortOutput instances.insert
     machineTypes.list
     networks.delete networks.get networks.insert networks.list
+    regionDisks.get regionInstanceGroupManagers.get regionInstanceTemplates.get
     regionOperations.wait regions.get
     routers.delete routers.get routers.insert routers.list
+    routes.get
     subnetworks.delete subnetworks.get subnetworks.insert subnetworks.list
     zoneOperations.wait
 """.split()

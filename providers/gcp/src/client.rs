@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use google_cloud_auth::credentials::Credentials;
 use google_cloud_compute_v1::client::{
-    Disks, Firewalls, GlobalOperations, Instances, MachineTypes, Networks, RegionOperations, Regions, Routers,
-    Subnetworks, ZoneOperations,
+    Addresses, Disks, Firewalls, GlobalAddresses, GlobalOperations, InstanceGroupManagers, InstanceTemplates,
+    Instances, MachineTypes, Networks, RegionDisks, RegionInstanceGroupManagers, RegionInstanceTemplates,
+    RegionOperations, Regions, Routers, Routes, Subnetworks, ZoneOperations,
 };
 use google_cloud_gax::retry_policy::NeverRetry;
 use isobar_engine_provider::{ProviderError, Result, Site, endpoint};
@@ -27,6 +28,14 @@ pub(crate) struct Clients {
     pub(crate) subnetworks: Subnetworks,
     pub(crate) routers: Routers,
     pub(crate) firewalls: Firewalls,
+    pub(crate) addresses: Addresses,
+    pub(crate) global_addresses: GlobalAddresses,
+    pub(crate) region_disks: RegionDisks,
+    pub(crate) routes: Routes,
+    pub(crate) instance_templates: InstanceTemplates,
+    pub(crate) region_instance_templates: RegionInstanceTemplates,
+    pub(crate) instance_group_managers: InstanceGroupManagers,
+    pub(crate) region_instance_group_managers: RegionInstanceGroupManagers,
     pub(crate) zone_operations: ZoneOperations,
     pub(crate) region_operations: RegionOperations,
     pub(crate) global_operations: GlobalOperations,
@@ -104,6 +113,14 @@ impl Pool {
             subnetworks: client!(Subnetworks),
             routers: client!(Routers),
             firewalls: client!(Firewalls),
+            addresses: client!(Addresses),
+            global_addresses: client!(GlobalAddresses),
+            region_disks: client!(RegionDisks),
+            routes: client!(Routes),
+            instance_templates: client!(InstanceTemplates),
+            region_instance_templates: client!(RegionInstanceTemplates),
+            instance_group_managers: client!(InstanceGroupManagers),
+            region_instance_group_managers: client!(RegionInstanceGroupManagers),
             zone_operations: client!(ZoneOperations),
             region_operations: client!(RegionOperations),
             global_operations: client!(GlobalOperations),

@@ -4,6 +4,7 @@
 //! card and its address are parts of it and no resources. A network, what is in it and the firewall around machines are made
 //! where a site has none. Retries nothing, waits for no machine to be ready, and keeps nothing but its clients: what there is, the cloud says. Knows no other cloud. Wired by the command.
 
+mod adoption;
 mod catalog;
 mod client;
 mod config;

@@ -238,7 +238,7 @@ fn offered(zone: &str, instance: &Instance) -> Option<OfferingId> {
     Some(offered.id())
 }
 
-fn status_of_disk(status: &str) -> ResourceStatus {
+pub(crate) fn status_of_disk(status: &str) -> ResourceStatus {
     match status {
         "CREATING" | "RESTORING" => ResourceStatus::Pending,
         "READY" => ResourceStatus::Running,
@@ -250,7 +250,7 @@ fn status_of_disk(status: &str) -> ResourceStatus {
 }
 
 /// <https://cloud.google.com/compute/docs/instances/instance-life-cycle>: `TERMINATED` is stopped and still there.
-fn status_of(status: &str, message: Option<&str>) -> Result<ResourceStatus> {
+pub(crate) fn status_of(status: &str, message: Option<&str>) -> Result<ResourceStatus> {
     let because = message.map_or_else(String::new, |message| format!(": {message}"));
     match status {
         "PROVISIONING" | "STAGING" | "PENDING" => Ok(ResourceStatus::Pending),
@@ -267,7 +267,7 @@ fn status_of(status: &str, message: Option<&str>) -> Result<ResourceStatus> {
     }
 }
 
-fn of_labels(labels: &HashMap<String, String>) -> Option<OwnerTags> {
+pub(crate) fn of_labels(labels: &HashMap<String, String>) -> Option<OwnerTags> {
     OwnerTags::of_labels(|key| labels.get(key).map(String::as_str))
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use isobar_engine_model::catalog::SiteCatalog;
 use isobar_engine_model::id::{ProviderId, ResourceHandle, Zone};
+use isobar_engine_provider::adoption::{ObjectRef, ObjectState};
 use isobar_engine_provider::decorate::KeepsCredentials;
 use isobar_engine_provider::endpoint;
 use isobar_engine_provider::live::LiveFacts;
@@ -20,7 +21,7 @@ use crate::config::GcpConfig;
 use crate::handle::Place;
 use crate::request::IDENTITY_MAX_BYTES;
 use crate::settings::Settings;
-use crate::{catalog, console, create, delete, look, network};
+use crate::{adoption, catalog, console, create, delete, look, network};
 
 /// For how long the same request id answers with the same operation, in ms. Compute Engine's own documentation names no
 /// time; Google's other services that describe `requestId` in the same words guarantee 60 minutes "since the first request"
@@ -116,7 +117,19 @@ impl Provider for GcpProvider {
     }
 
     fn adoption(&self) -> Option<&dyn Adoption> {
-        None
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Adoption for GcpProvider {
+    async fn account(&self, site: &Site) -> Result<String> {
+        Ok(Settings::of(site)?.project)
+    }
+
+    async fn read(&self, site: &Site, objects: &[ObjectRef]) -> Result<Vec<Result<ObjectState>>> {
+        let (settings, clients) = self.ready(site).await?;
+        adoption::read(&clients, (site, &settings), objects).await
     }
 }
 

@@ -118,6 +118,8 @@ struct Known {
     lost: BTreeSet<String>,
     /// By path, without the project. What was asked for may not have come to be.
     parts: BTreeMap<String, Part>,
+    /// What others made, by path, without the project.
+    others: BTreeMap<String, Value>,
     /// What the catalog of prices says instead of the truth.
     lie: Option<Lie>,
 }
@@ -199,6 +201,11 @@ impl Gcp {
         self.shared.add_part(path, fields);
     }
 
+    /// Puts in what others made, or changes it: a resource as Google shows it, at `zones/europe-west1-b/instances/web`.
+    pub fn put_resource(&self, path: &str, resource: Value) {
+        self.shared.known().others.insert(path.to_owned(), resource);
+    }
+
     /// Takes such a thing away, the default network for one.
     pub fn remove(&self, path: &str) {
         self.shared.known().parts.remove(path);
@@ -241,6 +248,10 @@ impl Shared {
     }
 
     async fn dispatch(&self, call: &Call, body: &Value) -> Result<Value, Refusal> {
+        let is_get = call.method.ends_with(".get");
+        if let Some(resource) = self.known().others.get(&call.path).filter(|_| is_get) {
+            return Ok(resource.clone());
+        }
         if let Some((kind, verb)) = networks::called(&call.method) {
             return self.of_network(call, body, (kind, verb)).await;
         }
@@ -256,6 +267,15 @@ impl Shared {
             "machineTypes.list" => self.machine_types(call).await,
             "regions.get" => self.region(call).await,
             "zoneOperations.wait" | "regionOperations.wait" | "globalOperations.wait" => self.wait(call).await,
+            // Of these there is nothing but what others made.
+            "addresses.get"
+            | "globalAddresses.get"
+            | "instanceGroupManagers.get"
+            | "instanceTemplates.get"
+            | "regionDisks.get"
+            | "regionInstanceGroupManagers.get"
+            | "regionInstanceTemplates.get"
+            | "routes.get" => Err(Refusal::not_found(&call.path)),
             other => Err(Refusal::invalid(&format!("{other} is not served"))),
         }
     }

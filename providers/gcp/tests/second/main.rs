@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
+mod adoption;
 mod networks;
 
 use std::collections::BTreeMap;

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
 mod access;
+mod adoption;
 mod bed;
 mod facts;
 mod networks;

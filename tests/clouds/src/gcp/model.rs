@@ -28,6 +28,8 @@ pub(super) struct Model {
 pub(super) struct Call {
     /// `instances.insert`
     pub(super) method: String,
+    /// Within the project: `zones/europe-west1-b/instances/web`.
+    pub(super) path: String,
     /// Of the path and of the query, by name.
     pub(super) parameters: BTreeMap<String, String>,
 }
@@ -57,6 +59,7 @@ impl Model {
         })?;
         Some(Call {
             method: name.clone(),
+            path: path.splitn(3, '/').nth(2).unwrap_or_default().to_owned(),
             parameters: of_path.into_iter().chain(query.iter().cloned()).collect(),
         })
     }
