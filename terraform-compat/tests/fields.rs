@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use expect_test::{Expect, expect};
+use expect_test::{Expect, expect, expect_file};
 use isobar_engine_model::object::{FieldValue, Fields};
 use isobar_terraform_compat::account::{Account, Told, account};
 use isobar_terraform_compat::fields;
@@ -278,4 +278,26 @@ fn every_type_of_a_cloud_with_a_provider_has_a_table_and_names_no_field_twice() 
         let known = !table.fields.is_empty() || !table.unmanaged.is_empty();
         assert_eq!(known, cloud != identity::Cloud::Openstack, "{}", row.kind);
     }
+}
+
+#[test]
+fn the_page_lists_every_field_of_every_type() {
+    let mut page = String::from(
+        "# Fields of what Terraform built\n\n\
+         What is compared of an object that is [taken over](import-terraform.md): for each resource type the word for its objects, \
+         its fields, and\nthe attributes of the state that each is made of. Made by `UPDATE_EXPECT=1 cargo test --workspace --test \
+         fields` from the tables in the code.\n",
+    );
+    for (cloud, row) in identity::all().filter(|(cloud, _)| *cloud != identity::Cloud::Openstack) {
+        let table = fields::of(row.kind);
+        page.push_str(&format!("\n## `{}`: {} of {cloud:?}\n\n", row.kind, row.object));
+        for field in table.fields {
+            let from: Vec<String> = field.from.iter().map(|path| format!("`{path}`")).collect();
+            page.push_str(&format!("- **{}**: {}\n", field.name, from.join(", ")));
+        }
+        for not in table.unmanaged {
+            page.push_str(&format!("- never `{}`: {}\n", not.attribute, not.why.words()));
+        }
+    }
+    expect_file![format!("{}/../docs/terraform-fields.md", env!("CARGO_MANIFEST_DIR"))].assert_eq(&page);
 }
