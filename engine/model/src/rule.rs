@@ -66,21 +66,19 @@ mod tests {
 
     #[test]
     fn what_means_the_same_is_written_the_same() {
-        let rule = |protocol, ports, peer| {
-            Rule {
+        let rule = |protocol: &str, ports: &str, peer: &str| {
+            let rule = Rule {
                 inward: true,
                 allow: true,
                 protocol,
                 ports,
                 peer,
-            }
-            .to_string()
+            };
+            rule.to_string()
         };
-        assert_eq!(rule("6", &ports(22, 22), "10.0.0.0/8"), "in allow tcp 22 10.0.0.0/8");
-        assert_eq!(
-            rule("Tcp", &ports("22", "22"), "10.0.0.0/8"),
-            "in allow tcp 22 10.0.0.0/8"
-        );
+        let ssh = "in allow tcp 22 10.0.0.0/8";
+        assert_eq!(rule("6", &ports(22, 22), "10.0.0.0/8"), ssh);
+        assert_eq!(rule("Tcp", &ports("22", "22"), "10.0.0.0/8"), ssh);
         assert_eq!(rule("-1", "*", "sg-1"), rule("*", "", "sg-1"));
         assert_eq!(ports(1, 2), "1-2");
     }
