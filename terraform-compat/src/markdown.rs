@@ -109,6 +109,8 @@ fn said(line: &Line) -> String {
 
 fn value_of(value: &FieldValue) -> String {
     match value {
+        FieldValue::Set(set) if set.is_empty() => "none".to_owned(),
+        FieldValue::Map(map) if map.is_empty() => "none".to_owned(),
         FieldValue::Text(text) => text.clone(),
         FieldValue::Set(set) => set.iter().map(String::as_str).collect::<Vec<_>>().join("; "),
         FieldValue::Map(map) => {

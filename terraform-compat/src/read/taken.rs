@@ -152,24 +152,20 @@ enum Found {
 }
 
 impl Found {
-    fn value<'de, A: MapAccess<'de>>(self, map: &mut A, at: Option<u64>, taken: &mut Taken) -> Result<(), A::Error> {
-        match self {
-            Self::Node(node, own) => map.next_value_seed(Content {
-                node,
-                at: at.or(own),
-                inside: at.is_some(),
-                taken,
-            }),
-            Self::Entry(path, key) => map.next_value_seed(Scalar(|text: &str| {
-                taken.put(path, at.unwrap_or(0), Value::Entry(key, text.to_owned()));
-            })),
-            Self::Length(node) => map.next_value_seed(Scalar(|text: &str| {
-                if text == "0" {
-                    taken.put(node.path, 0, Value::Nothing);
-                }
-            })),
-            Self::Beside => map.next_value::<IgnoredAny>().map(drop),
-        }
+    /// Takes what stands under the key. `block`: the element of a list that the key is in a block of.
+    fn value<'de, A: MapAccess<'de>>(self, map: &mut A, block: Option<u64>, taken: &mut Taken) -> Result<(), A::Error> {
+        let (target, own) = match self {
+            Self::Node(node, own) => (Target::Node(node), own),
+            Self::Entry(path, key) => (Target::Entry(path, key), None),
+            Self::Length(node) => (Target::Length(node), None),
+            Self::Beside => return map.next_value::<IgnoredAny>().map(drop),
+        };
+        map.next_value_seed(Content {
+            target: &target,
+            at: block.or(own),
+            inside: block.is_some(),
+            taken,
+        })
     }
 }
 
@@ -228,9 +224,16 @@ fn flat(root: &'static Node, key: &str) -> Found {
     }
 }
 
+/// Where what is read belongs.
+enum Target {
+    Node(&'static Node),
+    Entry(&'static str, String),
+    Length(&'static Node),
+}
+
 /// What stands at a place that is on the list: texts, lists of them, or blocks. Anything else is skipped.
 struct Content<'t> {
-    node: &'static Node,
+    target: &'t Target,
     at: Option<u64>,
     /// Of a block.
     inside: bool,
@@ -238,15 +241,21 @@ struct Content<'t> {
 }
 
 impl Content<'_> {
-    fn text(&mut self, text: &str) {
-        if self.node.leaf {
-            self.taken
-                .put(self.node.path, self.at.unwrap_or(0), Value::Text(text.to_owned()));
+    fn text(self, text: &str) {
+        let at = self.at.unwrap_or(0);
+        let text = text.to_owned();
+        match self.target {
+            Target::Node(node) if node.leaf => self.taken.put(node.path, at, Value::Text(text)),
+            Target::Entry(path, key) => self.taken.put(path, at, Value::Entry(key.clone(), text)),
+            Target::Length(node) if text == "0" => self.taken.put(node.path, at, Value::Nothing),
+            Target::Node(_) | Target::Length(_) => {}
         }
     }
 
-    fn nothing(&mut self) {
-        self.taken.put(self.node.path, self.at.unwrap_or(0), Value::Nothing);
+    fn nothing(self) {
+        if let Target::Node(node) = self.target {
+            self.taken.put(node.path, self.at.unwrap_or(0), Value::Nothing);
+        }
     }
 }
 
@@ -265,44 +274,44 @@ impl<'de> Visitor<'de> for Content<'_> {
         f.write_str("any value")
     }
 
-    fn visit_str<E>(mut self, value: &str) -> Result<(), E> {
+    fn visit_str<E>(self, value: &str) -> Result<(), E> {
         self.text(value);
         Ok(())
     }
 
-    fn visit_bool<E>(mut self, value: bool) -> Result<(), E> {
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
         self.text(if value { "true" } else { "false" });
         Ok(())
     }
 
-    fn visit_i64<E>(mut self, value: i64) -> Result<(), E> {
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
         self.text(&value.to_string());
         Ok(())
     }
 
-    fn visit_u64<E>(mut self, value: u64) -> Result<(), E> {
+    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
         self.text(&value.to_string());
         Ok(())
     }
 
-    fn visit_f64<E>(mut self, value: f64) -> Result<(), E> {
+    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
         self.text(&value.to_string());
         Ok(())
     }
 
     /// At the top null is what nobody knows; in a block, what is not there.
-    fn visit_unit<E>(mut self) -> Result<(), E> {
+    fn visit_unit<E>(self) -> Result<(), E> {
         if self.inside {
             self.nothing();
         }
         Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         let mut number = 0;
         while list
             .next_element_seed(Content {
-                node: self.node,
+                target: self.target,
                 at: self.at.or(Some(number)),
                 inside: self.inside,
                 taken: self.taken,
@@ -317,9 +326,13 @@ impl<'de> Visitor<'de> for Content<'_> {
         Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Target::Node(node) = self.target else {
+            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            return Ok(());
+        };
         let name = Name {
-            node: self.node,
+            node,
             written: Written::Json,
         };
         let mut any = false;
@@ -330,64 +343,6 @@ impl<'de> Visitor<'de> for Content<'_> {
         if !any {
             self.nothing();
         }
-        Ok(())
-    }
-}
-
-/// One text, number or yes or no, handed on as text; anything else is skipped.
-struct Scalar<F>(F);
-
-impl<'de, F: FnOnce(&str)> DeserializeSeed<'de> for Scalar<F> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de, F: FnOnce(&str)> Visitor<'de> for Scalar<F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<(), E> {
-        self.0(value);
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
-        self.0(if value { "true" } else { "false" });
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
-        self.0(&value.to_string());
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
-        self.0(&value.to_string());
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
-        self.0(&value.to_string());
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(())
     }
 }

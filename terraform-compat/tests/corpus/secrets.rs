@@ -55,8 +55,8 @@ fn poison_beside(value: &mut Value, path: &str, taken: &[&str]) {
 
 /// The path of an attribute as Terraform 0.11 writes it, without the numbers of elements.
 fn unnumbered(name: &str) -> String {
-    let numbered = |part: &&str| !part.parse::<u64>().is_ok();
-    name.split('.').filter(numbered).collect::<Vec<_>>().join(".")
+    let is_name = |part: &&str| part.parse::<u64>().is_err();
+    name.split('.').filter(is_name).collect::<Vec<_>>().join(".")
 }
 
 /// Plants the secret in every attribute that may not be taken, and in all that stands around them.
@@ -101,7 +101,7 @@ fn no_list_names_an_attribute_that_may_hold_a_secret() {
         let secret: Vec<&str> = secret.map(|not| not.attribute).chain(SECRETS).collect();
         for path in identity::taken_of(row.kind).paths() {
             let inside = |name: &&str| path == *name || path.starts_with(&format!("{name}."));
-            assert!(!secret.iter().any(|name| inside(name)), "{}: {path}", row.kind);
+            assert!(!secret.iter().any(inside), "{}: {path}", row.kind);
             listed += 1;
         }
     }
