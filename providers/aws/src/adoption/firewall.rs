@@ -58,3 +58,37 @@ fn lines(permission: &IpPermission, inward: bool) -> Vec<String> {
     };
     fourth.chain(sixth).chain(lists).chain(groups).map(line).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ec2::types::{IpRange, Ipv6Range, PrefixListId, UserIdGroupPair};
+
+    use super::*;
+
+    #[test]
+    fn a_rule_is_a_line_for_whoever_is_at_the_other_end() {
+        let ssh = IpPermission::builder()
+            .ip_protocol("tcp")
+            .from_port(22)
+            .to_port(22)
+            .ip_ranges(IpRange::builder().cidr_ip("10.0.0.0/8").build())
+            .ipv6_ranges(Ipv6Range::builder().cidr_ipv6("::/0").build())
+            .prefix_list_ids(PrefixListId::builder().prefix_list_id("pl-1").build())
+            .user_id_group_pairs(UserIdGroupPair::builder().group_id("sg-1").user_id("1").build())
+            .build();
+        assert_eq!(
+            lines(&ssh, true),
+            [
+                "in allow tcp 22 10.0.0.0/8",
+                "in allow tcp 22 ::/0",
+                "in allow tcp 22 pl-1",
+                "in allow tcp 22 sg-1"
+            ]
+        );
+        let all = IpPermission::builder()
+            .ip_protocol("-1")
+            .ip_ranges(IpRange::builder().cidr_ip("0.0.0.0/0").build())
+            .build();
+        assert_eq!(lines(&all, false), ["out allow all 0.0.0.0/0"]);
+    }
+}

@@ -89,3 +89,38 @@ fn singly(table: &RouteTable) -> Vec<Described> {
     };
     table.routes().iter().filter_map(one).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use isobar_engine_model::object::FieldValue;
+
+    use super::*;
+
+    #[test]
+    fn routes_that_nobody_gave_are_none_of_a_table() {
+        let to = |destination: &str| Route::builder().destination_cidr_block(destination);
+        let propagated = to("10.9.0.0/16").gateway_id("vgw-1");
+        let routes = vec![
+            to("10.0.0.0/16").gateway_id(WITHIN).build(),
+            propagated.origin(RouteOrigin::EnableVgwRoutePropagation).build(),
+            Route::builder()
+                .destination_prefix_list_id("pl-1")
+                .gateway_id("vpce-1")
+                .build(),
+            to("0.0.0.0/0").nat_gateway_id("nat-1").build(),
+            // EC2 names both the instance and its interface.
+            to("10.8.0.0/16")
+                .instance_id("i-1")
+                .network_interface_id("eni-1")
+                .build(),
+        ];
+        let described = RouteTable::builder()
+            .route_table_id("rtb-1")
+            .set_routes(Some(routes))
+            .build();
+        let expected = ["0.0.0.0/0 via nat-1", "10.8.0.0/16 via eni-1"].map(str::to_owned);
+        let found = table(&described).and_then(|mut found| found.state.fields.remove("routes"));
+        assert_eq!(found, Some(FieldValue::Set(expected.into())));
+        assert_eq!(singly(&described).len(), 5, "each has an id");
+    }
+}

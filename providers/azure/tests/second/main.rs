@@ -19,8 +19,8 @@ use isobar_engine_provider::{
     Site, Token,
 };
 use isobar_providers_azure::{AzureConfig, AzureProvider, Credentials};
-use isobar_providers_sim::TokioClock;
-use isobar_tests_clouds::azure::{IMAGE, REGION, SUBNET, SUBSCRIPTION, openapi};
+use isobar_providers_sim::{SimCloud, TokioClock};
+use isobar_tests_clouds::azure::{self, AzureCloud, GROUP, IMAGE, REGION, SUBNET, SUBSCRIPTION, TOKEN, openapi};
 use isobar_tests_clouds::program::Program;
 
 /// Among the sizes that the specification names. Prism takes no other, though they are only examples (`modelAsString`; the
@@ -161,6 +161,42 @@ async fn prism_takes_every_call_of_ours_and_refuses_others() {
         let read = azure.adoption().unwrap().read(&site, &[object]).await;
         taken(kind, read.and_then(|mut found| found.remove(0)));
     }
+}
+
+/// What the strict Azure shows of what others made is as Microsoft describes it, as far as the specification is in the
+/// document: that of the network has its answers left out.
+#[tokio::test]
+async fn prism_finds_nothing_wrong_with_what_the_strict_azure_shows_of_others() {
+    let clock = Arc::new(TokioClock::new());
+    let cloud = AzureCloud::serve(SimCloud::new(azure::config(1), clock.clone()))
+        .await
+        .unwrap();
+    let built: Vec<serde_json::Value> = serde_json::from_str(include_str!("../strict/built.json")).unwrap();
+    for resource in built {
+        cloud.put_resource(resource);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let specification = folder.path().join("azure.json");
+    std::fs::write(&specification, openapi()).unwrap();
+    let prism = Program::prism_before(&cloud.front.url, specification).await;
+    let config = AzureConfig {
+        id: ProviderId::new("azure").unwrap(),
+        allowed_endpoints: vec![prism.url.clone()],
+        credentials: Credentials::Token(TOKEN.to_owned()),
+    };
+    let provider = AzureProvider::new(config, clock).unwrap();
+    for (kind, rest) in OBJECTS {
+        let group = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}");
+        let object = ObjectRef {
+            kind: ObjectType(kind.to_owned()),
+            id: ObjectId(format!("{group}/providers/{rest}")),
+            zone: None,
+        };
+        let read = provider.adoption().unwrap().read(&site(&prism.url), &[object]).await;
+        let read = read.and_then(|mut found| found.remove(0));
+        assert!(read.is_ok(), "{kind}: {read:?}");
+    }
+    assert_eq!(cloud.violations(), Vec::<String>::new());
 }
 
 /// A call that prism took. Its answers are nothing to read: empty for the network, and a list's next link is `string`.
