@@ -1,7 +1,7 @@
 //! The network area of EC2: a VPC with its internet gateway and subnets, and a security group.
 //!
 //! Whoever names subnets, or has a default VPC, needs the group alone. None of these calls knows a client token: who lost an
-//! answer looks for the tags. What takes a second call ([`connect`]) says "already there" when it is sent again.
+//! answer looks for the tags. What takes a second call ([`connect()`]) says "already there" when it is sent again.
 
 pub(crate) mod connect;
 pub(crate) mod look;
