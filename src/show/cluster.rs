@@ -3,6 +3,7 @@
 use isobar_engine_control::api::{
     AttemptView, ClusterSummary, Condition, Event, Explanation, OfferingView, QueryAnswer, ReplicaView,
 };
+use isobar_engine_model::adopted::{Adopted, AdoptedStatus, Sight};
 use isobar_engine_model::catalog::Purchase;
 use isobar_engine_model::observed::{Machine, MachinePhase, ReplicaPhase};
 use isobar_engine_model::operation::{Operation, OperationState, StepState};
@@ -212,6 +213,36 @@ pub(crate) fn attempts(attempts: &[AttemptView], now: Timestamp) -> String {
     or_none(&table, "no attempts")
 }
 
+/// What others made.
+pub(crate) fn adopted(objects: &[Adopted], now: Timestamp) -> String {
+    let mut table = Table::new(["NAME", "SITE", "TYPE", "ID", "PHASE", "STATUS", "LOOKED", "FROM"]);
+    for object in objects {
+        table.row([
+            object.name.as_str().into(),
+            object.site.as_str().into(),
+            object.kind.0.clone().into(),
+            object.id.0.clone().into(),
+            object.phase.word().into(),
+            sight(&object.seen).into(),
+            age(now, object.looked).into(),
+            object.from.address.clone().into(),
+        ]);
+    }
+    or_none(&table, "nothing adopted")
+}
+
+fn sight(seen: &Sight) -> String {
+    match seen {
+        Sight::Missing { .. } => "missing".to_owned(),
+        Sight::There { status, .. } => match status {
+            AdoptedStatus::Pending => "pending".to_owned(),
+            AdoptedStatus::Running => "running".to_owned(),
+            AdoptedStatus::Stopped { reason } => format!("stopped: {reason}"),
+            AdoptedStatus::Deleting => "deleting".to_owned(),
+        },
+    }
+}
+
 /// Offerings.
 pub(crate) fn offerings(offerings: &[OfferingView]) -> String {
     let mut table = Table::new(["SITE", "OFFERING", "TYPE", "ZONE", "CPU", "MEMORY", "PAID", "PRICE"]);
@@ -264,6 +295,9 @@ pub(crate) fn answer(answer: &QueryAnswer, now: Timestamp) -> String {
     }
     if let Some(list) = &answer.attempts {
         text += &attempts(list, now);
+    }
+    if let Some(list) = &answer.adopted {
+        text += &adopted(list, now);
     }
     if let Some(list) = &answer.offerings {
         text += &offerings(list);

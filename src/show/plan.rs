@@ -84,6 +84,12 @@ fn risk_in_words(risk: &Risk) -> String {
             format!("{workload} has {healthy} healthy replicas, below its minimum of {minimum}, already")
         }
         Risk::SingleSite { workload, site } => format!("every replica of {workload} is on site {site}"),
+        Risk::AdoptedMissing { object, .. } => {
+            format!("the adopted {object} is not in its cloud, and nothing is made in its place")
+        }
+        Risk::AdoptedDiffers { object, fields } => {
+            format!("the adopted {object} is not as the spec says: {}", fields.join(", "))
+        }
         Risk::ClusterEnds => "nothing of the cluster remains".to_owned(),
     }
 }

@@ -5,6 +5,7 @@ mod audit;
 mod change;
 mod error;
 mod explain;
+mod import;
 mod leaks;
 mod logs;
 mod query;
@@ -15,6 +16,10 @@ pub use audit::{AuditAnswer, AuditBad, AuditEntry, AuditRequest, AuditVerdict, A
 pub use change::{ApplyRequest, OperationCancel, OperationGet, OperationView, PlanAnswer, PlanRequest};
 pub use error::{ALLOWED_MAX_ITEMS, ApiError, ErrorCode, PROBLEMS_MAX_ITEMS};
 pub use explain::{ExplainRequest, Explanation};
+pub use import::{
+    IMPORT_PAGE_MAX_OBJECTS, ImportAnswer, ImportFound, ImportLine, ImportObject, ImportRequest, ImportSource,
+    ImportStanding, Taken,
+};
 pub use leaks::{Fate, Leak, LeaksAnswer, LeaksRequest, Sweep};
 pub use logs::{LogLine, LogSource, LogsAnswer, LogsRequest};
 pub use query::{

@@ -55,6 +55,7 @@ impl Engine {
             machines: self.machines(state, cluster),
             replicas,
             networks: networks(state, cluster),
+            adopted: crate::adopt::observed(state, &self.adopted_looks, cluster),
             next_machine: record.map(|record| record.next_machine.clone()).unwrap_or_default(),
             next_replica: record.map(|record| record.next_replica.clone()).unwrap_or_default(),
         }

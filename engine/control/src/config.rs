@@ -101,6 +101,10 @@ pub struct Bounds {
     pub heal_calm_ms: u64,
     /// A catalog is asked for again when it is so old.
     pub catalog_max_age_ms: u64,
+    /// What others made is looked at again when the last look is so old ...
+    pub adopted_look_ms: u64,
+    /// ... and before a plan when it is so old.
+    pub adopted_plan_max_age_ms: u64,
     /// Tombstones of machines are kept for so long, or as long as their tokens are valid if that is longer.
     pub tombstone_ms: u64,
     /// A plan that nobody applied is kept for so long after it expired.
@@ -149,6 +153,8 @@ impl Default for Bounds {
             network_idle_ms: 60_000,
             heal_calm_ms: 5 * 60 * 1000,
             catalog_max_age_ms: 60_000,
+            adopted_look_ms: 60_000,
+            adopted_plan_max_age_ms: 5_000,
             tombstone_ms: 24 * 60 * 60 * 1000,
             plan_kept_ms: 24 * 60 * 60 * 1000,
             operations_kept: 100,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use isobar_engine_model::catalog::SiteCatalog;
-use isobar_engine_model::id::{ClusterName, Epoch, OperationId, ProviderId, SiteName};
+use isobar_engine_model::id::{ClusterName, Epoch, OperationId, ProviderId, ShardId, SiteName};
 use isobar_engine_model::plan::PlanBody;
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_model::spec::SiteSpec;
@@ -18,6 +18,7 @@ use isobar_engine_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::adopt::AdoptedLooks;
 use crate::api::{ApiError, ErrorCode};
 use crate::audit::Seals;
 use crate::authority::Authority;
@@ -53,6 +54,7 @@ pub struct Engine {
     pub(crate) ledger: Ledger,
     pub(crate) live: Live,
     pub(crate) looks: Looks,
+    pub(crate) adopted_looks: AdoptedLooks,
     pub(crate) networks: Networks,
     pub(crate) providers: BTreeMap<ProviderId, Arc<dyn Provider>>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -61,6 +63,7 @@ pub struct Engine {
     pub(crate) authority: Arc<Authority>,
     pub(crate) reach: Reach,
     pub(crate) recovery: Recovery,
+    pub(crate) store: Arc<dyn Store>,
     tenure: Tenure,
     pub(crate) config: Settings,
     pub(crate) store_id: String,
@@ -92,12 +95,18 @@ impl Engine {
         let stop_writing = CancellationToken::new();
         let store_id = store.id().to_owned();
         let recovery = Recovery::of(store.clone()).await?;
-        let (ledger, writer) =
-            Ledger::open(store, tenure.clone(), Seals::new(&config.key), stop_writing.clone()).await?;
+        let (ledger, writer) = Ledger::open(
+            store.clone(),
+            tenure.clone(),
+            Seals::new(&config.key),
+            stop_writing.clone(),
+        )
+        .await?;
         let engine = Arc::new(Self {
             ledger,
             live: Live::new(),
             looks: Looks::default(),
+            adopted_looks: AdoptedLooks::default(),
             networks: Networks::default(),
             providers: providers
                 .into_iter()
@@ -111,6 +120,7 @@ impl Engine {
             reach: Reach::new(&config.authority, config.proven_for),
             authority: config.authority,
             recovery,
+            store,
             tenure,
             config: Settings {
                 insecure_registries: config.insecure_registries,
@@ -265,6 +275,11 @@ impl Engine {
             Ok(()) = commits.changed() => {}
             () = self.clock.sleep(self.config.bounds.poll()) => {}
         }
+    }
+
+    /// The shard that it writes.
+    pub(crate) fn shard(&self) -> ShardId {
+        self.tenure.shard
     }
 
     /// Whose resources a cluster's are.

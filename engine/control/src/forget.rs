@@ -117,6 +117,7 @@ mod tests {
                 generation: Generation(0),
                 machines: BTreeMap::new(),
                 replicas: BTreeMap::new(),
+                adopted: BTreeMap::new(),
             },
             spec: None,
             steps: Vec::new(),

@@ -6,6 +6,7 @@
 //! ```text
 //! fleet/     one process among those that share a store: which shards are its, and who has the others
 //! ask/       what callers ask: plan, apply, query, explain, logs, operations
+//! adopt/     taking over what others made: importing it, looking at it again
 //! carry/     operations: buy, release, start, stop, each journaled before it is sent
 //! node/      joining and sessions; the gRPC endpoint
 //! look       what a site has, one list for everybody;
@@ -18,6 +19,7 @@
 //! tenure     the shard that an engine writes
 //! ```
 
+mod adopt;
 pub mod api;
 mod ask;
 mod audit;

@@ -145,7 +145,9 @@ fn buys_at(body: &PlanBody, providers: &BTreeSet<ProviderId>) -> bool {
             | Action::RemoveNetwork { .. }
             | Action::StartReplica { .. }
             | Action::StopReplica { .. }
-            | Action::DeleteOrphan { .. } => false,
+            | Action::DeleteOrphan { .. }
+            | Action::ChangeAdopted { .. }
+            | Action::ReleaseAdopted { .. } => false,
         })
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use isobar_engine_model::adopted::Adopted;
 use isobar_engine_model::id::{
     AttemptNo, ClusterName, Epoch, Generation, MachineId, OfferingId, OperationId, PlanId, PoolName, ReplicaId,
     ResourceHandle, SiteName, StepId, WorkloadName,
@@ -14,6 +15,7 @@ use isobar_engine_model::operation::Operation;
 use isobar_engine_model::plan::Plan;
 use isobar_engine_model::quantity::{MicroUsdPerHour, Timestamp};
 use isobar_engine_model::spec::{Spec, WorkloadSpec};
+use isobar_engine_provider::adoption::ObjectRef;
 use isobar_engine_provider::{OwnerTags, ResourceKind, Site, Token};
 use isobar_engine_store::Table;
 use serde::de::DeserializeOwned;
@@ -231,6 +233,15 @@ pub(crate) enum OrphanState {
     Gone { since: Timestamp },
 }
 
+/// An object that others made. Its key is its place in its cloud: over all clusters it has one owner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AdoptedRecord {
+    pub(crate) cluster: ClusterName,
+    /// As it was when the object was imported.
+    pub(crate) site: Site,
+    pub(crate) object: Adopted,
+}
+
 /// Something that happened, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EventRecord {
@@ -336,6 +347,28 @@ impl Record for OrphanRecord {
     const TABLE: Table = Table::Orphan;
     fn key(&self) -> String {
         orphan_key(&self.cluster, &self.site.name, &self.handle)
+    }
+}
+
+impl Record for AdoptedRecord {
+    const TABLE: Table = Table::Adopted;
+    fn key(&self) -> String {
+        let (site, object) = (&self.site, &self.object);
+        format!(
+            "{}/{}/{}/{}/{}",
+            site.provider, object.account, site.region, object.kind.0, object.id.0
+        )
+    }
+}
+
+impl AdoptedRecord {
+    /// What its provider is asked for.
+    pub(crate) fn reference(&self) -> ObjectRef {
+        ObjectRef {
+            kind: self.object.kind.clone(),
+            id: self.object.id.clone(),
+            zone: self.object.zone.clone(),
+        }
     }
 }
 

@@ -10,8 +10,8 @@ use isobar_engine_store::{Store, StoreError, Table};
 
 use crate::audit::AuditHead;
 use crate::record::{
-    AttemptRecord, ClusterRecord, CredentialRecord, EventRecord, MachineRecord, OperationRecord, OrphanRecord,
-    PlanRecord, Record, ReplicaRecord, StepRecord,
+    AdoptedRecord, AttemptRecord, ClusterRecord, CredentialRecord, EventRecord, MachineRecord, OperationRecord,
+    OrphanRecord, PlanRecord, Record, ReplicaRecord, StepRecord,
 };
 
 /// Rows read per call while loading.
@@ -83,6 +83,7 @@ pub(crate) struct State {
     pub(crate) attempts: Rows<AttemptRecord>,
     pub(crate) credentials: Rows<CredentialRecord>,
     pub(crate) orphans: Rows<OrphanRecord>,
+    pub(crate) adopted: Rows<AdoptedRecord>,
     pub(crate) events: Rows<EventRecord>,
     /// Where the audit log ends; its entries stay in the store.
     pub(crate) audit: Rows<AuditHead>,
@@ -116,6 +117,7 @@ kept!(
     AttemptRecord in attempts,
     CredentialRecord in credentials,
     OrphanRecord in orphans,
+    AdoptedRecord in adopted,
     EventRecord in events,
     AuditHead in audit
 );
@@ -133,6 +135,7 @@ impl State {
         load_table(store, shard, &mut state.attempts).await?;
         load_table(store, shard, &mut state.credentials).await?;
         load_table(store, shard, &mut state.orphans).await?;
+        load_table(store, shard, &mut state.adopted).await?;
         load_table(store, shard, &mut state.events).await?;
         Ok(state)
     }
@@ -157,6 +160,7 @@ impl State {
             attempts: Rows(self.attempts.0.clone()),
             credentials: Rows(self.credentials.0.clone()),
             orphans: Rows(self.orphans.0.clone()),
+            adopted: Rows(self.adopted.0.clone()),
             events: Rows(self.events.0.clone()),
             audit: Rows(self.audit.0.clone()),
         }

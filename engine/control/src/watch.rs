@@ -51,6 +51,8 @@ impl Engine {
 
     async fn look_after(self: &Arc<Self>, cluster: &ClusterName) -> Result<(), LedgerError> {
         self.observe(cluster).await?;
+        self.look_at_adopted(cluster, self.config.bounds.adopted_look_ms)
+            .await?;
         self.reconcile(cluster).await
     }
 

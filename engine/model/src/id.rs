@@ -129,6 +129,10 @@ name!(
     WorkloadName
 );
 name!(
+    /// An object that others made, in the cluster that takes it over.
+    AdoptedName
+);
+name!(
     /// A kind of provider: `local`, `aws` ... Registered where the binary is wired.
     ProviderId
 );

@@ -3,6 +3,7 @@
 //! Plain serde data with JSON Schema. No I/O, no async, no clock, no randomness: whoever needs the time or an id is
 //! given it. Knows no cloud's words.
 
+pub mod adopted;
 pub mod catalog;
 pub mod id;
 pub mod intent;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::adopted::Adopted;
 use crate::catalog::Purchase;
 use crate::id::{
     AttemptNo, ClusterName, Generation, MachineId, OfferingId, OperationId, PoolName, ReplicaId, ResourceHandle,
@@ -30,6 +31,9 @@ pub struct Observed {
     /// Where there may be parts of networks that were made for its machines.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub networks: BTreeSet<SiteName>,
+    /// What others made and the cluster takes over, in name order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adopted: Vec<Adopted>,
     /// The next ordinal of each pool; absent: 1. Ordinals are never used again.
     pub next_machine: BTreeMap<PoolName, u32>,
     /// The next ordinal of each workload; absent: 1.
@@ -39,7 +43,7 @@ pub struct Observed {
 impl Observed {
     /// Whether nothing is wanted and nothing is left.
     pub fn is_over(&self) -> bool {
-        self.spec.is_none() && self.machines.is_empty() && self.networks.is_empty()
+        self.spec.is_none() && self.machines.is_empty() && self.networks.is_empty() && self.adopted.is_empty()
     }
 }
 

@@ -8,9 +8,10 @@ use sha2::{Digest, Sha256};
 
 use crate::catalog::Purchase;
 use crate::id::{
-    ClusterName, Generation, ImageId, MachineId, OfferingId, PlanId, PoolName, ReplicaId, ResourceHandle, SiteName,
-    StepId, Version, WorkloadName, Zone,
+    AdoptedName, ClusterName, Generation, ImageId, MachineId, OfferingId, PlanId, PoolName, ReplicaId, ResourceHandle,
+    SiteName, StepId, Version, WorkloadName, Zone,
 };
+use crate::object::FieldDrift;
 use crate::observed::PortBinding;
 use crate::quantity::{MicroUsdPerHour, Resources, Timestamp};
 use crate::spec::{Spec, WorkloadSpec};
@@ -74,6 +75,9 @@ pub struct Base {
     pub machines: BTreeMap<MachineId, Version>,
     /// Version of each replica that it reads or touches.
     pub replicas: BTreeMap<ReplicaId, Version>,
+    /// Version of each object that others made.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub adopted: BTreeMap<AdoptedName, Version>,
 }
 
 /// One thing to do, once `needs` are done.
@@ -144,6 +148,18 @@ pub enum Action {
         /// Its name.
         name: String,
     },
+    /// Bring fields of an object that others made back to what the spec says. Accepted only of objects that are Isobar's.
+    ChangeAdopted {
+        /// Which.
+        object: AdoptedName,
+        /// What differs.
+        changes: Vec<FieldDrift>,
+    },
+    /// Forget an object that others made. It stays in its cloud as it is.
+    ReleaseAdopted {
+        /// Which.
+        object: AdoptedName,
+    },
 }
 
 /// An offering that serves.
@@ -200,6 +216,20 @@ pub enum Risk {
         workload: WorkloadName,
         /// Where.
         site: SiteName,
+    },
+    /// An object that others made is not in its cloud. Nothing is made in its place.
+    AdoptedMissing {
+        /// Which.
+        object: AdoptedName,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// An object that others made is not as the spec says, and this plan leaves it so.
+    AdoptedDiffers {
+        /// Which.
+        object: AdoptedName,
+        /// In which fields.
+        fields: Vec<String>,
     },
     /// Nothing of the cluster remains.
     ClusterEnds,

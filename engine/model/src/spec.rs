@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::adopted::AdoptedSpec;
 use crate::catalog::{Architecture, Purchase};
-use crate::id::{ClusterName, OfferingId, PoolName, ProviderId, SiteName, WorkloadName, Zone};
+use crate::id::{AdoptedName, ClusterName, OfferingId, PoolName, ProviderId, SiteName, WorkloadName, Zone};
 use crate::quantity::{Mebibytes, MilliCpus, Resources};
 
 pub mod check;
@@ -33,6 +34,9 @@ pub struct Spec {
     /// What runs, by name.
     #[serde(default)]
     pub workloads: BTreeMap<WorkloadName, WorkloadSpec>,
+    /// What others made and the cluster takes over, by name: see `isobar import`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub adopted: BTreeMap<AdoptedName, AdoptedSpec>,
 }
 
 /// A place machines can be: provider + account + region, or a rack.

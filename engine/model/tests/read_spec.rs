@@ -26,6 +26,25 @@ workloads:
     placement: {sites: [north]}
 ";
 
+/// What an import writes.
+const ADOPTED: &str = r#"
+cluster: estate
+sites:
+  north: {provider: aws, region: eu-central-1}
+pools: {}
+adopted:
+  web:
+    site: north
+    type: instance
+    id: i-0abc
+    from: {lineage: 1111-2222, address: 'aws_instance.web["a"]'}
+    fields:
+      instance_type: t3.small
+      security_groups: [sg-1, sg-2]
+      tags: {team: web}
+    unmanaged: [user_data]
+"#;
+
 fn answer(text: &str) -> String {
     match text::read("shop.yaml", text) {
         Ok(_) => "accepted\n".into(),
@@ -551,4 +570,49 @@ fn a_flood_of_errors_is_counted_not_shown() {
         .collect();
     let errors = text::read("f", &SMALL.replace("sites:\n", &format!("sites:\n{flood}"))).unwrap_err();
     assert_eq!((errors.errors.len(), errors.more), (text::ERRORS_MAX, 7));
+}
+
+#[test]
+fn what_others_made_is_read_and_what_is_wrong_with_it_has_its_place() {
+    let answers = [
+        ("north: {", "north: {"),
+        ("site: north", "site: nroth"),
+        ("id: i-0abc", "id: ''"),
+        ("type: instance", "kind: instance"),
+        ("address: 'aws_instance.web[\"a\"]'", "address: ' '"),
+        ("instance_type: t3.small", "instance_type: {size: [1]}"),
+        ("  web:", "  Web.1:"),
+        (
+            "adopted:\n  web:",
+            "adopted:\n  twin: {site: north, type: instance, id: i-0abc, from: {lineage: '', address: a.b}}\n  web:",
+        ),
+    ]
+    .map(|(old, new)| {
+        assert_eq!(ADOPTED.matches(old).count(), 1, "`{old}` must stand in there once");
+        answer(&ADOPTED.replace(old, new))
+    });
+    expect![[r#"
+        accepted
+        shop.yaml:8:11: adopted.web.site: the cluster has no site `nroth`
+          hint: did you mean `north`? allowed: north
+        shop.yaml:10:9: adopted.web.id: the id is empty
+          hint: `isobar import terraform --write-spec` writes it as the provider spells it
+        shop.yaml:7:3: adopted.web: missing field `type`
+          hint: `type`: its type, in the provider's words
+        shop.yaml:9:5: adopted.web.kind: unknown field
+          hint: allowed: fields, from, id, site, type, unmanaged, zone
+        shop.yaml:11:41: adopted.web.from.address: the address is empty
+          hint: write the address that the state has: `aws_instance.web`
+        shop.yaml:13:23: adopted.web.fields.instance_type.size: expected text, found a list
+        shop.yaml:7:3: adopted.Web.1: `Web.1` is not a name: use 1 to 32 of a-z, 0-9 and `-`, starting with a letter and not ending with `-`
+        shop.yaml:11:9: adopted.web.id: `twin` is the same object
+          hint: an object has one name: remove one of the two
+    "#]].assert_eq(&answers.concat());
+}
+
+#[test]
+fn a_cluster_of_nothing_but_what_others_made_needs_no_pool() {
+    assert_eq!(answer(ADOPTED), "accepted\n");
+    let nothing = ADOPTED.split("adopted:").next().expect("the head");
+    assert!(answer(nothing).contains("at least one pool is needed"));
 }

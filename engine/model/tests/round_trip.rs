@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use isobar_engine_model::adopted::{AdoptedFrom, AdoptedSpec};
 use isobar_engine_model::catalog::{Architecture, Purchase};
-use isobar_engine_model::id::{ClusterName, OfferingId, PoolName, ProviderId, SiteName, WorkloadName, Zone};
+use isobar_engine_model::id::{
+    AdoptedName, ClusterName, OfferingId, PoolName, ProviderId, SiteName, WorkloadName, Zone,
+};
+use isobar_engine_model::object::{FieldValue, ObjectId, ObjectType};
 use isobar_engine_model::quantity::{Mebibytes, MilliCpus, Resources};
 use isobar_engine_model::spec::*;
-use proptest::collection::{btree_map, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -144,6 +148,35 @@ fn workload() -> impl Strategy<Value = WorkloadSpec> {
         )
 }
 
+fn field() -> impl Strategy<Value = FieldValue> {
+    let text = "[ -~]{0,12}";
+    prop_oneof![
+        text.prop_map(FieldValue::Text),
+        btree_set(text, 0..3).prop_map(FieldValue::Set),
+        btree_map(text, text, 0..3).prop_map(FieldValue::Map),
+    ]
+}
+
+fn adopted() -> impl Strategy<Value = AdoptedSpec> {
+    let address = r#"[a-z]{1,5}\.[a-z]{1,5}(\["[a-z$%{}.]{0,5}"\])?"#;
+    (
+        address,
+        "[a-f0-9-]{0,12}",
+        proptest::option::of("[a-z]{1,3}".prop_map(Zone::new)),
+        btree_map("[a-z_]{1,8}", field(), 0..4),
+        btree_set("[a-z_]{1,8}", 0..3),
+    )
+        .prop_map(|(address, lineage, zone, fields, unmanaged)| AdoptedSpec {
+            site: SiteName::new("replaced").expect("a name"),
+            kind: ObjectType("instance".to_owned()),
+            id: ObjectId("replaced".to_owned()),
+            zone,
+            from: AdoptedFrom { lineage, address },
+            fields,
+            unmanaged,
+        })
+}
+
 fn spec() -> impl Strategy<Value = Spec> {
     (
         NAME.prop_map(|n| ClusterName::new(n).expect("a name")),
@@ -154,12 +187,21 @@ fn spec() -> impl Strategy<Value = Spec> {
             workload(),
             0..4,
         ),
+        btree_map(NAME.prop_map(|n| AdoptedName::new(n).expect("a name")), adopted(), 0..4),
     )
-        .prop_map(|(cluster, sites, pools, workloads)| Spec {
-            cluster,
-            sites,
-            pools,
-            workloads,
+        .prop_map(|(cluster, sites, pools, workloads, mut adopted)| {
+            let site = sites.keys().next().expect("one at least");
+            for (name, object) in &mut adopted {
+                object.site = site.clone();
+                object.id = ObjectId(format!("id-of-{name}"));
+            }
+            Spec {
+                cluster,
+                sites,
+                pools,
+                workloads,
+                adopted,
+            }
         })
 }
 

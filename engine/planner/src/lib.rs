@@ -6,6 +6,7 @@
 //! A wish is a change of the spec ([`intent`]); the scheduler says where everything goes; [`steps`] puts that into an
 //! order in which no service ever falls below what its spec allows; [`words`] says it to people.
 
+mod adopted;
 pub mod error;
 pub mod intent;
 mod price;
@@ -88,9 +89,13 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     if origin == Origin::Reconcile && input.limits == Limits::default() {
         price::drop_dear_fallbacks(observed, &mut placement, before);
     }
-    let ordered = steps::order(spec.as_ref(), observed, &mut placement);
+    let adopted = adopted::settle(&input.wish, spec.as_ref(), observed);
+    let ordered = steps::order(spec.as_ref(), observed, &mut placement, adopted.actions);
     let cost = price::change(observed, &ordered, before);
-    let risks = risk::find(spec.as_ref(), observed, &placement, &ordered);
+    let mut risks = risk::find(spec.as_ref(), observed, &placement, &ordered);
+    risks.extend(adopted.risks);
+    placement.reasons.extend(adopted.reasons);
+    placement.unmet.extend(adopted.unmet);
     let body = PlanBody {
         cluster: observed.cluster.clone(),
         origin,
@@ -158,7 +163,7 @@ fn everything_ends(observed: &Observed) -> Placement {
     placement
 }
 
-/// All machines and replicas of the cluster: a placement reads every one.
+/// All machines, replicas and adopted objects of the cluster: a plan reads every one.
 fn base(observed: &Observed) -> Base {
     Base {
         generation: observed.generation,
@@ -171,6 +176,11 @@ fn base(observed: &Observed) -> Base {
             .replicas
             .iter()
             .map(|replica| (replica.id.clone(), replica.version))
+            .collect(),
+        adopted: observed
+            .adopted
+            .iter()
+            .map(|object| (object.name.clone(), object.version))
             .collect(),
     }
 }

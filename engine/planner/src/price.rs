@@ -75,7 +75,9 @@ pub(crate) fn change(observed: &Observed, steps: &[Step], before: MicroUsdPerHou
             Action::StartReplica { .. }
             | Action::StopReplica { .. }
             | Action::RemoveNetwork { .. }
-            | Action::DeleteOrphan { .. } => {}
+            | Action::DeleteOrphan { .. }
+            | Action::ChangeAdopted { .. }
+            | Action::ReleaseAdopted { .. } => {}
         }
     }
     let staying = observed

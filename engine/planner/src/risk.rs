@@ -80,7 +80,9 @@ fn single_site(spec: &Spec, observed: &Observed, placement: &Placement, steps: &
             Action::StopReplica { .. }
             | Action::ReleaseMachine { .. }
             | Action::RemoveNetwork { .. }
-            | Action::DeleteOrphan { .. } => {}
+            | Action::DeleteOrphan { .. }
+            | Action::ChangeAdopted { .. }
+            | Action::ReleaseAdopted { .. } => {}
         }
     }
     let mut sites: BTreeMap<&WorkloadName, (u32, BTreeSet<&SiteName>)> = BTreeMap::new();

@@ -12,9 +12,14 @@ use isobar_engine_model::plan::{Action, Reason, Step, Unmet};
 use isobar_engine_model::spec::{Spec, WorkloadSpec};
 use isobar_engine_scheduler::{Assignment, Placement, Stop, serving};
 
-/// The steps of a placement, each after those it needs. What cannot be done in any allowed order is left out, and said
+/// The steps of a placement, each after those it needs, and those of what others made, which need nothing. What cannot be done in any allowed order is left out, and said
 /// in the placement's `unmet` and `reasons`.
-pub(crate) fn order(spec: Option<&Spec>, observed: &Observed, placement: &mut Placement) -> Vec<Step> {
+pub(crate) fn order(
+    spec: Option<&Spec>,
+    observed: &Observed,
+    placement: &mut Placement,
+    adopted: Vec<Action>,
+) -> Vec<Step> {
     let mut ordering = Ordering::new(spec, observed, placement);
     for buy in &placement.buys {
         let action = Action::BuyMachine {
@@ -35,6 +40,9 @@ pub(crate) fn order(spec: Option<&Spec>, observed: &Observed, placement: &mut Pl
         ordering.release(machine);
     }
     ordering.remove_networks(observed, placement);
+    for action in adopted {
+        ordering.push(action, Vec::new());
+    }
     let Ordering {
         steps, unmet, reasons, ..
     } = ordering;

@@ -46,6 +46,7 @@ pub fn sweep(observed: &Observed, orphans: &[Orphan], now: Timestamp, validity_m
             generation: observed.generation,
             machines: Default::default(),
             replicas: Default::default(),
+            adopted: Default::default(),
         },
         spec: observed.spec.clone(),
         steps: (1..).zip(orphans).map(step).collect(),

@@ -14,6 +14,11 @@ pub fn title(step: &Step) -> String {
         Action::StartReplica { replica, machine, .. } => format!("start {replica} on {machine}"),
         Action::StopReplica { replica, machine, .. } => format!("stop {replica} on {machine}"),
         Action::DeleteOrphan { site, name, .. } => format!("delete the orphan {name} in {site}"),
+        Action::ChangeAdopted { object, changes } => {
+            let fields: Vec<&str> = changes.iter().map(|change| change.field.as_str()).collect();
+            format!("change {} of the adopted {object}", fields.join(", "))
+        }
+        Action::ReleaseAdopted { object } => format!("forget the adopted {object}, which stays in its cloud"),
     }
 }
 
@@ -57,7 +62,9 @@ fn once<'s>(step: &Step, needs: impl Iterator<Item = &'s Step>) -> String {
                 Action::BuyMachine { .. }
                 | Action::ReleaseMachine { .. }
                 | Action::RemoveNetwork { .. }
-                | Action::DeleteOrphan { .. },
+                | Action::DeleteOrphan { .. }
+                | Action::ChangeAdopted { .. }
+                | Action::ReleaseAdopted { .. },
             ) => None,
         })
         .collect();

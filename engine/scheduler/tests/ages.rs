@@ -43,6 +43,7 @@ fn reasons(ages_ms: &[u64]) -> Vec<String> {
         sites: BTreeMap::new(),
         pools: BTreeMap::new(),
         workloads: BTreeMap::new(),
+        adopted: BTreeMap::new(),
     };
     let observed = Observed {
         cluster,
@@ -51,6 +52,7 @@ fn reasons(ages_ms: &[u64]) -> Vec<String> {
         machines: Vec::new(),
         replicas: Vec::new(),
         networks: Default::default(),
+        adopted: Vec::new(),
         next_machine: BTreeMap::new(),
         next_replica: BTreeMap::new(),
     };

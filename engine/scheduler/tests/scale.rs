@@ -71,6 +71,7 @@ fn spec(replicas: u32, publish: Publish) -> Spec {
             .collect(),
         pools: BTreeMap::from([(PoolName::new("general").unwrap(), general)]),
         workloads: BTreeMap::from([(WorkloadName::new("web").unwrap(), web)]),
+        adopted: BTreeMap::new(),
     }
 }
 
@@ -114,6 +115,7 @@ fn nothing() -> Observed {
         machines: Vec::new(),
         replicas: Vec::new(),
         networks: Default::default(),
+        adopted: Vec::new(),
         next_machine: BTreeMap::new(),
         next_replica: BTreeMap::new(),
     }

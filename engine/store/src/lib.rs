@@ -42,11 +42,13 @@ pub enum Table {
     Audit,
     /// What a cloud has under our tags that no journal knows, in quarantine.
     Orphan,
+    /// What others made and a cluster takes over, by its place in its cloud.
+    Adopted,
 }
 
 impl Table {
     /// Every table, in the order of their declaration.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Cluster,
         Self::Machine,
         Self::Replica,
@@ -58,6 +60,7 @@ impl Table {
         Self::Event,
         Self::Audit,
         Self::Orphan,
+        Self::Adopted,
     ];
 }
 

@@ -71,7 +71,8 @@ fn cluster(table: Table, key: &str, body: &str, operations: &BTreeMap<String, St
         | Table::Credential
         | Table::Event
         | Table::Audit
-        | Table::Orphan => key.split('/').next().unwrap().to_owned(),
+        | Table::Orphan
+        | Table::Adopted => key.split('/').next().unwrap().to_owned(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Whose a call is: what the fleet needs to know of one before it is answered.
 
 use super::{
-    ApplyRequest, ExplainRequest, LeaksRequest, LogsRequest, OperationCancel, OperationGet, PlanRequest, QueryRequest,
-    RecoverMachines, RecoverRequest,
+    ApplyRequest, ExplainRequest, ImportRequest, LeaksRequest, LogsRequest, OperationCancel, OperationGet, PlanRequest,
+    QueryRequest, RecoverMachines, RecoverRequest,
 };
 use crate::fleet::Subject;
 
@@ -30,6 +30,7 @@ asked! {
     OperationGet: |asked| Subject::Operation(&asked.operation);
     OperationCancel: |asked| Subject::Operation(&asked.operation);
     ExplainRequest: |asked| Subject::Cluster(&asked.cluster);
+    ImportRequest: |asked| Subject::Cluster(&asked.cluster);
     LeaksRequest: |asked| Subject::Cluster(&asked.cluster);
     LogsRequest: |asked| Subject::Cluster(&asked.cluster);
     RecoverRequest: |asked| Subject::Cluster(&asked.cluster);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use isobar_engine_model::adopted::Adopted;
 use isobar_engine_model::catalog::Offering;
 use isobar_engine_model::id::{ClusterName, MachineId, OperationId, ProviderId, SiteName};
 use isobar_engine_model::observed::{Machine, Replica};
@@ -114,6 +115,8 @@ pub enum QueryWhat {
     Attempts,
     /// What the cluster's sites offer.
     Offerings,
+    /// What others made and the cluster takes over.
+    Adopted,
     /// What happened, newest first.
     Events,
 }
@@ -142,6 +145,9 @@ pub struct QueryAnswer {
     /// Offerings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offerings: Option<Vec<OfferingView>>,
+    /// What others made and the cluster takes over, in name order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<Vec<Adopted>>,
     /// Events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<Vec<Event>>,

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use isobar_engine_model::adopted::AdoptedPhase;
 use isobar_engine_model::id::{Generation, MachineId, OperationId, PlanId, ReplicaId, Version};
 use isobar_engine_model::observed::{Machine, MachinePhase};
 use isobar_engine_model::operation::{Operation, OperationState};
 use isobar_engine_model::plan::{Action, Origin, Plan};
 use isobar_engine_model::quantity::{MicroUsdPerHour, Timestamp};
 
+use crate::adopt;
 use crate::api::{ApiError, ApplyRequest, AuditWhat, AuditWho, ErrorCode, OperationView};
 use crate::audit;
 use crate::carry::serving::serving;
@@ -132,6 +134,7 @@ fn accept(draft: &mut Draft, acceptance: &Acceptance) -> Result<Accepted, ApiErr
         may_apply(draft, &plan, acceptance.now)?;
         let cluster = next_cluster(draft, &plan, acceptance);
         draft.put(cluster);
+        adopt::note_named(draft, &plan.body.cluster, plan.body.spec.as_ref());
     }
     for machine in bought(&plan, acceptance.now) {
         draft.put(MachineRecord {
@@ -194,6 +197,7 @@ fn may_apply(draft: &Draft, plan: &Plan, now: Timestamp) -> Result<(), ApiError>
             .unwrap_or_else(|| "change the spec or its limits and plan again".into());
         return Err(refused.hint(hint));
     }
+    changes_nothing_of_others(draft, plan)?;
     let cluster = draft.get::<ClusterRecord>(body.cluster.as_str());
     if let Some(running) = cluster.and_then(|record| record.running.as_ref()) {
         return Err(
@@ -217,7 +221,40 @@ fn may_apply(draft: &Draft, plan: &Plan, now: Timestamp) -> Result<(), ApiError>
     if let Some(replica) = moved_replica(draft, plan) {
         return stale(format!("replica {replica} has changed since the plan was made"));
     }
+    if let Some(object) = adopt::moved(draft.state(), &body.cluster, &body.base.adopted) {
+        return stale(format!("the adopted {object} has changed since the plan was made"));
+    }
     Ok(())
+}
+
+/// That no step touches an object that is not ours.
+fn changes_nothing_of_others(draft: &Draft, plan: &Plan) -> Result<(), ApiError> {
+    let body = &plan.body;
+    let changed = body.steps.iter().find_map(|step| match &step.action {
+        Action::ChangeAdopted { object, changes } => Some((object, changes)),
+        Action::BuyMachine { .. }
+        | Action::ReleaseMachine { .. }
+        | Action::RemoveNetwork { .. }
+        | Action::StartReplica { .. }
+        | Action::StopReplica { .. }
+        | Action::DeleteOrphan { .. }
+        | Action::ReleaseAdopted { .. } => None,
+    });
+    let Some((object, changes)) = changed else {
+        return Ok(());
+    };
+    let phase = adopt::phase(draft.state(), &body.cluster, object).map_or("not known", AdoptedPhase::word);
+    let fields: Vec<&str> = changes.iter().map(|change| change.field.as_str()).collect();
+    let message = format!(
+        "the adopted {object} is {phase}: no step may change its {}",
+        fields.join(", ")
+    );
+    Err(ApiError::new(ErrorCode::Refused, message)
+        .pointer(format!("/adopted/{object}/fields"))
+        .hint(
+            "change it where it is managed now and plan again; or write the fields as they are, or name them under \
+             `unmanaged`",
+        ))
 }
 
 fn is_current(plan: &Plan, now: Timestamp) -> Result<(), ApiError> {
@@ -304,7 +341,9 @@ fn next_cluster(draft: &Draft, plan: &Plan, acceptance: &Acceptance) -> ClusterR
             Action::ReleaseMachine { .. }
             | Action::RemoveNetwork { .. }
             | Action::StopReplica { .. }
-            | Action::DeleteOrphan { .. } => {}
+            | Action::DeleteOrphan { .. }
+            | Action::ChangeAdopted { .. }
+            | Action::ReleaseAdopted { .. } => {}
         }
     }
     cluster
@@ -325,7 +364,9 @@ fn bought(plan: &Plan, since: Timestamp) -> Vec<Machine> {
         | Action::RemoveNetwork { .. }
         | Action::StartReplica { .. }
         | Action::StopReplica { .. }
-        | Action::DeleteOrphan { .. } => None,
+        | Action::DeleteOrphan { .. }
+        | Action::ChangeAdopted { .. }
+        | Action::ReleaseAdopted { .. } => None,
     });
     buys.map(|(id, pool)| Machine {
         id: id.clone(),

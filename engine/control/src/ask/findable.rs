@@ -47,7 +47,9 @@ fn buys_in(plan: &Plan, site: &SiteName) -> bool {
         | Action::RemoveNetwork { .. }
         | Action::StartReplica { .. }
         | Action::StopReplica { .. }
-        | Action::DeleteOrphan { .. } => false,
+        | Action::DeleteOrphan { .. }
+        | Action::ChangeAdopted { .. }
+        | Action::ReleaseAdopted { .. } => false,
     })
 }
 

@@ -93,6 +93,11 @@ impl Engine {
                 let (attempts, next) = page.cut(attempts.map(|attempt| (attempt.key.clone(), attempt)));
                 (answer.attempts, answer.next) = (Some(attempts), next);
             }
+            QueryWhat::Adopted => {
+                let adopted = self.observed(&state, cluster).adopted.into_iter();
+                let (adopted, next) = page.cut(adopted.map(|object| (object.name.to_string(), object)));
+                (answer.adopted, answer.next) = (Some(adopted), next);
+            }
             QueryWhat::Events => {
                 let events = state.events.under(&prefix(cluster)).rev();
                 let (events, next) = page.cut(events.map(|record| (record.sequence.to_string(), event(record))));

@@ -38,6 +38,8 @@ impl Engine {
             self.identities_fit(spec)?;
         }
         let catalog = self.catalog(spec.as_ref()).await?;
+        self.look_at_adopted(&cluster, self.config.bounds.adopted_plan_max_age_ms)
+            .await?;
         let plan = self.plan_for(&cluster, &Wish::Asked(&request.intent), &catalog, request.limits)?;
         self.keep(&plan).await?;
         Ok(answer(plan, self.stored_spec(&cluster).as_ref()))
@@ -105,7 +107,9 @@ impl Engine {
     pub(crate) async fn catalog(&self, spec: Option<&Spec>) -> Result<Catalog, ApiError> {
         let mut catalog = Catalog::default();
         let mut silence = None;
-        for (name, site) in spec.iter().flat_map(|spec| &spec.sites) {
+        // Who buys nothing need not know what is offered.
+        let buying = spec.filter(|spec| !spec.pools.is_empty());
+        for (name, site) in buying.iter().flat_map(|spec| &spec.sites) {
             match self.offered(&resolve(name, site)).await? {
                 Ok(offered) => catalog.sites.push(offered),
                 Err(error) => {

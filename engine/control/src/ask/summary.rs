@@ -19,9 +19,7 @@ impl Engine {
         let state = self.ledger.read();
         let clusters = state.clusters.all().map(|record| self.summary(&state, &record.cluster));
         // What was destroyed is a memory, not a cluster.
-        clusters
-            .filter(|summary| summary.generation > 0 && !is_over(&state, summary))
-            .collect()
+        clusters.filter(|summary| !is_over(&state, summary)).collect()
     }
 
     pub(crate) fn summary(&self, state: &State, cluster: &ClusterName) -> ClusterSummary {
@@ -64,7 +62,8 @@ fn is_over(state: &State, summary: &ClusterSummary) -> bool {
         .clusters
         .get(summary.cluster.as_str())
         .and_then(|record| record.spec.as_ref());
-    let nothing_left = summary.machines == 0 && networks(state, &summary.cluster).is_empty();
+    let adopted = crate::adopt::of_cluster(state, &summary.cluster);
+    let nothing_left = summary.machines == 0 && networks(state, &summary.cluster).is_empty() && adopted.is_empty();
     spec.is_none() && nothing_left && summary.operation.is_none()
 }
 

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use self::ending::Ending;
 use super::serving::Serving;
 use super::{StepError, StepJob, buy, network, orphan, release, replica};
+use crate::adopt;
 use crate::config::CrashPoint;
 use crate::engine::Engine;
 use crate::ledger::LedgerError;
@@ -325,5 +326,10 @@ async fn carry(job: &StepJob<'_>, action: &Action) -> Result<(), StepError> {
         }
         Action::StopReplica { replica, machine, .. } => replica::stop(job, replica, machine).await,
         Action::DeleteOrphan { site, handle, .. } => orphan::delete(job, site, handle).await,
+        Action::ReleaseAdopted { object } => adopt::release::release(job, object).await,
+        // No plan with such a step is accepted while no provider changes what others made.
+        Action::ChangeAdopted { object, .. } => Err(StepError::Failed(format!(
+            "no provider changes fields of the adopted {object}"
+        ))),
     }
 }

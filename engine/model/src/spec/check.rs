@@ -1,6 +1,8 @@
 //! The rules that span fields. Pure; says everything that is wrong, never the first thing only. Called on every spec
 //! that came from outside ([`super::text`]) and on every spec that an intent changed.
 
+mod adopted;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::image;
@@ -18,6 +20,8 @@ pub const POOLS_MAX: usize = 100;
 pub const WORKLOADS_MAX: usize = 1_000;
 /// Most machines of a pool.
 pub const POOL_MACHINES_MAX: u32 = 10_000;
+/// Most objects that others made, of a cluster.
+pub const ADOPTED_MAX: usize = 10_000;
 /// Most replicas of a service.
 pub const REPLICAS_MAX: u32 = 100_000;
 /// Most tries of a job.
@@ -35,7 +39,20 @@ pub fn check(spec: &Spec) -> Vec<Problem> {
     let root = Pointer::root();
 
     problems.extend(counted(spec.sites.len(), (1, SITES_MAX), "site", root.to("sites")));
-    problems.extend(counted(spec.pools.len(), (1, POOLS_MAX), "pool", root.to("pools")));
+    // What others made needs no machines of ours.
+    let pools_min = usize::from(spec.adopted.is_empty());
+    problems.extend(counted(
+        spec.pools.len(),
+        (pools_min, POOLS_MAX),
+        "pool",
+        root.to("pools"),
+    ));
+    problems.extend(counted(
+        spec.adopted.len(),
+        (0, ADOPTED_MAX),
+        "adopted object",
+        root.to("adopted"),
+    ));
     problems.extend(counted(
         spec.workloads.len(),
         (0, WORKLOADS_MAX),
@@ -63,6 +80,7 @@ pub fn check(spec: &Spec) -> Vec<Problem> {
         }
         check_placement(spec, workload, &at.to("placement"), &mut problems);
     }
+    adopted::check(spec, &mut problems);
     problems
 }
 

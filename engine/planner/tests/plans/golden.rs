@@ -282,7 +282,9 @@ fn a_network_goes_with_the_last_machine_of_its_site() {
         | Action::ReleaseMachine { .. }
         | Action::StartReplica { .. }
         | Action::StopReplica { .. }
-        | Action::DeleteOrphan { .. } => None,
+        | Action::DeleteOrphan { .. }
+        | Action::ChangeAdopted { .. }
+        | Action::ReleaseAdopted { .. } => None,
     });
     let removed: Vec<_> = removed.collect();
     assert_eq!(

@@ -4,6 +4,7 @@
     reason = "a test stops at the first thing that is not as it should be"
 )]
 
+mod adopted;
 mod golden;
 mod properties;
 mod support;

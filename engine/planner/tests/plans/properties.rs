@@ -245,6 +245,9 @@ impl<'p> Execution<'p> {
             }
             Action::BuyMachine { .. } | Action::RemoveNetwork { .. } => {}
             Action::DeleteOrphan { name, .. } => prop_assert!(false, "no wish deletes {name}"),
+            Action::ChangeAdopted { object, .. } | Action::ReleaseAdopted { object } => {
+                prop_assert!(false, "nothing was adopted, {object} least of all");
+            }
         }
         Ok(())
     }
@@ -270,7 +273,10 @@ impl<'p> Execution<'p> {
             Action::StopReplica { replica, .. } => {
                 self.room.remove(replica);
             }
-            Action::RemoveNetwork { .. } | Action::DeleteOrphan { .. } => {}
+            Action::RemoveNetwork { .. }
+            | Action::DeleteOrphan { .. }
+            | Action::ChangeAdopted { .. }
+            | Action::ReleaseAdopted { .. } => {}
         }
     }
 

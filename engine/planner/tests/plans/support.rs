@@ -107,6 +107,7 @@ pub(crate) fn spec(min: u32, max: u32, workloads: &[(&str, WorkloadSpec)]) -> Sp
             .iter()
             .map(|(name, spec)| (workload(name), spec.clone()))
             .collect(),
+        adopted: BTreeMap::new(),
     }
 }
 
@@ -164,6 +165,7 @@ impl World {
             machines: Vec::new(),
             replicas: Vec::new(),
             networks: Default::default(),
+            adopted: Vec::new(),
             next_machine: BTreeMap::new(),
             next_replica: BTreeMap::new(),
         };
@@ -283,7 +285,7 @@ impl World {
             Action::RemoveNetwork { site } => {
                 self.observed.networks.remove(site);
             }
-            Action::DeleteOrphan { .. } => {}
+            Action::DeleteOrphan { .. } | Action::ChangeAdopted { .. } | Action::ReleaseAdopted { .. } => {}
         }
     }
 

@@ -2,12 +2,14 @@
 //! name what stood in a store at their time, and use nothing of [`super::schema`] that could change. Called by its
 //! `Migrator` only.
 
+mod adopted;
 mod rows;
 mod shards;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
+pub(super) use self::adopted::Adopted;
 pub(super) use self::rows::Rows;
 pub(super) use self::shards::Shards;
 

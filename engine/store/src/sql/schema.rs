@@ -94,6 +94,7 @@ pub(super) const fn name(table: StoreTable) -> &'static str {
         StoreTable::Event => "event",
         StoreTable::Audit => "audit",
         StoreTable::Orphan => "orphan",
+        StoreTable::Adopted => "adopted",
     }
 }
 
@@ -108,6 +109,10 @@ pub(super) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(migration::Rows), Box::new(migration::Shards)]
+        vec![
+            Box::new(migration::Rows),
+            Box::new(migration::Shards),
+            Box::new(migration::Adopted),
+        ]
     }
 }

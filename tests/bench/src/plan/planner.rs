@@ -25,6 +25,7 @@ pub(super) fn plan(machines: u32) -> anyhow::Result<Duration> {
         machines: Vec::new(),
         replicas: Vec::new(),
         networks: Default::default(),
+        adopted: Vec::new(),
         next_machine: BTreeMap::new(),
         next_replica: BTreeMap::new(),
     };

@@ -178,9 +178,16 @@ impl Journal {
                 None
             }
             (Table::Operation | Table::Plan, None)
-            | (Table::Cluster | Table::Step | Table::Credential | Table::Audit | Table::Orphan | Table::Event, _) => {
-                None
-            }
+            | (
+                Table::Cluster
+                | Table::Step
+                | Table::Credential
+                | Table::Audit
+                | Table::Orphan
+                | Table::Adopted
+                | Table::Event,
+                _,
+            ) => None,
         }
     }
 
@@ -232,7 +239,11 @@ impl Journal {
             Action::BuyMachine { .. } if row.kind.is_network() => buys_at(&step.action, &row.site),
             Action::BuyMachine { machine, .. } | Action::ReleaseMachine { machine } => *machine == row.machine,
             Action::RemoveNetwork { site } => row.kind.is_network() && *site == row.site,
-            Action::StartReplica { .. } | Action::StopReplica { .. } | Action::DeleteOrphan { .. } => false,
+            Action::StartReplica { .. }
+            | Action::StopReplica { .. }
+            | Action::DeleteOrphan { .. }
+            | Action::ChangeAdopted { .. }
+            | Action::ReleaseAdopted { .. } => false,
         };
         (is_about && plan.body.cluster == row.cluster).then_some(plan)
     }
@@ -267,7 +278,9 @@ impl Journal {
             | Action::ReleaseMachine { .. }
             | Action::RemoveNetwork { .. }
             | Action::StartReplica { .. }
-            | Action::StopReplica { .. } => false,
+            | Action::StopReplica { .. }
+            | Action::ChangeAdopted { .. }
+            | Action::ReleaseAdopted { .. } => false,
         })
     }
 
