@@ -1,5 +1,6 @@
 //! What the command line takes, with its help. Parses and nothing else.
 
+mod import;
 mod serve;
 mod store;
 
@@ -10,6 +11,7 @@ use clap_complete::Shell;
 use isobar_engine_control::api::{QueryWhat, TAIL_MAX_LINES};
 use isobar_engine_model::id::{ClusterName, MachineId, OperationId, PlanId, ReplicaId, SiteName, WorkloadName};
 
+pub(crate) use self::import::{Import, ImportTerraform};
 pub(crate) use self::serve::Serve;
 pub(crate) use self::store::{Backup, Recover, RecoverChoice, RecoverDecision, RecoverRelease, Restore, StoreArg};
 
@@ -22,6 +24,7 @@ Exit codes:
     4  no engine answers, or its provider does not: try again
     5  a bug or an unexpected answer
    10  `plan --exit-code`: there is something to do
+   11  `import`: an object is missing, drifted, not reached, or a question is open
   130  interrupted
 
 Getting started:
@@ -102,6 +105,9 @@ pub(crate) enum Command {
     /// Print the output of a replica, or a machine's serial console
     #[command(after_help = "Examples:\n  isobar logs web-1 --follow\n  isobar logs --console general-2 --tail 50")]
     Logs(Logs),
+    /// Take over what others made
+    #[command(subcommand)]
+    Import(Import),
     /// Say why something is as it is
     #[command(after_help = "Examples:\n  isobar explain\n  isobar explain web-3")]
     Explain(Explain),
@@ -244,6 +250,7 @@ pub(crate) enum What {
     Operations,
     Attempts,
     Offerings,
+    Adopted,
     Events,
 }
 
@@ -402,6 +409,7 @@ impl From<What> for QueryWhat {
             What::Operations => Self::Operations,
             What::Attempts => Self::Attempts,
             What::Offerings => Self::Offerings,
+            What::Adopted => Self::Adopted,
             What::Events => Self::Events,
         }
     }

@@ -4,6 +4,7 @@ mod audit;
 mod backup;
 mod change;
 mod connect;
+pub(crate) mod import;
 mod logs;
 mod look;
 mod offline;
@@ -12,7 +13,7 @@ mod recover;
 
 use anyhow::Result;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{self, Cli, Command};
 use crate::exit::Exit;
 use crate::output::Output;
 use crate::serve;
@@ -40,6 +41,7 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<Exit> {
         Command::Status(args) => look::status(&context, args).await,
         Command::Query(args) => look::query(&context, args).await,
         Command::Explain(args) => look::explain(&context, args).await,
+        Command::Import(cli::Import::Terraform(args)) => import::terraform(&context, args).await,
         Command::Leaks(args) => look::leaks(&context, args).await,
         Command::Audit(args) => audit::audit(&context, args).await,
         Command::Backup(args) => backup::backup(&context, args).await,

@@ -28,6 +28,8 @@ pub(crate) enum Exit {
     Internal,
     /// `plan --exit-code`: there is something to do.
     ChangesPlanned,
+    /// `import`: not every object is as its state says, or a question is open.
+    Unaccounted,
     /// Interrupted.
     Interrupted,
 }
@@ -42,6 +44,7 @@ impl From<Exit> for ExitCode {
             Exit::Unreachable => 4,
             Exit::Internal => 5,
             Exit::ChangesPlanned => 10,
+            Exit::Unaccounted => 11,
             Exit::Interrupted => 130,
         })
     }
@@ -227,7 +230,7 @@ impl Report {
 impl Exit {
     fn code(self) -> &'static str {
         match self {
-            Self::Done | Self::ChangesPlanned => "done",
+            Self::Done | Self::ChangesPlanned | Self::Unaccounted => "done",
             Self::OperationFailed => "operation_failed",
             Self::Usage => "usage",
             Self::Refused => "refused",

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod cluster;
+pub(crate) mod import;
 pub(crate) mod leaks;
 pub(crate) mod plan;
 pub(crate) mod progress;

@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use isobar_engine_control::api::{
-    Adopted, ApiError, ApplyRequest, AuditAnswer, AuditRequest, Discovery, ExplainRequest, Explanation, LeaksAnswer,
-    LeaksRequest, LogsAnswer, LogsRequest, OperationCancel, OperationGet, OperationView, PlanAnswer, PlanRequest,
-    QueryAnswer, QueryRequest, RecoverAnswer, RecoverMachines, RecoverRequest, Recovered,
+    Adopted, ApiError, ApplyRequest, AuditAnswer, AuditRequest, Discovery, ExplainRequest, Explanation, ImportAnswer,
+    ImportRequest, LeaksAnswer, LeaksRequest, LogsAnswer, LogsRequest, OperationCancel, OperationGet, OperationView,
+    PlanAnswer, PlanRequest, QueryAnswer, QueryRequest, RecoverAnswer, RecoverMachines, RecoverRequest, Recovered,
 };
 use isobar_engine_model::id::OperationId;
 use isobar_engine_model::operation::Operation;
@@ -161,6 +161,11 @@ impl Client {
     /// Makes a plan.
     pub async fn plan(&self, request: &PlanRequest) -> Result<PlanAnswer, ClientError> {
         self.call("plan", request).await
+    }
+
+    /// Takes over a page of the objects of a state.
+    pub async fn import_terraform(&self, request: &ImportRequest) -> Result<ImportAnswer, ClientError> {
+        self.call("import_terraform", request).await
     }
 
     /// Accepts a plan.

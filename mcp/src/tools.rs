@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use isobar_engine_control::api::{
     Adopted, ApiError, ApplyRequest, Asked, AuditAnswer, AuditRequest, ClusterSummary, Discovery, ErrorCode,
-    ExplainRequest, Explanation, LeaksAnswer, LeaksRequest, LogsAnswer, LogsRequest, OperationCancel, OperationGet,
-    OperationView, PlanAnswer, PlanRequest, QueryAnswer, QueryRequest, RecoverAnswer, RecoverMachines, RecoverRequest,
-    Recovered,
+    ExplainRequest, Explanation, ImportAnswer, ImportRequest, LeaksAnswer, LeaksRequest, LogsAnswer, LogsRequest,
+    OperationCancel, OperationGet, OperationView, PlanAnswer, PlanRequest, QueryAnswer, QueryRequest, RecoverAnswer,
+    RecoverMachines, RecoverRequest, Recovered,
 };
 use isobar_engine_control::fleet::{Route, Subject};
 use isobar_engine_control::{Engine, Fleet};
@@ -44,6 +44,9 @@ pub(crate) fn table() -> Vec<Entry> {
             EXPLAIN,
             |engine, request| async move { engine.explain(request).await },
         ),
+        entry::<ImportRequest, ImportAnswer, _>(IMPORT, |engine, request| async move {
+            engine.import_terraform(request).await
+        }),
         entry::<LeaksRequest, LeaksAnswer, _>(LEAKS, |engine, request| async move { engine.leaks(request).await }),
         entry::<RecoverRequest, RecoverAnswer, _>(RECOVER, compare),
         entry::<RecoverMachines, Adopted, _>(
@@ -74,7 +77,7 @@ const QUERY: About = About {
     name: "query",
     title: "List things of a cluster",
     text: "Lists a cluster's spec, machines, replicas (with the addresses of published ports), operations, journal \
-           attempts, offerings with prices, or events. Paged: give an answer's `next` as `after` for the rest.",
+           attempts, offerings with prices, adopted objects, or events. Paged: give an answer's `next` as `after` for the rest.",
     effect: Effect::Reads,
 };
 
@@ -118,6 +121,15 @@ const EXPLAIN: About = About {
     text: "The state of a cluster, machine, replica, workload, pool, plan or operation, the reasons behind it, what \
            happened to it, and what the engine would do next.",
     effect: Effect::Reads,
+};
+
+const IMPORT: About = About {
+    name: "import_terraform",
+    title: "Take over what Terraform made",
+    text: "Takes a page of the objects of a state, each by what its cloud calls it, reads them there and says what was \
+           found of each. What is there and nobody's becomes the cluster's, as observed: no cloud is changed. The same \
+           page again finds what it made. Send no state and no secret: the command line reads states.",
+    effect: Effect::Changes { destructive: false },
 };
 
 const LEAKS: About = About {

@@ -15,9 +15,10 @@ from mcp.client.streamable_http import streamable_http_client
 from engine import ISOBAR, SHOP, Engine, schema_of_specs
 
 NEWEST = "2026-07-28"
-TOOLS = ["discover", "query", "plan", "apply", "operation_get", "operation_cancel", "explain", "leaks", "recover",
+TOOLS = ["discover", "query", "plan", "apply", "operation_get", "operation_cancel", "explain",
+         "import_terraform", "leaks", "recover",
          "recover_adopt", "recover_release", "recover_end", "logs", "audit"]
-CHANGING = {"apply", "operation_cancel", "recover_adopt", "recover_release", "recover_end"}
+CHANGING = {"apply", "operation_cancel", "import_terraform", "recover_adopt", "recover_release", "recover_end"}
 
 
 def setUpModule():

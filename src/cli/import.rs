@@ -1,0 +1,34 @@
+//! Taking over what others made.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use isobar_engine_model::id::ClusterName;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Import {
+    /// Take over what states of Terraform or OpenTofu name; nothing in any cloud is changed
+    #[command(
+        after_help = "Examples:\n  terraform state pull | isobar import terraform - --cluster estate --spec sites.yaml --write-spec estate.yaml\n  isobar import terraform states/ --cluster estate --answer 'provider[\"registry.terraform.io/hashicorp/aws\"]=123456789012,eu-central-1'\n\nAn encrypted state's passphrase is taken from ISOBAR_STATE_PASSPHRASE, its key in hex from ISOBAR_STATE_KEY."
+    )]
+    Terraform(ImportTerraform),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportTerraform {
+    /// A state, a folder with some, or `-` for standard input
+    #[arg(value_name = "PATH")]
+    pub(crate) path: PathBuf,
+    /// The cluster that takes them over; it need not be there yet
+    #[arg(long, short, value_name = "CLUSTER", value_parser = |text: &str| ClusterName::new(text))]
+    pub(crate) cluster: ClusterName,
+    /// A spec whose sites say where to look, beside those that the cluster has
+    #[arg(long, value_name = "FILE")]
+    pub(crate) spec: Option<PathBuf>,
+    /// What a question asks: a provider's configuration as the report writes it, its account and region
+    #[arg(long, value_name = "CONFIG=ACCOUNT[,REGION]")]
+    pub(crate) answer: Vec<String>,
+    /// Write a spec of what was taken over to this new file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write_spec: Option<PathBuf>,
+}
