@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod address;
+pub mod backend;
 pub mod fields;
 pub mod hcl;
 pub mod identity;

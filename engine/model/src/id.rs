@@ -175,6 +175,64 @@ opaque!(
     MemberId
 );
 
+/// Longest part of a [`StateName`] between slashes, in bytes.
+const STATE_PART_MAX_BYTES: usize = 63;
+/// A [`StateName`] has at most so many parts.
+const STATE_PARTS_MAX: usize = 4;
+
+/// A name that no state can have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is no name of a state: use 1 to 4 parts with `/` between them, each 1 to 63 of a-z, 0-9, `.`, `_` and `-`, \
+     starting and ending with a letter or a digit"
+)]
+pub struct NotAStateName(pub String);
+
+/// What the state of one Terraform configuration, or of one of its workspaces, is kept under: `shop/production`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StateName(String);
+
+crate::quantity::text_schema!(
+    StateName,
+    r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?(/[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?){0,3}$"
+);
+text_traits!(StateName);
+
+impl StateName {
+    /// Takes parts with `/` between them.
+    pub fn new(text: impl Into<String>) -> Result<Self, NotAStateName> {
+        let text = text.into();
+        let parts = text.split('/');
+        if parts.clone().count() <= STATE_PARTS_MAX && parts.clone().all(is_state_part) {
+            Ok(Self(text))
+        } else {
+            Err(NotAStateName(text))
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for StateName {
+    type Error = NotAStateName;
+    fn try_from(text: String) -> Result<Self, NotAStateName> {
+        Self::new(text)
+    }
+}
+
+fn is_state_part(part: &str) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = part.as_bytes();
+    bytes.len() <= STATE_PART_MAX_BYTES
+        && bytes.first().is_some_and(plain)
+        && bytes.last().is_some_and(plain)
+        && bytes.iter().all(|byte| plain(byte) || b"._-".contains(byte))
+}
+
 impl MachineId {
     /// The id of the `ordinal`-th machine that `pool` ever had.
     pub fn of(pool: &PoolName, ordinal: u32) -> Self {
@@ -264,6 +322,33 @@ mod tests {
         }
         for bad in ["", "1a", "a-", "A", "a_b", "a.b", &"a".repeat(33)] {
             assert!(SiteName::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_of_states_have_parts_and_no_way_out() {
+        let long = "a".repeat(STATE_PART_MAX_BYTES);
+        for good in ["a", "shop/production", "0.net_1-a", "a/b/c/d", &long] {
+            assert!(StateName::new(good).is_ok(), "{good}");
+        }
+        let longer = "a".repeat(STATE_PART_MAX_BYTES + 1);
+        for bad in [
+            "",
+            "/",
+            "a/",
+            "/a",
+            "a//b",
+            "..",
+            "a/../b",
+            "A",
+            "a b",
+            "a/b/c/d/e",
+            "-a",
+            "a.",
+            "a%2fb",
+            &longer,
+        ] {
+            assert!(StateName::new(bad).is_err(), "{bad}");
         }
     }
 

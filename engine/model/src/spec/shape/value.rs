@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::id::SiteName;
+use crate::id::{SiteName, StateName};
 use crate::quantity::{Mebibytes, MilliCpus};
 use crate::spec::problem::{Pointer, Problem};
 use crate::spec::tree::{Kind, Node};
@@ -89,6 +89,7 @@ pub(super) fn pattern_problem(text: &str, pattern: &str) -> Option<String> {
         CPU_PATTERN => serde_json::from_value::<MilliCpus>(Value::String(text))
             .map(drop)
             .map_err(|e| e.to_string()),
+        STATE_PATTERN => StateName::new(text).map(drop).map_err(|e| e.to_string()),
         _ => Ok(()),
     };
     parsed.err()
@@ -97,6 +98,7 @@ pub(super) fn pattern_problem(text: &str, pattern: &str) -> Option<String> {
 const NAME_PATTERN: &str = r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$";
 const MEMORY_PATTERN: &str = r"^[1-9][0-9]*(MiB|GiB)$";
 const CPU_PATTERN: &str = r"^[1-9][0-9]*m?$";
+const STATE_PATTERN: &str = r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?(/[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?){0,3}$";
 
 pub(super) fn strings(value: &Value) -> impl Iterator<Item = &str> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str)
@@ -132,6 +134,7 @@ mod tests {
         let mut found = Vec::new();
         patterns(&crate::spec::text::schema(), &mut found);
         assert!(!found.is_empty());
+        patterns(&serde_json::json!(schemars::schema_for!(StateName)), &mut found);
         for pattern in found {
             assert!(pattern_problem("\u{0}", &pattern).is_some(), "{pattern}");
         }
