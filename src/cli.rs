@@ -3,6 +3,7 @@
 mod import;
 mod serve;
 mod store;
+mod terraform;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use isobar_engine_model::id::{ClusterName, MachineId, OperationId, PlanId, Repli
 pub(crate) use self::import::{Import, ImportTerraform};
 pub(crate) use self::serve::Serve;
 pub(crate) use self::store::{Backup, Recover, RecoverChoice, RecoverDecision, RecoverRelease, Restore, StoreArg};
+pub(crate) use self::terraform::{Get as TerraformGet, Terraform, Unlock as TerraformUnlock};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -136,6 +138,12 @@ pub(crate) enum Command {
     /// Look at an operation, stop it, or wait for its end
     #[command(subcommand)]
     Operation(Operation),
+    /// Look at the states that Terraform keeps here, get a version, unlock
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  isobar terraform states\n  isobar terraform get shop/production --version 7 --to old.tfstate\n  isobar terraform unlock shop/production --lock 0d1f3e6a-..."
+    )]
+    Terraform(Terraform),
     /// Print the JSON Schema of specs
     #[command(after_help = "Example:\n  isobar schema > isobar.schema.json")]
     Schema,

@@ -10,6 +10,7 @@ mod look;
 mod offline;
 mod operation;
 mod recover;
+mod terraform;
 
 use anyhow::Result;
 
@@ -49,6 +50,7 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<Exit> {
         Command::Recover(args) => recover::recover(&context, args).await,
         Command::Logs(args) => logs::logs(&context, args).await,
         Command::Operation(args) => operation::operation(&context, args).await,
+        Command::Terraform(command) => terraform::terraform(&context, command).await,
         Command::Schema => offline::schema(output),
         Command::Check(args) => offline::check(&args, output),
         Command::Completions { shell } => offline::completions(shell, output),

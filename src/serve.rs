@@ -9,6 +9,7 @@ use isobar_engine_control::Fleet;
 use isobar_mcp::Server;
 use isobar_mcp::folder::DataFolder;
 use isobar_mcp::http::{self, Door};
+use isobar_mcp::terraform;
 use isobar_mcp::tls::TlsListener;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -53,11 +54,14 @@ pub(crate) async fn serve(folder: DataFolder, args: cli::Serve, output: &Output)
         )
     })?;
     let stop = CancellationToken::new();
+    let rules = terraform::Rules {
+        force_unlock: args.terraform_force_unlock,
+    };
     let server = Server::new(fleet.clone());
     let mut node_endpoint = tokio::spawn(fleet.clone().serve_nodes(nodes, Arc::new(server.clone())));
     let mut mcp_endpoint = tokio::spawn({
         let stop = stop.clone();
-        async move { http::serve(server, door, &token, stop).await }
+        async move { http::serve(server, rules, door, &token, stop).await }
     });
     let result = tokio::select! {
         biased;

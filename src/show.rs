@@ -8,6 +8,7 @@ pub(crate) mod plan;
 pub(crate) mod progress;
 pub(crate) mod recover;
 pub(crate) mod table;
+pub(crate) mod terraform;
 
 use isobar_engine_model::quantity::Timestamp;
 

@@ -12,7 +12,7 @@ about() {
         clippy) say "no lint speaks up" ;;
         unit) say "unit, property, simulation and conformance tests" ;;
         doc) say "the documentation builds, every link in it holds" ;;
-        interop) say "programs that others wrote understand ours: an MCP client, a JSON Schema validator" ;;
+        interop) say "programs that others wrote understand ours: an MCP client, a JSON Schema validator, Terraform and OpenTofu" ;;
         second) say "clouds that others wrote judge our calls: moto, gcplocal, prism with the clouds' own descriptions" ;;
         image) say "the agent links statically, the node image builds" ;;
         vm) say "the real kernel, booted VMs: the node image, the local provider, whole clusters (tests/e2e)" ;;
@@ -32,6 +32,8 @@ run_stage() {
         interop)
             build_programs
             interop_programs
+            TERRAFORMS=$(tools/terraform.sh)
+            export TERRAFORMS
             "$INTEROP/bin/python" -B -m unittest discover -s tests/interop
             ;;
         second)

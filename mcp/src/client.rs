@@ -8,6 +8,7 @@ use isobar_engine_control::api::{
     Adopted, ApiError, ApplyRequest, AuditAnswer, AuditRequest, Discovery, ExplainRequest, Explanation, ImportAnswer,
     ImportRequest, LeaksAnswer, LeaksRequest, LogsAnswer, LogsRequest, OperationCancel, OperationGet, OperationView,
     PlanAnswer, PlanRequest, QueryAnswer, QueryRequest, RecoverAnswer, RecoverMachines, RecoverRequest, Recovered,
+    StatePart, StateRead, StateRelease, StateReleased, StatesAnswer, StatesRequest,
 };
 use isobar_engine_model::id::OperationId;
 use isobar_engine_model::operation::Operation;
@@ -227,6 +228,21 @@ impl Client {
     /// Output of a replica or a machine's console.
     pub async fn logs(&self, request: &LogsRequest) -> Result<LogsAnswer, ClientError> {
         self.call("logs", request).await
+    }
+
+    /// States of Terraform.
+    pub async fn terraform_states(&self, request: &StatesRequest) -> Result<StatesAnswer, ClientError> {
+        self.call("terraform_states", request).await
+    }
+
+    /// A part of a version of a state.
+    pub async fn terraform_state_read(&self, request: &StateRead) -> Result<StatePart, ClientError> {
+        self.call("terraform_state_read", request).await
+    }
+
+    /// Takes a state's lock away.
+    pub async fn terraform_unlock(&self, request: &StateRelease) -> Result<StateReleased, ClientError> {
+        self.call("terraform_unlock", request).await
     }
 
     /// Any tool, its result as it comes.

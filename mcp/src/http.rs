@@ -1,4 +1,5 @@
-//! MCP over streamable HTTP, behind a bearer token: plain on loopback, over TLS elsewhere.
+//! MCP over streamable HTTP, behind a bearer token, and [`terraform`]'s state backend beside it: plain on loopback, over TLS
+//! elsewhere.
 //!
 //! Whatever the path or method, a request without the token gets 401 and nothing else. A foreign `Host` (DNS rebinding)
 //! or `Origin` (a web page) gets 403; over TLS a host is foreign that the certificate does not name. Stateless: an engine that restarts has lost no session.
@@ -14,6 +15,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::serve::{Listener, ListenerExt};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 use ring::rand::SystemRandom;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
@@ -23,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::folder::Token;
 use crate::server::Server;
+use crate::terraform;
 use crate::tls::TlsListener;
 
 /// Where MCP is served on the listener.
@@ -60,7 +64,13 @@ impl Door {
 }
 
 /// Serves until `stop` is cancelled, then lets requests under way end within [`STOP_GRACE`].
-pub async fn serve(server: Server, door: Door, token: &Token, stop: CancellationToken) -> io::Result<()> {
+pub async fn serve(
+    server: Server,
+    rules: terraform::Rules,
+    door: Door,
+    token: &Token,
+    stop: CancellationToken,
+) -> io::Result<()> {
     // Cuts off what is under way: only once the grace is over, or a caller would hear of an error that there was not.
     let cut = CancellationToken::new();
     let _at_the_end = cut.clone().drop_guard();
@@ -72,9 +82,9 @@ pub async fn serve(server: Server, door: Door, token: &Token, stop: Cancellation
                     tracing::debug!(%error, "TCP_NODELAY refused");
                 }
             });
-            until(listener, router(server, token, &[], cut), stop).await
+            until(listener, router(server, rules, (token, &[]), cut), stop).await
         }
-        Door::Tls(listener, hosts) => until(listener, router(server, token, &hosts, cut), stop).await,
+        Door::Tls(listener, hosts) => until(listener, router(server, rules, (token, &hosts), cut), stop).await,
     }
 }
 
@@ -92,7 +102,13 @@ where
     }
 }
 
-fn router(server: Server, token: &Token, hosts: &[String], cut: CancellationToken) -> Router {
+fn router(
+    server: Server,
+    rules: terraform::Rules,
+    (token, hosts): (&Token, &[String]),
+    cut: CancellationToken,
+) -> Router {
+    let states = terraform::router(server.fleet(), rules);
     let loopback = StreamableHttpServerConfig::default();
     let hosts: Vec<String> = loopback.allowed_hosts.iter().chain(hosts).cloned().collect();
     let config = loopback
@@ -110,6 +126,7 @@ fn router(server: Server, token: &Token, hosts: &[String], cut: CancellationToke
     );
     Router::new()
         .nest_service(PATH, service)
+        .merge(states)
         .fallback(|| async { StatusCode::NOT_FOUND })
         .layer(middleware::from_fn_with_state(Arc::new(Gate::new(token)), admit))
 }
@@ -128,28 +145,66 @@ impl Gate {
         Self { key, expected }
     }
 
-    fn opens_for(&self, authorization: Option<&HeaderValue>) -> bool {
+    fn opens_for(&self, authorization: Option<&HeaderValue>, wanted: Wanted) -> bool {
         let Some((scheme, token)) = authorization
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.split_once(' '))
         else {
             return false;
         };
-        scheme.eq_ignore_ascii_case("bearer")
-            && hmac::verify(&self.key, token.trim_start().as_bytes(), self.expected.as_ref()).is_ok()
+        let shown = token.trim_start();
+        match wanted {
+            Wanted::Bearer => scheme.eq_ignore_ascii_case("bearer") && self.is_token(shown.as_bytes()),
+            Wanted::BearerOrPassword if scheme.eq_ignore_ascii_case("basic") => {
+                password(shown).is_some_and(|password| self.is_token(&password))
+            }
+            Wanted::BearerOrPassword => scheme.eq_ignore_ascii_case("bearer") && self.is_token(shown.as_bytes()),
+        }
     }
+
+    fn is_token(&self, shown: &[u8]) -> bool {
+        hmac::verify(&self.key, shown, self.expected.as_ref()).is_ok()
+    }
+}
+
+/// How a request may show the token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// As the token of a bearer.
+    Bearer,
+    /// Or as the password of anybody: Terraform's backend knows no other way.
+    BearerOrPassword,
+}
+
+impl Wanted {
+    fn at(path: &str) -> Self {
+        let below = path.strip_prefix(terraform::PATH);
+        match below.is_some_and(|below| below.starts_with('/')) {
+            true => Self::BearerOrPassword,
+            false => Self::Bearer,
+        }
+    }
+}
+
+/// The password of `Basic` credentials, whatever the user's name.
+fn password(credentials: &str) -> Option<Vec<u8>> {
+    let decoded = STANDARD.decode(credentials).ok()?;
+    let colon = decoded.iter().position(|&byte| byte == b':')?;
+    Some(decoded[colon + 1..].to_vec())
 }
 
 async fn admit(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let authorization = request.headers().get(header::AUTHORIZATION);
-    if gate.opens_for(authorization) {
+    let wanted = Wanted::at(request.uri().path());
+    if gate.opens_for(authorization, wanted) {
         return next.run(request).await;
     }
-    let challenge = match authorization {
-        None => r#"Bearer realm="isobar""#,
-        Some(_) => r#"Bearer realm="isobar", error="invalid_token""#,
+    let challenge = match (wanted, authorization) {
+        (Wanted::BearerOrPassword, _) => r#"Basic realm="isobar""#,
+        (Wanted::Bearer, None) => r#"Bearer realm="isobar""#,
+        (Wanted::Bearer, Some(_)) => r#"Bearer realm="isobar", error="invalid_token""#,
     };
-    let words = "a bearer token is needed: the file `token` in the engine's data folder holds it\n";
+    let words = "a token is needed: the file `token` in the engine's data folder holds it\n";
     (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], words).into_response()
 }
 
@@ -161,9 +216,10 @@ mod tests {
     fn only_the_very_token_opens() {
         let token = Token::random();
         let gate = Gate::new(&token);
+        let opens = |header: Option<&HeaderValue>| gate.opens_for(header, Wanted::at("/mcp"));
         let header = |text: String| HeaderValue::from_str(&text).unwrap();
-        assert!(gate.opens_for(Some(&header(format!("Bearer {}", token.as_str())))));
-        assert!(gate.opens_for(Some(&header(format!("bearer {}", token.as_str())))));
+        assert!(opens(Some(&header(format!("Bearer {}", token.as_str())))));
+        assert!(opens(Some(&header(format!("bearer {}", token.as_str())))));
         for wrong in [
             String::new(),
             "Bearer".to_owned(),
@@ -174,8 +230,28 @@ mod tests {
             format!("Bearer {}", &token.as_str()[1..]),
             format!("Bearer {}", Token::random().as_str()),
         ] {
-            assert!(!gate.opens_for(Some(&header(wrong.clone()))), "{wrong}");
+            assert!(!opens(Some(&header(wrong.clone()))), "{wrong}");
         }
-        assert!(!gate.opens_for(None));
+        assert!(!opens(None));
+    }
+
+    #[test]
+    fn a_state_opens_for_the_token_as_a_password_too() {
+        let token = Token::random();
+        let gate = Gate::new(&token);
+        let opens = |path: &str, text: String| {
+            let header = HeaderValue::from_str(&text).unwrap();
+            gate.opens_for(Some(&header), Wanted::at(path))
+        };
+        let basic = |user: &str, password: &str| format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+        assert!(opens("/terraform/shop", basic("isobar", token.as_str())));
+        assert!(opens("/terraform/shop", basic("", token.as_str())));
+        assert!(opens("/terraform/shop", format!("Bearer {}", token.as_str())));
+        assert!(!opens("/terraform/shop", basic(token.as_str(), "")));
+        assert!(!opens("/terraform/shop", basic("isobar", Token::random().as_str())));
+        assert!(!opens("/terraform/shop", "Basic %".to_owned()));
+        for elsewhere in ["/mcp", "/terraform", "/terraformer/x", "/"] {
+            assert!(!opens(elsewhere, basic("isobar", token.as_str())), "{elsewhere}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The MCP server over the Engine, and the typed client that the command line uses.
 //!
-//! [`http`] serves streamable HTTP behind a bearer token, beyond loopback over [`tls`], [`stdio`] relays a client's pipe to a running
+//! [`http`] serves streamable HTTP behind a bearer token, beyond loopback over [`tls`], [`terraform`] beside it the backend of
+//! Terraform's states, [`stdio`] relays a client's pipe to a running
 //! engine, [`client`] calls the tools with their types, [`folder`] holds the two files by which a client finds an engine
 //! and shows that it may. Decides nothing about clusters: every tool is one call of the Engine.
 
@@ -10,6 +11,7 @@ pub mod http;
 mod refused;
 mod server;
 pub mod stdio;
+pub mod terraform;
 pub mod tls;
 mod tools;
 

@@ -35,6 +35,8 @@ const INSTRUCTIONS: &str = "Isobar provisions machines across sites and runs con
 pub struct Server {
     fleet: Arc<Fleet>,
     tools: Arc<[Entry]>,
+    /// What only engines ask each other.
+    between: Arc<[Entry]>,
 }
 
 impl Server {
@@ -43,7 +45,13 @@ impl Server {
         Self {
             fleet,
             tools: tools::table().into(),
+            between: tools::terraform::between_engines().into(),
         }
+    }
+
+    /// The engines that it is over.
+    pub(crate) fn fleet(&self) -> Arc<Fleet> {
+        Arc::clone(&self.fleet)
     }
 
     fn place(&self, passed: bool) -> Place {
@@ -57,7 +65,8 @@ impl Server {
 #[async_trait]
 impl Answers for Server {
     async fn answer(&self, tool: &str, arguments: Value) -> Result<Value, ApiError> {
-        let entry = self.tools.iter().find(|entry| entry.tool.name == tool);
+        let mut entries = self.tools.iter().chain(self.between.iter());
+        let entry = entries.find(|entry| entry.tool.name == tool);
         let unknown = || {
             let error = ApiError::new(ErrorCode::Unavailable, format!("this engine has no tool `{tool}`"));
             error.hint("run the same version of `isobar` everywhere")

@@ -1,7 +1,9 @@
 //! The table of tools: one line registers one. A tool is a call of the Engine that is responsible, with a schema on either
 //! side; where that engine is in another process, the call is passed on to it.
 //!
-//! Knows nothing of transports or of MCP's revisions; `server` lists the table and looks tools up in it.
+//! [`terraform`] has those about Terraform's states. Knows nothing of transports or of MCP's revisions; `server` lists the table and looks tools up in it.
+
+pub(crate) mod terraform;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -28,7 +30,7 @@ use serde_json::Value;
 
 /// Every tool, in the order in which they are listed.
 pub(crate) fn table() -> Vec<Entry> {
-    vec![
+    let mut table = vec![
         tool::<NoArguments, Discovery>(DISCOVER, |place, _, _| Box::pin(discover(place))),
         entry::<QueryRequest, QueryAnswer, _>(QUERY, |engine, request| async move { engine.query(request).await }),
         entry::<PlanRequest, PlanAnswer, _>(PLAN, |engine, request| async move { engine.plan(request).await }),
@@ -62,7 +64,9 @@ pub(crate) fn table() -> Vec<Entry> {
         tool::<AuditRequest, AuditAnswer>(AUDIT, |place, request, _| {
             Box::pin(async move { place.fleet.audit(request).await })
         }),
-    ]
+    ];
+    table.extend(terraform::listed());
+    table
 }
 
 const DISCOVER: About = About {
@@ -380,7 +384,7 @@ async fn with_every_name(place: &Place, asked: Option<ClusterName>, error: ApiEr
 fn cluster_of(request: &impl Asked) -> Option<ClusterName> {
     match request.subject() {
         Subject::Cluster(cluster) => Some(cluster.clone()),
-        Subject::Plan(_) | Subject::Operation(_) => None,
+        Subject::Plan(_) | Subject::Operation(_) | Subject::Terraform => None,
     }
 }
 

@@ -46,6 +46,10 @@ pub(crate) struct Serve {
     /// Another address that sites of clouds may name as their `endpoint`; credentials go there. May be given more than once
     #[arg(long = "allow-endpoint", value_name = "URL")]
     pub(crate) allowed_endpoints: Vec<String>,
+    /// Let `terraform force-unlock` take a state's lock away: it does not say whose. Without this, `isobar terraform unlock`
+    /// does, by the lock's id
+    #[arg(long)]
+    pub(crate) terraform_force_unlock: bool,
     /// What to log, as `tracing` filters: `info`, `debug`, `isobar_engine_control=trace`
     #[arg(
         long,

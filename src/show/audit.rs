@@ -1,6 +1,7 @@
 //! The audit log as a table, and what a check of it found.
 
 use isobar_engine_control::api::{AuditEntry, AuditVerdict, AuditWhat, AuditWho};
+use isobar_engine_model::id::{ClusterName, OperationId, PlanId};
 use isobar_engine_model::quantity::Timestamp;
 
 use super::age;
@@ -19,9 +20,9 @@ pub(crate) fn entries(entries: &[AuditEntry], now: Timestamp) -> String {
             age(now, entry.at).into(),
             who(&entry.who).into(),
             what(&entry.what).into(),
-            entry.cluster.as_str().into(),
-            entry.plan.as_str().into(),
-            entry.operation.as_str().into(),
+            entry.cluster.as_ref().map_or("", ClusterName::as_str).into(),
+            entry.plan.as_ref().map_or("", PlanId::as_str).into(),
+            entry.operation.as_ref().map_or("", OperationId::as_str).into(),
             Cell::new(entry.why.as_deref().unwrap_or(""), DIM),
         ]);
     }
@@ -59,5 +60,28 @@ fn what(what: &AuditWhat) -> String {
         AuditWhat::Failed { reason } => format!("failed: {reason}"),
         AuditWhat::Cancelled => "cancelled".to_owned(),
         AuditWhat::Adopted { machine, handle } => format!("adopted {machine}, {handle}"),
+        AuditWhat::StateWritten {
+            state,
+            version,
+            serial,
+            bytes,
+            by,
+            ..
+        } => {
+            let serial = serial.map_or_else(String::new, |serial| format!(", serial {serial}"));
+            let by = by.as_deref().map_or_else(String::new, |by| format!(", by {by}"));
+            format!("state {state} written: version {version}{serial}, {bytes} B{by}")
+        }
+        AuditWhat::StateUnlocked { state, lock, held_by } => {
+            format!("state {state} unlocked: {lock}, held by {held_by}")
+        }
+        AuditWhat::StateAdopted {
+            lineage,
+            addresses,
+            adopted,
+        } => {
+            let done = if *adopted { "taken over" } else { "given back" };
+            format!("{addresses} addresses of lineage {lineage} {done}")
+        }
     }
 }

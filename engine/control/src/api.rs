@@ -10,6 +10,7 @@ mod leaks;
 mod logs;
 mod query;
 mod recover;
+mod terraform;
 
 pub use asked::Asked;
 pub use audit::{AuditAnswer, AuditBad, AuditEntry, AuditRequest, AuditVerdict, AuditWhat, AuditWho};
@@ -27,7 +28,13 @@ pub use query::{
     QueryWhat, ReplicaView,
 };
 pub use recover::{Adopted, Missing, RecoverAnswer, RecoverMachines, RecoverRequest, Recovered, Unknown, Unlisted};
+pub use terraform::{
+    LockView, StateAdopt, StateAdopted, StateBody, StateGet, StateLock, StateOutcome, StatePart, StatePut, StateRead,
+    StateRelease, StateReleased, StateUnlock, StateVersion, StateView, StatesAnswer, StatesRequest,
+};
 
+/// At most so many addresses are taken over by one call.
+pub const ADOPT_MAX_ADDRESSES: usize = 10_000;
 /// At most so many items come in one answer.
 pub const PAGE_MAX_ITEMS: u32 = 500;
 /// [`OperationGet::wait_ms`] at most.

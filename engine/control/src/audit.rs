@@ -148,12 +148,30 @@ pub(crate) fn note(draft: &mut Draft, record: &OperationRecord, at: Timestamp, w
         at,
         who,
         what,
-        cluster: operation.cluster.clone(),
-        plan: operation.plan.clone(),
+        cluster: Some(operation.cluster.clone()),
+        plan: Some(operation.plan.clone()),
         plan_hash: plan.map(|record| record.plan.hash.clone()),
-        operation: operation.id.clone(),
+        operation: Some(operation.id.clone()),
         idempotency_key: record.idempotency_key.clone(),
         why: record.why.clone(),
+    });
+}
+
+/// Adds an entry that is about no cluster to the log, in the commit of whatever else the draft changes.
+pub(crate) fn note_of_none(draft: &mut Draft, at: Timestamp, who: AuditWho, what: AuditWhat) {
+    let (shard, sequence) = draft.next_audit();
+    draft.append(AuditEntry {
+        shard,
+        sequence,
+        at,
+        who,
+        what,
+        cluster: None,
+        plan: None,
+        plan_hash: None,
+        operation: None,
+        idempotency_key: String::new(),
+        why: None,
     });
 }
 

@@ -113,6 +113,12 @@ pub struct Bounds {
     pub operations_kept: usize,
     /// Events kept per cluster.
     pub events_kept: usize,
+    /// Versions kept of each of Terraform's states: the newest.
+    pub state_versions_kept: usize,
+    /// States of Terraform that are kept.
+    pub states_max: usize,
+    /// Addresses in Terraform's states that were taken over.
+    pub adopted_addresses_max: usize,
     /// Between two sweeps of a cluster's sites.
     pub sweep_ms: u64,
     /// An orphan is left alone for so long after it was found. Longer than any provider's visibility delay.
@@ -159,6 +165,9 @@ impl Default for Bounds {
             plan_kept_ms: 24 * 60 * 60 * 1000,
             operations_kept: 100,
             events_kept: 1_000,
+            state_versions_kept: 100,
+            states_max: 1_000,
+            adopted_addresses_max: 100_000,
             sweep_ms: 60_000,
             orphan_grace_ms: 2 * 60 * 1000,
             sweep_machines_max: 20,

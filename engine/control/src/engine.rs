@@ -34,6 +34,7 @@ use crate::reach::Reach;
 use crate::record::{EventRecord, OperationRecord, prefix};
 use crate::recovery::Recovery;
 use crate::tenure::Tenure;
+use crate::terraform::TERRAFORM_SHARD;
 use crate::vault::Vault;
 
 /// The boundaries that an Engine reaches the world through.
@@ -52,6 +53,8 @@ pub struct Boundaries {
 /// See the crate's documentation.
 pub struct Engine {
     pub(crate) ledger: Ledger,
+    /// For reading what the ledger does not keep in memory. Nothing but the ledger writes.
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) live: Live,
     pub(crate) looks: Looks,
     pub(crate) adopted_looks: AdoptedLooks,
@@ -63,7 +66,6 @@ pub struct Engine {
     pub(crate) authority: Arc<Authority>,
     pub(crate) reach: Reach,
     pub(crate) recovery: Recovery,
-    pub(crate) store: Arc<dyn Store>,
     tenure: Tenure,
     pub(crate) config: Settings,
     pub(crate) store_id: String,
@@ -104,6 +106,7 @@ impl Engine {
         .await?;
         let engine = Arc::new(Self {
             ledger,
+            store,
             live: Live::new(),
             looks: Looks::default(),
             adopted_looks: AdoptedLooks::default(),
@@ -120,7 +123,6 @@ impl Engine {
             reach: Reach::new(&config.authority, config.proven_for),
             authority: config.authority,
             recovery,
-            store,
             tenure,
             config: Settings {
                 insecure_registries: config.insecure_registries,
@@ -213,6 +215,7 @@ impl Engine {
             Subject::Cluster(cluster) => state.clusters.get(cluster.as_str()).is_some(),
             Subject::Plan(plan) => state.plans.get(plan.as_str()).is_some(),
             Subject::Operation(operation) => state.operations.get(operation.as_str()).is_some(),
+            Subject::Terraform => self.tenure.shard == TERRAFORM_SHARD,
         }
     }
 

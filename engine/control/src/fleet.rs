@@ -23,6 +23,7 @@ use crate::authority::{AuthorityError, ServerIdentity};
 use crate::config::Config;
 use crate::engine::{Boundaries, Engine};
 use crate::tenure::Lease;
+use crate::terraform::TERRAFORM_SHARD;
 
 /// Between two looks for who holds a shard that nobody holds.
 const ROUTE_PAUSE: Duration = Duration::from_millis(100);
@@ -60,6 +61,8 @@ pub enum Subject<'a> {
     Plan(&'a PlanId),
     /// That of an operation's cluster.
     Operation(&'a OperationId),
+    /// Terraform's states: one engine keeps all of them.
+    Terraform,
 }
 
 /// Who answers a call.
@@ -233,6 +236,7 @@ impl Fleet {
     async fn shard(&self, subject: Subject<'_>) -> Result<ShardId, ApiError> {
         let (table, key, what) = match subject {
             Subject::Cluster(cluster) => return Ok(shard_of(cluster)),
+            Subject::Terraform => return Ok(TERRAFORM_SHARD),
             Subject::Plan(plan) => (Table::Plan, plan.as_str(), "plan"),
             Subject::Operation(operation) => (Table::Operation, operation.as_str(), "operation"),
         };

@@ -14,6 +14,7 @@
 //!            forget  drops what is old;  periodic  when a round of these is due
 //! reach      proves, before anything is bought, that new nodes will find an engine
 //! recovery   holding still on a store that comes from a backup
+//! terraform  states of Terraform: kept with their versions, locked, and what was taken over from them
 //! audit      who asked for what: a chain of MACs a shard, written with what it records
 //! ledger     the one place that writes the store;  record, state  what it holds;  live  what it does not
 //! tenure     the shard that an engine writes
@@ -41,6 +42,7 @@ mod recovery;
 mod state;
 mod sweep;
 pub mod tenure;
+mod terraform;
 pub mod vault;
 mod watch;
 

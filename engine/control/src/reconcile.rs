@@ -194,7 +194,9 @@ fn is_tidying(plan: &Plan) -> bool {
         | Action::ReleaseMachine { .. }
         | Action::StartReplica { .. }
         | Action::StopReplica { .. }
-        | Action::DeleteOrphan { .. } => false,
+        | Action::DeleteOrphan { .. }
+        | Action::ChangeAdopted { .. }
+        | Action::ReleaseAdopted { .. } => false,
     })
 }
 

@@ -13,6 +13,7 @@ use crate::record::{
     AdoptedRecord, AttemptRecord, ClusterRecord, CredentialRecord, EventRecord, MachineRecord, OperationRecord,
     OrphanRecord, PlanRecord, Record, ReplicaRecord, StepRecord,
 };
+use crate::terraform::record::{BarredRecord, StateRecord};
 
 /// Rows read per call while loading.
 const LOAD_PAGE_ROWS: u32 = 1000;
@@ -85,6 +86,8 @@ pub(crate) struct State {
     pub(crate) orphans: Rows<OrphanRecord>,
     pub(crate) adopted: Rows<AdoptedRecord>,
     pub(crate) events: Rows<EventRecord>,
+    pub(crate) terraform_states: Rows<StateRecord>,
+    pub(crate) terraform_adopted: Rows<BarredRecord>,
     /// Where the audit log ends; its entries stay in the store.
     pub(crate) audit: Rows<AuditHead>,
 }
@@ -119,6 +122,8 @@ kept!(
     OrphanRecord in orphans,
     AdoptedRecord in adopted,
     EventRecord in events,
+    StateRecord in terraform_states,
+    BarredRecord in terraform_adopted,
     AuditHead in audit
 );
 
@@ -137,6 +142,8 @@ impl State {
         load_table(store, shard, &mut state.orphans).await?;
         load_table(store, shard, &mut state.adopted).await?;
         load_table(store, shard, &mut state.events).await?;
+        load_table(store, shard, &mut state.terraform_states).await?;
+        load_table(store, shard, &mut state.terraform_adopted).await?;
         Ok(state)
     }
 
@@ -162,6 +169,8 @@ impl State {
             orphans: Rows(self.orphans.0.clone()),
             adopted: Rows(self.adopted.0.clone()),
             events: Rows(self.events.0.clone()),
+            terraform_states: Rows(self.terraform_states.0.clone()),
+            terraform_adopted: Rows(self.terraform_adopted.0.clone()),
             audit: Rows(self.audit.0.clone()),
         }
     }

@@ -26,6 +26,11 @@ impl Vault {
 
     /// Seals bytes; `about` must be the same when opening, so that records cannot be swapped.
     pub(crate) fn seal(&self, entropy: &dyn Entropy, about: &str, secret: &[u8]) -> String {
+        hex::encode(self.seal_bytes(entropy, about, secret))
+    }
+
+    /// As [`Self::seal`], for what is long.
+    pub(crate) fn seal_bytes(&self, entropy: &dyn Entropy, about: &str, secret: &[u8]) -> Vec<u8> {
         let mut nonce = [0; NONCE_LEN];
         entropy.fill(&mut nonce);
         let mut sealed = secret.to_vec();
@@ -33,12 +38,16 @@ impl Vault {
         self.key
             .seal_in_place_append_tag(nonce_used, Aad::from(about.as_bytes()), &mut sealed)
             .expect("far below the algorithm's bound");
-        hex::encode([&nonce[..], &sealed].concat())
+        [&nonce[..], &sealed].concat()
     }
 
     /// What was sealed.
     pub(crate) fn open(&self, about: &str, sealed: &str) -> Result<Vec<u8>, Unsealable> {
-        let bytes = hex::decode(sealed).map_err(|_| Unsealable)?;
+        self.open_bytes(about, &hex::decode(sealed).map_err(|_| Unsealable)?)
+    }
+
+    /// What was sealed by [`Self::seal_bytes`].
+    pub(crate) fn open_bytes(&self, about: &str, bytes: &[u8]) -> Result<Vec<u8>, Unsealable> {
         let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN).ok_or(Unsealable)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Unsealable)?;
         let mut sealed = sealed.to_vec();

@@ -44,11 +44,17 @@ pub enum Table {
     Orphan,
     /// What others made and a cluster takes over, by its place in its cloud.
     Adopted,
+    /// States of Terraform that are kept here: their versions, without their contents, and who has locked them.
+    TerraformState,
+    /// The contents of those versions, sealed. One row can be as long as a state.
+    TerraformBody,
+    /// Addresses in Terraform's states that were taken over: no state may bring them back.
+    TerraformAdopted,
 }
 
 impl Table {
     /// Every table, in the order of their declaration.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Cluster,
         Self::Machine,
         Self::Replica,
@@ -61,6 +67,9 @@ impl Table {
         Self::Audit,
         Self::Orphan,
         Self::Adopted,
+        Self::TerraformState,
+        Self::TerraformBody,
+        Self::TerraformAdopted,
     ];
 }
 

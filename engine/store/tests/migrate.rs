@@ -72,7 +72,10 @@ fn cluster(table: Table, key: &str, body: &str, operations: &BTreeMap<String, St
         | Table::Event
         | Table::Audit
         | Table::Orphan
-        | Table::Adopted => key.split('/').next().unwrap().to_owned(),
+        | Table::Adopted
+        | Table::TerraformState
+        | Table::TerraformBody
+        | Table::TerraformAdopted => key.split('/').next().unwrap().to_owned(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod backend;
 mod refusals;
 mod running;
 
@@ -132,6 +133,9 @@ async fn each_tool_says_what_it_takes_gives_and_changes() {
         recover_end: reads only false, may destroy false, idempotent true
         logs: reads only true, may destroy false, idempotent true
         audit: reads only true, may destroy false, idempotent true
+        terraform_states: reads only true, may destroy false, idempotent true
+        terraform_state_read: reads only true, may destroy false, idempotent true
+        terraform_unlock: reads only false, may destroy true, idempotent true
     "#]]
     .assert_eq(&lines);
     let unknown = running.call(LEGACY, "tools/list", json!({"cursor": "nowhere"})).await;

@@ -15,6 +15,7 @@ use isobar_mcp::Server;
 use isobar_mcp::client::Client;
 use isobar_mcp::folder::DataFolder;
 use isobar_mcp::http::{self, Door};
+use isobar_mcp::terraform;
 use isobar_providers_sim::{SeededEntropy, SimCloud, SimConfig, SimProvider, TokioClock};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -90,7 +91,9 @@ impl Running {
         folder.publish_endpoint(&url).unwrap();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let serving = tokio::spawn(async move { http::serve(Server::new(fleet), door, &token, stopped).await });
+        let serving = tokio::spawn(async move {
+            http::serve(Server::new(fleet), terraform::Rules::default(), door, &token, stopped).await
+        });
         // As in the client: reqwest wants to know whose cryptography to use, if any crate of the build turned its TLS on.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();

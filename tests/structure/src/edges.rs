@@ -35,7 +35,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("engine/planner", &["engine/scheduler", "engine/model"]),
     ("providers/*", &["engine/provider", "engine/model"]),
     // Sees providers as `dyn Provider` and nodes as `Channel`: no provider and no agent.
-    ("engine/control", &["engine/*", "node-image/protocol"]),
+    // Of Terraform's states it asks pure rules, as it asks the planner.
+    (
+        "engine/control",
+        &["engine/*", "node-image/protocol", "terraform-compat"],
+    ),
     ("mcp", &["engine/control", "engine/model", "terraform-compat"]),
     // Only the command uses it, behind a feature: what it links is under the AGPL.
     ("spread", &["engine/control", "engine/model"]),
@@ -118,6 +122,7 @@ mod tests {
             ("engine/planner", "engine/scheduler"),
             ("engine/control", "engine/store"),
             ("engine/control", "node-image/protocol"),
+            ("engine/control", "terraform-compat"),
             ("providers/aws", "engine/provider"),
             ("mcp", "engine/control"),
             (".", "providers/local"),

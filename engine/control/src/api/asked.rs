@@ -2,13 +2,14 @@
 
 use super::{
     ApplyRequest, ExplainRequest, ImportRequest, LeaksRequest, LogsRequest, OperationCancel, OperationGet, PlanRequest,
-    QueryRequest, RecoverMachines, RecoverRequest,
+    QueryRequest, RecoverMachines, RecoverRequest, StateAdopt, StateGet, StateLock, StatePut, StateRead, StateRelease,
+    StateUnlock, StatesRequest,
 };
 use crate::fleet::Subject;
 
 /// Whose a call is.
 pub trait Asked {
-    /// That of the cluster it names, itself or by a plan or an operation.
+    /// That of the cluster it names, itself or by a plan or an operation, or that of Terraform's states.
     fn subject(&self) -> Subject<'_>;
 }
 
@@ -35,4 +36,12 @@ asked! {
     LogsRequest: |asked| Subject::Cluster(&asked.cluster);
     RecoverRequest: |asked| Subject::Cluster(&asked.cluster);
     RecoverMachines: |asked| Subject::Cluster(&asked.cluster);
+    StatesRequest: |_asked| Subject::Terraform;
+    StateRead: |_asked| Subject::Terraform;
+    StateGet: |_asked| Subject::Terraform;
+    StatePut: |_asked| Subject::Terraform;
+    StateLock: |_asked| Subject::Terraform;
+    StateUnlock: |_asked| Subject::Terraform;
+    StateRelease: |_asked| Subject::Terraform;
+    StateAdopt: |_asked| Subject::Terraform;
 }

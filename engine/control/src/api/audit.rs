@@ -1,6 +1,6 @@
 //! What the audit log says, and what asking for it takes.
 
-use isobar_engine_model::id::{ClusterName, MachineId, OperationId, PlanId, ShardId};
+use isobar_engine_model::id::{ClusterName, MachineId, OperationId, PlanId, ShardId, StateName};
 use isobar_engine_model::quantity::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,15 +19,18 @@ pub struct AuditEntry {
     pub who: AuditWho,
     /// What.
     pub what: AuditWhat,
-    /// Of which cluster.
-    pub cluster: ClusterName,
-    /// The plan that was accepted, stopped or carried out.
-    pub plan: PlanId,
+    /// Of which cluster; absent: of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterName>,
+    /// The plan that was accepted, stopped or carried out; absent: there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanId>,
     /// The plan's hash; absent: the plan is not kept any more.
     pub plan_hash: Option<String>,
-    /// The operation that carries it out.
-    pub operation: OperationId,
-    /// What it was accepted with.
+    /// The operation that carries it out; absent: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<OperationId>,
+    /// What it was accepted with; empty: it was no plan.
     pub idempotency_key: String,
     /// Why, as whoever asked said.
     pub why: Option<String>,
@@ -71,6 +74,39 @@ pub enum AuditWhat {
         machine: MachineId,
         /// What the provider calls it.
         handle: String,
+    },
+    /// A state of Terraform was stored. Of no cluster.
+    StateWritten {
+        /// Which.
+        state: StateName,
+        /// As which version.
+        version: u64,
+        /// The serial that it tells.
+        serial: Option<u64>,
+        /// The lineage that it tells.
+        lineage: String,
+        /// How long it is.
+        bytes: u64,
+        /// Who held the lock, as that client says; absent: nobody did.
+        by: Option<String>,
+    },
+    /// The lock of a state was taken from whoever held it. Of no cluster.
+    StateUnlocked {
+        /// Which.
+        state: StateName,
+        /// The lock's id.
+        lock: String,
+        /// Who held it, as that client says.
+        held_by: String,
+    },
+    /// Addresses of a lineage of Terraform's states were taken over, or given back. Of no cluster.
+    StateAdopted {
+        /// Whose.
+        lineage: String,
+        /// How many.
+        addresses: u64,
+        /// Whether they are Isobar's from here on.
+        adopted: bool,
     },
 }
 

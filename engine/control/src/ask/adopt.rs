@@ -174,10 +174,10 @@ fn note(draft: &mut Draft, orphan: &OrphanRecord, at: Timestamp, (idempotency_ke
             machine: orphan.tags.machine.clone(),
             handle: orphan.handle.to_string(),
         },
-        cluster: orphan.cluster.clone(),
-        plan: PlanId::new(NO_PLAN),
+        cluster: Some(orphan.cluster.clone()),
+        plan: Some(PlanId::new(NO_PLAN)),
         plan_hash: None,
-        operation: orphan.tags.operation.clone(),
+        operation: Some(orphan.tags.operation.clone()),
         idempotency_key,
         why,
     });

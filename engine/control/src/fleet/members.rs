@@ -9,6 +9,7 @@ use isobar_engine_store::Member;
 use isobar_node_image_protocol::names::ENGINE_DNS_NAME;
 use isobar_node_image_protocol::v1::MemberCall;
 use isobar_node_image_protocol::v1::members_client::MembersClient;
+use isobar_terraform_compat::backend::BODY_MAX_BYTES;
 use serde_json::Value;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
@@ -21,8 +22,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(3);
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// How long an answer may take: more than the longest wait for news of an operation.
 const CALL_MAX: Duration = Duration::from_secs(60);
-/// Largest answer of another engine, in bytes.
-const ANSWER_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Largest call or answer of another engine, in bytes: the longest state of Terraform in base64, and room for its frame.
+pub(crate) const MEMBER_MESSAGE_MAX_BYTES: usize = BODY_MAX_BYTES / 3 * 4 + 1024 * 1024;
 
 /// What answers the calls that other engines pass on.
 #[async_trait]
@@ -67,7 +68,7 @@ impl Caller {
             Ok(connected) => connected.map_err(|error| away(member, &chain(&error)))?,
             Err(_) => return Err(away(member, "no connection in time")),
         };
-        let mut client = MembersClient::new(channel).max_decoding_message_size(ANSWER_MAX_BYTES);
+        let mut client = MembersClient::new(channel).max_decoding_message_size(MEMBER_MESSAGE_MAX_BYTES);
         let answer = client
             .call(call)
             .await

@@ -18,6 +18,8 @@ pub(crate) struct Draft {
     touched: BTreeMap<(Table, String), Touched>,
     /// Rows of the audit log by their number: written, and not kept in memory.
     appended: BTreeMap<u64, String>,
+    /// Rows that are written and not kept in memory either, in the order of their changes.
+    beside: Vec<Write>,
     shard: ShardId,
     seals: Seals,
 }
@@ -35,7 +37,10 @@ struct Touched {
 
 /// A place in a draft to go back to.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Mark(usize);
+pub(super) struct Mark {
+    undo: usize,
+    beside: usize,
+}
 
 impl Draft {
     pub(super) fn new(state: State, shard: ShardId, seals: Seals) -> Self {
@@ -44,6 +49,7 @@ impl Draft {
             undo: Vec::new(),
             touched: BTreeMap::new(),
             appended: BTreeMap::new(),
+            beside: Vec::new(),
             shard,
             seals,
         }
@@ -123,6 +129,16 @@ impl Draft {
         }));
     }
 
+    /// Adds a row that stays in the store alone: [`State`] has no place for its table, and it is never changed.
+    pub(crate) fn put_beside(&mut self, table: Table, key: String, body: String) {
+        self.beside.push(Write::Insert { table, key, body });
+    }
+
+    /// Removes a row that was added by [`Self::put_beside`].
+    pub(crate) fn remove_beside(&mut self, table: Table, key: String) {
+        self.beside.push(Write::Delete { table, key, expect: 1 });
+    }
+
     /// The shard, and the number of the audit log's next entry in it.
     pub(crate) fn next_audit(&self) -> (ShardId, u64) {
         (self.shard, self.last_audit() + 1)
@@ -147,12 +163,16 @@ impl Draft {
 
     /// Where it stands now.
     pub(super) fn mark(&self) -> Mark {
-        Mark(self.undo.len())
+        Mark {
+            undo: self.undo.len(),
+            beside: self.beside.len(),
+        }
     }
 
     /// Takes back what was changed since.
     pub(super) fn roll_back(&mut self, to: Mark) {
-        while self.undo.len() > to.0 {
+        self.beside.truncate(to.beside);
+        while self.undo.len() > to.undo {
             let undo = self.undo.pop().expect("longer than `to`");
             undo(&mut self.state);
         }
@@ -161,8 +181,8 @@ impl Draft {
         self.appended.split_off(&next);
     }
 
-    /// What has to be committed.
-    pub(super) fn writes(&self) -> Vec<Write> {
+    /// What has to be committed. Rows beside are handed over: they can be long, and nothing asks for them again.
+    pub(super) fn writes(&mut self) -> Vec<Write> {
         let mut writes = Vec::with_capacity(self.touched.len() + self.appended.len());
         for ((table, key), touched) in &self.touched {
             let (table, key, expect) = (*table, key.clone(), touched.before);
@@ -183,6 +203,7 @@ impl Draft {
             key: audit::entry_key(self.shard, *sequence),
             body: body.clone(),
         }));
+        writes.append(&mut self.beside);
         writes
     }
 
@@ -198,7 +219,7 @@ impl Draft {
 
     /// Takes everything back.
     pub(super) fn discard(&mut self) {
-        self.roll_back(Mark(0));
+        self.roll_back(Mark { undo: 0, beside: 0 });
         self.touched.clear();
     }
 

@@ -23,14 +23,12 @@ use super::Peer;
 use super::join::{JoinError, cluster_of};
 use crate::authority::AuthorityError;
 use crate::engine::Engine;
-use crate::fleet::members::Answers;
+use crate::fleet::members::{Answers, MEMBER_MESSAGE_MAX_BYTES};
 use crate::fleet::{Fleet, Route};
 use crate::periodic::ROUND_IS_DUE;
 
 /// At most so many calls of one connection at a time: a node needs two.
 const CALLS_PER_CONNECTION_MAX: usize = 4;
-/// Largest call of another engine, in bytes.
-const CALL_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// Why the endpoint cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +63,7 @@ impl Fleet {
             fleet: self.clone(),
             answers,
         })
-        .max_decoding_message_size(CALL_MAX_BYTES);
+        .max_decoding_message_size(MEMBER_MESSAGE_MAX_BYTES);
         Server::builder()
             .tls_config(tls)?
             .concurrency_limit_per_connection(CALLS_PER_CONNECTION_MAX)

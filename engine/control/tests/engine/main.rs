@@ -7,3 +7,4 @@ mod output;
 mod reach;
 mod strangers;
 mod support;
+mod terraform;

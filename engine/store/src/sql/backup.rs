@@ -12,6 +12,9 @@ use super::{SqlStore, failure, postgres, read, schema, sqlite, statement};
 use crate::backup::{self, BackupError, Header, Line, PAGE_LINES, PAGES_AHEAD, Page, Summary};
 use crate::{StoreError, Table};
 
+/// Of a table whose rows can be long, one at a time.
+const LONG_PAGE_LINES: u32 = 1;
+
 impl SqlStore {
     /// Writes everything in the store to `writer`, as it is at one moment, while commits go on. Gives the writer back: what
     /// it holds is a backup once that is on disk.
@@ -170,7 +173,7 @@ async fn rows(
     table: Table,
     after: Option<&str>,
 ) -> Result<Vec<Line>, StoreError> {
-    let limit = u32::try_from(PAGE_LINES).unwrap_or(u32::MAX);
+    let limit = page_lines(table);
     let page = transaction.query_all(&statement::scan(None, table, after, limit)).await;
     let page = page.map_err(|error| failure::before_commit(place, error))?;
     let line = |row| {
@@ -184,4 +187,25 @@ async fn rows(
         })
     };
     page.iter().map(line).collect()
+}
+
+/// How many rows of a table are in memory at once.
+fn page_lines(table: Table) -> u32 {
+    match table {
+        Table::TerraformBody => LONG_PAGE_LINES,
+        Table::Cluster
+        | Table::Machine
+        | Table::Replica
+        | Table::Plan
+        | Table::Operation
+        | Table::Step
+        | Table::Attempt
+        | Table::Credential
+        | Table::Event
+        | Table::Audit
+        | Table::Orphan
+        | Table::Adopted
+        | Table::TerraformState
+        | Table::TerraformAdopted => u32::try_from(PAGE_LINES).unwrap_or(u32::MAX),
+    }
 }

@@ -95,6 +95,9 @@ pub(super) const fn name(table: StoreTable) -> &'static str {
         StoreTable::Audit => "audit",
         StoreTable::Orphan => "orphan",
         StoreTable::Adopted => "adopted",
+        StoreTable::TerraformState => "terraform_state",
+        StoreTable::TerraformBody => "terraform_body",
+        StoreTable::TerraformAdopted => "terraform_adopted",
     }
 }
 
@@ -113,6 +116,7 @@ impl MigratorTrait for Migrator {
             Box::new(migration::Rows),
             Box::new(migration::Shards),
             Box::new(migration::Adopted),
+            Box::new(migration::Terraform),
         ]
     }
 }

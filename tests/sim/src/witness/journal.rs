@@ -185,7 +185,10 @@ impl Journal {
                 | Table::Audit
                 | Table::Orphan
                 | Table::Adopted
-                | Table::Event,
+                | Table::Event
+                | Table::TerraformState
+                | Table::TerraformBody
+                | Table::TerraformAdopted,
                 _,
             ) => None,
         }
@@ -352,6 +355,8 @@ fn buys_at(action: &Action, site: &SiteName) -> bool {
         | Action::RemoveNetwork { .. }
         | Action::StartReplica { .. }
         | Action::StopReplica { .. }
-        | Action::DeleteOrphan { .. } => false,
+        | Action::DeleteOrphan { .. }
+        | Action::ChangeAdopted { .. }
+        | Action::ReleaseAdopted { .. } => false,
     }
 }

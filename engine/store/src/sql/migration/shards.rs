@@ -8,7 +8,7 @@ use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbErr};
 use serde::Deserialize;
 
-use super::by_bytes;
+use super::{by_bytes, by_shard, rows_in_shards};
 
 /// The tables that were there, by their new names.
 const OLD: [&str; 9] = [
@@ -54,22 +54,10 @@ impl MigrationTrait for Shards {
                 .await?;
         }
         for table in NEW {
-            let mut rows = Table::create();
-            rows.table(table)
-                .col(by_bytes(manager, "key").not_null().primary_key())
-                .col(ColumnDef::new("revision").big_integer().not_null())
-                .col(ColumnDef::new("body").text().not_null())
-                .col(ColumnDef::new("shard").big_integer().not_null().default(0));
-            manager.create_table(rows).await?;
+            rows_in_shards(manager, table).await?;
         }
         for table in OLD.into_iter().chain(NEW) {
-            let mut index = Index::create();
-            index
-                .name(format!("{table}_by_shard"))
-                .table(table)
-                .col("shard")
-                .col("key");
-            manager.create_index(index).await?;
+            by_shard(manager, table).await?;
         }
         engines(manager).await?;
         claimable(manager).await?;
