@@ -1,5 +1,7 @@
-//! Finds the blocks of a configuration that stand behind the addresses of a state: which file, which lines. Evaluates
-//! nothing, follows only modules whose source is a local path, changes no file.
+//! Finds the blocks of a configuration that stand behind the addresses of a state: which file, which lines. Reads HCL and its
+//! form in JSON. Evaluates nothing, follows only modules whose source is a local path, changes no file.
+
+mod json;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -39,7 +41,7 @@ pub struct Blocks {
 /// Why a configuration is not read.
 #[derive(Debug, Error)]
 pub enum HclError {
-    /// Not HCL.
+    /// Not HCL, or not JSON where the file's name says so.
     #[error("{file}, line {line}: not HCL")]
     Syntax {
         /// Which file.
@@ -52,17 +54,37 @@ pub enum HclError {
     TooDeep,
 }
 
-/// The blocks of the configuration whose root module is `folder`; `files` are the `.tf` files of it and of its local
-/// modules, by path with `/`.
+/// What is of interest in a file.
+enum Piece {
+    /// A `resource` block.
+    Resource {
+        kind: String,
+        name: String,
+        first_line: usize,
+        last_line: usize,
+    },
+    /// A `module` block whose source is a text.
+    Call { name: String, source: String },
+}
+
+/// The blocks of the configuration whose root module is `folder`; `files` are the `.tf` and `.tf.json` files of it and of its
+/// local modules, by path with `/`.
 pub fn blocks(files: &BTreeMap<String, String>, folder: &str) -> Result<Blocks, HclError> {
-    let mut parsed: BTreeMap<String, Vec<(&str, &str, Body)>> = BTreeMap::new();
-    for (path, text) in files.iter().filter(|(path, _)| path.ends_with(".tf")) {
-        let body = hcl_edit::parser::parse_body(text).map_err(|error| HclError::Syntax {
+    let mut parsed: BTreeMap<String, Vec<(&str, Vec<Piece>)>> = BTreeMap::new();
+    for (path, text) in files {
+        let read = if path.ends_with(".tf.json") {
+            json::pieces(text)
+        } else if path.ends_with(".tf") {
+            pieces(text)
+        } else {
+            continue;
+        };
+        let found = read.map_err(|line| HclError::Syntax {
             file: path.clone(),
-            line: error.location().line(),
+            line,
         })?;
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        parsed.entry(joined(folder, "")).or_default().push((path, text, body));
+        parsed.entry(joined(folder, "")).or_default().push((path, found));
     }
     let mut blocks = Blocks::default();
     let mut waiting = vec![(0, String::new(), joined(folder, ""))];
@@ -70,23 +92,44 @@ pub fn blocks(files: &BTreeMap<String, String>, folder: &str) -> Result<Blocks, 
         if deep > MODULES_MAX_DEEP || blocks.found.len() > BLOCKS_MAX {
             return Err(HclError::TooDeep);
         }
-        for (file, text, body) in parsed.get(&folder).into_iter().flatten() {
-            for block in body.blocks() {
-                if let Some(found) = resource(&module, file, text, block) {
-                    blocks.found.insert(found);
-                }
-                let Some((called, source)) = call(&module, block) else {
-                    continue;
-                };
-                if source.starts_with("./") || source.starts_with("../") {
-                    waiting.push((deep + 1, called, joined(&folder, &source)));
-                } else {
-                    blocks.elsewhere.insert(called, source);
+        for (file, pieces) in parsed.get(&folder).into_iter().flatten() {
+            for piece in pieces {
+                match piece {
+                    Piece::Resource {
+                        kind,
+                        name,
+                        first_line,
+                        last_line,
+                    } => {
+                        blocks.found.insert(Found {
+                            address: format!("{module}{kind}.{name}"),
+                            file: (*file).to_owned(),
+                            first_line: *first_line,
+                            last_line: *last_line,
+                        });
+                    }
+                    Piece::Call { name, source } if source.starts_with("./") || source.starts_with("../") => {
+                        waiting.push((deep + 1, format!("{module}module.{name}."), joined(&folder, source)));
+                    }
+                    Piece::Call { name, source } => {
+                        blocks
+                            .elsewhere
+                            .insert(format!("{module}module.{name}."), source.clone());
+                    }
                 }
             }
         }
     }
     Ok(blocks)
+}
+
+/// The blocks of a file in HCL; an error is the line where it is none.
+fn pieces(text: &str) -> Result<Vec<Piece>, usize> {
+    let body: Body = hcl_edit::parser::parse_body(text).map_err(|error| error.location().line())?;
+    let blocks = body.blocks();
+    Ok(blocks
+        .filter_map(|block| resource(text, block).or_else(|| call(block)))
+        .collect())
 }
 
 impl Blocks {
@@ -98,7 +141,7 @@ impl Blocks {
 }
 
 /// `module.a["k"].t.n[0]` is `module.a.t.n`. A key may hold brackets and quotes.
-fn without_keys(address: &str) -> String {
+pub(crate) fn without_keys(address: &str) -> String {
     let mut plain = String::with_capacity(address.len());
     let (mut in_key, mut in_text, mut escaped) = (false, false, false);
     for char in address.chars() {
@@ -115,7 +158,7 @@ fn without_keys(address: &str) -> String {
     plain
 }
 
-fn resource(module: &str, file: &str, text: &str, block: &Block) -> Option<Found> {
+fn resource(text: &str, block: &Block) -> Option<Piece> {
     let [kind, name] = block.labels.as_slice() else {
         return None;
     };
@@ -123,17 +166,15 @@ fn resource(module: &str, file: &str, text: &str, block: &Block) -> Option<Found
         return None;
     }
     let Range { start, end } = block.span()?;
-    let line = |byte: usize| text.as_bytes().iter().take(byte).filter(|&&b| b == b'\n').count() + 1;
-    Some(Found {
-        address: format!("{module}{}.{}", kind.as_str(), name.as_str()),
-        file: file.to_owned(),
-        first_line: line(start),
-        last_line: line(start + text.get(start..end)?.trim_end().len()),
+    Some(Piece::Resource {
+        kind: kind.as_str().to_owned(),
+        name: name.as_str().to_owned(),
+        first_line: line_at(text, start),
+        last_line: line_at(text, start + text.get(start..end)?.trim_end().len()),
     })
 }
 
-/// The address of a module that a block calls, with a dot after it, and its source.
-fn call(module: &str, block: &Block) -> Option<(String, String)> {
+fn call(block: &Block) -> Option<Piece> {
     let [name] = block.labels.as_slice() else {
         return None;
     };
@@ -141,7 +182,15 @@ fn call(module: &str, block: &Block) -> Option<(String, String)> {
         return None;
     }
     let source = block.body.get_attribute("source")?.value.as_str()?;
-    Some((format!("{module}module.{}.", name.as_str()), source.to_owned()))
+    Some(Piece::Call {
+        name: name.as_str().to_owned(),
+        source: source.to_owned(),
+    })
+}
+
+/// The line of a byte, from 1.
+fn line_at(text: &str, byte: usize) -> usize {
+    text.as_bytes().iter().take(byte).filter(|&&b| b == b'\n').count() + 1
 }
 
 /// A path without `.` and, as far as there is something to leave, without `..`.
@@ -207,6 +256,47 @@ mod tests {
         assert_eq!(blocks.elsewhere["module.far."], "terraform-aws-modules/vpc/aws");
         assert_eq!(blocks.of("module.net[\"a\\\"]b\"].aws_subnet.s[1]").count(), 1);
         assert_eq!(blocks.of("aws_subnet.s").count(), 0);
+    }
+
+    #[test]
+    fn json_says_the_same_as_hcl() {
+        let json = r#"{
+  "//": "a comment",
+  "resource": {
+    "aws_vpc": {
+      "v": {
+        "cidr_block": "10.0.0.0/8"
+      }
+    },
+    "aws_subnet": [
+      { "a": { "count": 2 } },
+      { "b": [{}, {"x": "resource"}] }
+    ]
+  },
+  "module": { "net": { "source": "./net" }, "far": [{ "source": "far/away" }], "odd": 1 }
+}
+"#;
+        let files = files(&[
+            ("main.tf.json", json),
+            ("main.tf", "resource \"t\" \"n\" {}\n"),
+            ("net/a.tf.json", "[]"),
+        ]);
+        assert_eq!(
+            blocks(&files, "").unwrap_err().to_string(),
+            "net/a.tf.json, line 1: not HCL"
+        );
+        let files: BTreeMap<_, _> = files.into_iter().filter(|(path, _)| path != "net/a.tf.json").collect();
+        let blocks = blocks(&files, "").unwrap();
+        assert_eq!(
+            shown(&blocks),
+            [
+                "aws_subnet.a main.tf.json 10-10",
+                "aws_subnet.b main.tf.json 11-11",
+                "aws_vpc.v main.tf.json 5-7",
+                "t.n main.tf 1-1"
+            ]
+        );
+        assert_eq!(blocks.elsewhere["module.far."], "far/away");
     }
 
     #[test]

@@ -10,14 +10,14 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use isobar_engine_model::object::{Fields, ObjectId, ObjectType};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::address::Mode;
 use crate::fields;
 use crate::read::{Object, Wanted};
 
 /// A cloud that resource types belong to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cloud {
     /// Amazon.

@@ -8,6 +8,7 @@ pub mod account;
 pub mod address;
 pub mod backend;
 pub mod fields;
+pub mod handover;
 pub mod hcl;
 pub mod identity;
 pub mod markdown;

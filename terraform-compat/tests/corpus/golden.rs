@@ -2,6 +2,8 @@
 
 use expect_test::expect_file;
 use isobar_terraform_compat::account::{Told, account, settle_owners};
+use isobar_terraform_compat::handover::{files, hand_over};
+use isobar_terraform_compat::hcl::Blocks;
 use isobar_terraform_compat::markdown;
 use isobar_terraform_compat::read::Keys;
 use serde_json::Value;
@@ -89,4 +91,32 @@ fn the_encrypted_state_holds_what_its_plain_one_holds() {
     let (sealed, plain) = (read("ours__made-here__4.tfstate"), read("ours__made-here__1.tfstate"));
     assert!(sealed.header.encrypted);
     assert_eq!(sealed.lines, plain.lines);
+}
+
+#[test]
+fn every_state_is_handed_over_as_it_was_read_by_a_person_once() {
+    let mut handed = 0;
+    for (name, bytes) in states() {
+        let Ok(account) = account(&name, &bytes, &keys(), &Told::default()) else {
+            continue;
+        };
+        let plan = hand_over(&account, &Blocks::default());
+        handed += plan.handed.len();
+        assert_eq!(
+            plan.handed.len() + plan.left.len(),
+            account.counts().candidate,
+            "{name}"
+        );
+        if plan.handed.is_empty() {
+            continue;
+        }
+        let files = files(&account, &plan);
+        let shown: String = files
+            .iter()
+            .map(|(file, text)| format!("--- {file}\n{text}\n"))
+            .collect();
+        let path = format!("{}/tests/golden-hand-over/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+        expect_file![path].assert_eq(&shown);
+    }
+    assert!(handed > 20, "{handed}");
 }
