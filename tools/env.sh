@@ -24,6 +24,7 @@ packages_for() {
         demo) say curl:curl jq:jq umoci:umoci skopeo:skopeo busybox-static ;;
         test) say cpio:cpio ps:procps ip:iproute2 postgresql redis-server:redis-server ;;
         interop) say python3:python3 python3-venv ;;
+        fuzz) say c++:g++ zstd:zstd ;;
         second) say node:nodejs npm:npm ;;
         bench) say runc:runc crun:crun busybox-static ;;
         *) die "no packages are known for \`$1\`" ;;

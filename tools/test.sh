@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 source tools/env.sh
 
-STAGES="fmt clippy unit doc interop second image vm"
+STAGES="fmt clippy unit doc interop fuzz second image vm"
 
 about() {
     case "$1" in
@@ -13,6 +13,7 @@ about() {
         unit) say "unit, property, simulation and conformance tests" ;;
         doc) say "the documentation builds, every link in it holds" ;;
         interop) say "programs that others wrote understand ours: an MCP client, a JSON Schema validator, Terraform and OpenTofu" ;;
+        fuzz) say "whatever bytes a state of Terraform is, it is read or refused: a minute of them" ;;
         second) say "clouds that others wrote judge our calls: moto, gcplocal, prism with the clouds' own descriptions" ;;
         image) say "the agent links statically, the node image builds" ;;
         vm) say "the real kernel, booted VMs: the node image, the local provider, whole clusters (tests/e2e)" ;;
@@ -35,7 +36,9 @@ run_stage() {
             TERRAFORMS=$(tools/terraform.sh)
             export TERRAFORMS
             "$INTEROP/bin/python" -B -m unittest discover -s tests/interop
+            tests --features isobar-terraform-compat/programs --test programs
             ;;
+        fuzz) tools/fuzz.sh ;;
         second)
             build_programs
             second_programs

@@ -1,0 +1,6 @@
+resource "aws_instance" "web" {
+  count = 2
+}
+module "net" {
+  source = "./"
+}
