@@ -45,6 +45,13 @@ struct Backend {
     bodies: Semaphore,
 }
 
+/// Why a request is not done, in words.
+struct Refused {
+    status: StatusCode,
+    message: String,
+    hint: Option<String>,
+}
+
 /// The routes. Whoever mounts them asks for the token.
 pub(crate) fn router(fleet: Arc<Fleet>, rules: Rules) -> Router {
     let backend = Backend {
@@ -58,40 +65,36 @@ pub(crate) fn router(fleet: Arc<Fleet>, rules: Rules) -> Router {
 }
 
 async fn answer(State(backend): State<Arc<Backend>>, Path(state): Path<String>, request: Request) -> Response {
-    if is_foreign(request.headers()) {
-        return words(
-            StatusCode::FORBIDDEN,
-            "name this computer's loopback address, and come from no web page",
-            None,
-        );
-    }
-    let state = match StateName::new(state) {
-        Ok(state) => state,
-        Err(error) => return words(StatusCode::BAD_REQUEST, &error.to_string(), None),
-    };
     let told = match request.method().as_str() {
+        _ if is_foreign(request.headers()) => {
+            let message = "name this computer's loopback address, and come from no web page";
+            Err(words(StatusCode::FORBIDDEN, message, None))
+        }
         "GET" => backend.get(state).await,
         "POST" => backend.put(state, request).await,
         "LOCK" => backend.lock(state, request).await,
         "UNLOCK" => backend.unlock(state, request).await,
         other => {
-            let message = format!("{other} is not done here: {METHODS}");
-            let mut refused = words(StatusCode::METHOD_NOT_ALLOWED, &message, None);
-            refused
-                .headers_mut()
-                .insert(header::ALLOW, HeaderValue::from_static(METHODS));
-            Ok(refused)
+            let message = format!("{other} is not done here");
+            let refused = words(StatusCode::METHOD_NOT_ALLOWED, &message, Some(METHODS));
+            Ok(([(header::ALLOW, METHODS)], refused).into_response())
         }
     };
-    told.unwrap_or_else(|refusal| refusal)
+    told.into_response()
+}
+
+/// The name in a path.
+fn named(state: String) -> Result<StateName, Refused> {
+    StateName::new(state).map_err(|error| words(StatusCode::BAD_REQUEST, &error.to_string(), None))
 }
 
 impl Backend {
-    async fn get(&self, state: StateName) -> Result<Response, Response> {
+    async fn get(&self, state: String) -> Result<Response, Refused> {
+        let state = named(state)?;
         let _turn = self.turn().await?;
         let got = self.states.get(StateGet { state, version: None }).await;
         let Some(body) = got.map_err(refused)? else {
-            return Ok(words(StatusCode::NOT_FOUND, "there is no state of this name yet", None));
+            return Err(words(StatusCode::NOT_FOUND, "there is no state of this name yet", None));
         };
         let bytes = STANDARD.decode(body.base64).map_err(|error| {
             let message = format!("the stored state cannot be read: {error}");
@@ -106,7 +109,8 @@ impl Backend {
         Ok(answer)
     }
 
-    async fn put(&self, state: StateName, request: Request) -> Result<Response, Response> {
+    async fn put(&self, state: String, request: Request) -> Result<Response, Refused> {
+        let state = named(state)?;
         let lock = lock_of(request.uri().query());
         let told = request.headers().get(CONTENT_MD5).cloned();
         let _turn = self.turn().await?;
@@ -119,13 +123,15 @@ impl Backend {
         outcome(self.states.put(StatePut { state, lock, base64 }).await)
     }
 
-    async fn lock(&self, state: StateName, request: Request) -> Result<Response, Response> {
+    async fn lock(&self, state: String, request: Request) -> Result<Response, Refused> {
+        let state = named(state)?;
         let info = body(request, LOCK_MAX_BYTES).await?;
         let info = String::from_utf8_lossy(&info).into_owned();
         outcome(self.states.lock(StateLock { state, info }).await)
     }
 
-    async fn unlock(&self, state: StateName, request: Request) -> Result<Response, Response> {
+    async fn unlock(&self, state: String, request: Request) -> Result<Response, Refused> {
+        let state = named(state)?;
         let sent = body(request, LOCK_MAX_BYTES).await?;
         let asked = Unlock::of(&sent).map_err(|error| words(StatusCode::BAD_REQUEST, &error.to_string(), None))?;
         let (lock, forced) = match asked {
@@ -135,7 +141,7 @@ impl Backend {
         outcome(self.states.unlock(StateUnlock { state, lock, forced }).await)
     }
 
-    async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Response> {
+    async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Refused> {
         let turn = self.bodies.acquire().await;
         turn.map_err(|_| words(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping", None))
     }
@@ -160,7 +166,7 @@ fn lock_of(query: Option<&str>) -> Option<String> {
     (!id.is_empty()).then(|| id.into_owned())
 }
 
-async fn body(request: Request, max: usize) -> Result<Bytes, Response> {
+async fn body(request: Request, max: usize) -> Result<Bytes, Refused> {
     let too_long = || {
         let message = format!("what was sent is longer than {max} bytes");
         words(
@@ -191,18 +197,18 @@ fn md5(bytes: &[u8]) -> String {
     STANDARD.encode(Md5::digest(bytes))
 }
 
-fn outcome(told: Result<StateOutcome, ApiError>) -> Result<Response, Response> {
+fn outcome(told: Result<StateOutcome, ApiError>) -> Result<Response, Refused> {
     Ok(match told.map_err(refused)? {
         StateOutcome::Done => StatusCode::OK.into_response(),
         StateOutcome::Locked { info } => {
             let json = [(header::CONTENT_TYPE, "application/json")];
             (StatusCode::LOCKED, json, info).into_response()
         }
-        StateOutcome::Refused { reason, hint } => words(StatusCode::CONFLICT, &reason, Some(&hint)),
+        StateOutcome::Refused { reason, hint } => return Err(words(StatusCode::CONFLICT, &reason, Some(&hint))),
     })
 }
 
-fn refused(error: ApiError) -> Response {
+fn refused(error: ApiError) -> Refused {
     let status = match error.code {
         ErrorCode::InvalidArgument => StatusCode::BAD_REQUEST,
         ErrorCode::NotFound => StatusCode::NOT_FOUND,
@@ -215,9 +221,19 @@ fn refused(error: ApiError) -> Response {
     words(status, &error.message, error.hint.as_deref())
 }
 
-fn words(status: StatusCode, message: &str, hint: Option<&str>) -> Response {
-    let hint = hint.map_or_else(String::new, |hint| format!("hint: {hint}\n"));
-    (status, format!("{message}\n{hint}")).into_response()
+fn words(status: StatusCode, message: &str, hint: Option<&str>) -> Refused {
+    Refused {
+        status,
+        message: message.to_owned(),
+        hint: hint.map(str::to_owned),
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let hint = self.hint.map_or_else(String::new, |hint| format!("hint: {hint}\n"));
+        (self.status, format!("{}\n{hint}", self.message)).into_response()
+    }
 }
 
 #[cfg(test)]

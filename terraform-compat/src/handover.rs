@@ -68,91 +68,110 @@ impl Left {
     }
 }
 
+/// A block, with what the state and the configuration have of it.
+struct Block<'a> {
+    /// Without a key anywhere.
+    address: &'a str,
+    /// Its objects, deposed ones too.
+    lines: &'a [&'a Line],
+    /// Where the deposed ones stand.
+    deposed: BTreeSet<&'a Address>,
+    found: Vec<&'a Found>,
+    /// A block that is the same lines of the configuration, where not both go as a whole.
+    shared_with: Option<String>,
+}
+
 /// What to do to hand over every candidate of a state, given the configuration's blocks.
 pub fn hand_over(account: &Account, blocks: &Blocks) -> HandOver {
     let mut plan = HandOver::default();
     let knows_removed = knows_removed(&account.header.terraform_version);
-    let lines = || account.lines.iter().filter(|line| line.address.mode == Mode::Managed);
-    let mut of_block: BTreeMap<String, Vec<&Line>> = BTreeMap::new();
-    for line in lines() {
-        of_block
-            .entry(without_module_keys(&line.address))
-            .or_default()
-            .push(line);
+    let managed = account.lines.iter().filter(|line| line.address.mode == Mode::Managed);
+    let mut all: BTreeMap<String, Vec<&Line>> = BTreeMap::new();
+    for line in managed {
+        all.entry(without_module_keys(&line.address)).or_default().push(line);
     }
-    let whole: BTreeSet<&str> = of_block
+    let whole: BTreeSet<&str> = all
         .iter()
         .filter(|(_, lines)| lines.iter().all(|line| is_candidate(line)))
-        .map(|(block, _)| block.as_str())
+        .map(|(address, _)| address.as_str())
         .collect();
-    for (block, lines) in of_block
+    for (address, lines) in all
         .iter()
         .filter(|(_, lines)| lines.iter().any(|line| is_candidate(line)))
     {
-        let deposed: BTreeSet<&Address> = lines
-            .iter()
-            .filter(|line| matches!(line.standing, Standing::Deposed { .. }))
-            .map(|line| &line.address)
-            .collect();
-        let found: Vec<&Found> = blocks.of(block).collect();
-        let shared = shared_with(&found, blocks, &whole, whole.contains(block.as_str()));
-        let mut going = 0;
-        for line in lines.iter().filter(|line| is_candidate(line)) {
-            let address = line.address.to_string();
-            let left = if !is_writable(&line.address) {
-                Some(Left::OddAddress)
-            } else if deposed.contains(&line.address) {
-                Some(Left::Deposed)
-            } else {
-                shared.clone().map(|with| Left::Shared { with })
-            };
-            match (left, line.standing.identified()) {
-                (Some(left), _) => {
-                    plan.left.insert(address, left);
-                }
-                (None, Some(identified)) => {
-                    going += 1;
-                    plan.handed.push(Handed {
-                        address,
-                        cloud: identified.cloud,
-                        id: identified.id.clone(),
-                    });
-                }
-                (None, None) => {}
-            }
-        }
-        plan.means(block, lines, &found, going, knows_removed);
+        let found: Vec<&Found> = blocks.of(address).collect();
+        let block = Block {
+            shared_with: shared_with(&found, blocks, &whole, whole.contains(address.as_str())),
+            deposed: deposed(lines),
+            address,
+            lines,
+            found,
+        };
+        plan.add(&block, knows_removed);
     }
     plan
 }
 
 impl HandOver {
-    /// By what the instances of a block that go are forgotten, and what becomes of the block.
-    fn means(&mut self, block: &str, lines: &[&Line], found: &[&Found], going: usize, knows_removed: bool) {
-        if going == 0 {
+    /// Hands over what it can of a block.
+    fn add(&mut self, block: &Block<'_>, knows_removed: bool) {
+        let mut going = BTreeSet::new();
+        for line in block.lines.iter().filter(|line| is_candidate(line)) {
+            let address = line.address.to_string();
+            match (block.why_left(line), line.standing.identified()) {
+                (Some(left), _) => {
+                    self.left.insert(address, left);
+                }
+                (None, Some(identified)) => {
+                    self.handed.push(Handed {
+                        address: address.clone(),
+                        cloud: identified.cloud,
+                        id: identified.id.clone(),
+                    });
+                    going.insert(address);
+                }
+                (None, None) => {}
+            }
+        }
+        if going.is_empty() {
             return;
         }
-        let all_go = going == lines.len();
-        let found = found.iter().map(|found| (*found).clone());
-        if found.len() == 0 {
-            self.unfound.insert(block.to_owned());
+        if block.found.is_empty() {
+            self.unfound.insert(block.address.to_owned());
         }
+        let all_go = going.len() == block.lines.len();
+        let found = block.found.iter().map(|found| (*found).clone());
         match all_go {
             true => self.delete.extend(found),
             false => self.shrink.extend(found),
         }
         if all_go && knows_removed {
-            self.removed.insert(block.to_owned());
-            return;
+            self.removed.insert(block.address.to_owned());
+        } else {
+            self.state_rm.extend(going);
         }
-        let left = &self.left;
-        let addresses = lines
-            .iter()
-            .filter(|line| is_candidate(line))
-            .map(|line| line.address.to_string())
-            .filter(|address| !left.contains_key(address));
-        self.state_rm.extend(addresses);
     }
+}
+
+impl Block<'_> {
+    /// Why a candidate of it stays for now; none: it goes.
+    fn why_left(&self, line: &Line) -> Option<Left> {
+        if !is_writable(&line.address) {
+            Some(Left::OddAddress)
+        } else if self.deposed.contains(&line.address) {
+            Some(Left::Deposed)
+        } else {
+            let with = self.shared_with.clone()?;
+            Some(Left::Shared { with })
+        }
+    }
+}
+
+fn deposed<'a>(lines: &[&'a Line]) -> BTreeSet<&'a Address> {
+    let deposed = lines
+        .iter()
+        .filter(|line| matches!(line.standing, Standing::Deposed { .. }));
+    deposed.map(|line| &line.address).collect()
 }
 
 fn is_candidate(line: &Line) -> bool {

@@ -85,6 +85,10 @@ class Configuration:
     def init(self):
         self.run("init", "-input=false", "-no-color")
 
+    def init_again(self):
+        """The backend is at another address."""
+        self.run("init", "-input=false", "-no-color", "-reconfigure")
+
     def apply(self, expect=0):
         return self.run("apply", "-auto-approve", "-input=false", "-no-color", expect=expect)
 
@@ -235,6 +239,35 @@ class Story:
         shop.password = "0" * 64
         self.assertIn("auth", shop.apply(expect=1).lower())
         self.assertEqual(self.states(), {})
+
+    def test_a_restored_backup_has_the_states_and_takes_none_until_it_is_recovered(self):
+        shop = self.configuration("shop", THINGS)
+        shop.apply()
+        stored = self.engine.command("terraform", "get", "shop")
+        backup = shop.folder / "isobar.backup"
+        self.engine.command("backup", backup)
+        self.assertNotIn(SECRET.encode(), backup.read_bytes())
+        key = (self.engine.data / "key").read_bytes()
+        self.engine.end()
+
+        restored = Engine()
+        self.addCleanup(restored.stop)
+        restored.command("restore", backup)
+        (restored.data / "key").touch(mode=0o600)
+        (restored.data / "key").write_bytes(key)
+        restored.start()
+        shop.engine = restored
+        self.assertEqual(request(shop, "GET"), (200, stored))
+        lock = b'{"ID":"1"}'
+        self.assertEqual(request(shop, "LOCK", lock)[0], 503)
+        restored.command("recover", "end")
+        deadline = time.monotonic() + PATIENCE_S
+        while request(shop, "LOCK", lock)[0] != 200:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.1)
+        self.assertEqual(request(shop, "UNLOCK", lock)[0], 200)
+        shop.init_again()
+        self.assertIn("No changes", shop.run("plan", "-no-color"))
 
     def test_an_engine_that_dies_between_lock_and_write_loses_neither(self):
         slow = self.configuration("shop", SLOW)

@@ -1,6 +1,6 @@
 //! The files of a hand-over, as text: what a person reads, what Terraform reads, what a shell runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::{HandOver, Import, import};
@@ -49,11 +49,10 @@ fn state_rm(plan: &HandOver) -> String {
 }
 
 fn way_back(account: &Account, plan: &HandOver) -> String {
-    let handed = |address: &str| plan.handed.iter().any(|object| object.address == address);
-    let lines = account
-        .lines
-        .iter()
-        .filter(|line| matches!(line.standing, Standing::Candidate { .. }) && handed(&line.address.to_string()));
+    let handed: BTreeSet<&str> = plan.handed.iter().map(|object| object.address.as_str()).collect();
+    let lines = account.lines.iter().filter(|line| {
+        matches!(line.standing, Standing::Candidate { .. }) && handed.contains(line.address.to_string().as_str())
+    });
     let mut text = String::new();
     for told in lines.filter_map(import) {
         match told {
@@ -130,7 +129,7 @@ fn order(plan: &HandOver) -> String {
     text
 }
 
-fn places(what: &str, found: &std::collections::BTreeSet<Found>) -> String {
+fn places(what: &str, found: &BTreeSet<Found>) -> String {
     if found.is_empty() {
         return String::new();
     }
