@@ -61,6 +61,9 @@ pub(crate) struct Question {
 }
 
 pub(super) async fn terraform(context: &Context<'_>, args: cli::ImportTerraform) -> Result<Exit> {
+    if let Some(file) = &args.write_spec {
+        written::is_new(file)?;
+    }
     let told = source::told(&args.answer)?;
     let mut accounts = source::accounts(&args.path, &told)?;
     settle_owners(&mut accounts);

@@ -119,10 +119,10 @@ fn a_ring_is_joined_only_by_a_binary_that_has_one() {
 }
 
 /// A running engine; killed if the test fails.
-struct Engine(Child);
+pub(crate) struct Engine(Child);
 
 impl Engine {
-    fn start(data: &Path) -> Self {
+    pub(crate) fn start(data: &Path) -> Self {
         let child = command(
             data,
             &["serve", "--listen", "127.0.0.1:0", "--node-listen", "127.0.0.1:0"],
@@ -141,7 +141,7 @@ impl Engine {
         engine
     }
 
-    fn stop(&mut self) -> Option<i32> {
+    pub(crate) fn stop(&mut self) -> Option<i32> {
         let killed = Command::new("kill").arg(self.0.id().to_string()).status().unwrap();
         assert!(killed.success());
         self.0.wait().unwrap().code()

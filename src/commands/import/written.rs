@@ -6,14 +6,22 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Result;
-use isobar_engine_control::api::{ImportFound, Taken};
 use isobar_engine_model::id::SiteName;
 use isobar_engine_model::spec::{SiteSpec, Spec};
 
 use super::Report;
 use crate::exit::{Complaint, Exit};
 
-/// Writes it to a new file: a spec that somebody has written is never replaced.
+/// That a file is new: a spec that somebody has written is never replaced.
+pub(super) fn is_new(file: &Path) -> Result<()> {
+    if file.exists() {
+        let message = format!("{} is there already", file.display());
+        return Err(Complaint::new(Exit::Usage, message).hint("name a new file").into());
+    }
+    Ok(())
+}
+
+/// Writes it to a new file.
 pub(super) fn write(
     file: &Path,
     report: &Report,
@@ -43,23 +51,11 @@ fn spec(report: &Report, stored: Option<Spec>, sites: BTreeMap<SiteName, SiteSpe
         spec.sites.entry(name).or_insert(site);
     }
     let lines = report.states.iter().flat_map(|state| &state.found);
-    for taken in lines.filter_map(|line| taken(&line.found)) {
+    for taken in lines.filter_map(|line| line.found.taken()) {
         // An entry that somebody has changed is theirs.
         spec.adopted
             .entry(taken.name.clone())
             .or_insert_with(|| taken.spec.clone());
     }
     spec
-}
-
-fn taken(found: &ImportFound) -> Option<&Taken> {
-    match found {
-        ImportFound::Adopted(taken) | ImportFound::Drifted(taken) | ImportFound::Tainted(taken) => Some(taken),
-        ImportFound::Deposed
-        | ImportFound::Missing { .. }
-        | ImportFound::Unsupported { .. }
-        | ImportFound::AlreadyOwned { .. }
-        | ImportFound::Unreachable { .. }
-        | ImportFound::Asked { .. } => None,
-    }
 }

@@ -112,10 +112,7 @@ async fn import(engine: &Arc<Engine>, request: ImportRequest) -> Vec<ImportFound
 }
 
 fn taken(found: &ImportFound) -> &Taken {
-    match found {
-        ImportFound::Adopted(taken) | ImportFound::Drifted(taken) | ImportFound::Tainted(taken) => taken,
-        other => panic!("{other:?}"),
-    }
+    found.taken().unwrap_or_else(|| panic!("{found:?}"))
 }
 
 /// The spec that an import writes.

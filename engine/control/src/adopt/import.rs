@@ -174,7 +174,7 @@ impl Engine {
                         (one.index, take(draft, one, object))
                     });
                     let claimed: Vec<_> = claimed.collect();
-                    if claimed.iter().any(|(_, line)| taken(line).is_some()) {
+                    if claimed.iter().any(|(_, line)| line.taken().is_some()) {
                         begin_cluster(draft, &cluster);
                     }
                     Ok::<_, ApiError>(claimed)
@@ -278,14 +278,14 @@ fn take(draft: &mut Draft, found: Found, object: &ImportObject) -> ImportFound {
     }
     draft.put(record.clone());
     let drift = drift(&object.fields, &state.fields);
-    let taken = Taken {
+    let taken = Box::new(Taken {
         name: record.object.name.clone(),
         spec: record
             .object
             .as_seen(object.unmanaged.clone())
             .expect("it was seen just now"),
         drift,
-    };
+    });
     match object.standing {
         ImportStanding::Tainted => ImportFound::Tainted(taken),
         ImportStanding::Current | ImportStanding::Deposed(_) if taken.drift.is_empty() => ImportFound::Adopted(taken),
@@ -305,18 +305,6 @@ fn free_name(draft: &Draft, cluster: &ClusterName, address: &str) -> AdoptedName
         here.iter().any(|record| record.object.name == *name)
             || spec.is_some_and(|spec| spec.adopted.contains_key(name))
     })
-}
-
-fn taken(line: &ImportFound) -> Option<&Taken> {
-    match line {
-        ImportFound::Adopted(taken) | ImportFound::Drifted(taken) | ImportFound::Tainted(taken) => Some(taken),
-        ImportFound::Deposed
-        | ImportFound::Missing { .. }
-        | ImportFound::Unsupported { .. }
-        | ImportFound::AlreadyOwned { .. }
-        | ImportFound::Unreachable { .. }
-        | ImportFound::Asked { .. } => None,
-    }
 }
 
 /// The cluster, where there is none yet: held, so that nothing is planned unasked before somebody applies a spec.

@@ -110,11 +110,11 @@ pub struct ImportLine {
 #[serde(tag = "found", rename_all = "snake_case")]
 pub enum ImportFound {
     /// It is as the state says, and the cluster's.
-    Adopted(Taken),
+    Adopted(Box<Taken>),
     /// It is the cluster's, and its cloud says something else of it than the state.
-    Drifted(Taken),
+    Drifted(Box<Taken>),
     /// It is the cluster's; Terraform would replace it, Isobar does not.
-    Tainted(Taken),
+    Tainted(Box<Taken>),
     /// An old copy that Terraform has yet to delete: left alone.
     Deposed,
     /// Its cloud does not have it.
@@ -144,6 +144,21 @@ pub enum ImportFound {
         /// What has to be answered.
         question: String,
     },
+}
+
+impl ImportFound {
+    /// The object, if it was taken over.
+    pub fn taken(&self) -> Option<&Taken> {
+        match self {
+            Self::Adopted(taken) | Self::Drifted(taken) | Self::Tainted(taken) => Some(taken.as_ref()),
+            Self::Deposed
+            | Self::Missing { .. }
+            | Self::Unsupported { .. }
+            | Self::AlreadyOwned { .. }
+            | Self::Unreachable { .. }
+            | Self::Asked { .. } => None,
+        }
+    }
 }
 
 /// An object that was taken over.
