@@ -68,6 +68,7 @@ fn help_names_every_command_and_every_exit_code() {
               scale        Change how many replicas a service has
               drain        Replace a machine: its replicas move elsewhere first
               logs         Print the output of a replica, or a machine's serial console
+              import       Take over what others made
               explain      Say why something is as it is
               leaks        List what clouds still have that the journal does not know, and what is done about it
               audit        List who changed what, newest first; `verify` finds tampering
@@ -97,6 +98,7 @@ fn help_names_every_command_and_every_exit_code() {
                 4  no engine answers, or its provider does not: try again
                 5  a bug or an unexpected answer
                10  `plan --exit-code`: there is something to do
+               11  `import`: an object is missing, drifted, not reached, or a question is open
               130  interrupted
 
             Getting started:
