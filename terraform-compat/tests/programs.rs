@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use isobar_engine_model::object::{Fields, ObjectId, ObjectType};
 use isobar_terraform_compat::account::{Account, Standing, Told, account};
 use isobar_terraform_compat::handover::{HandOver, NotConfirmed, confirm, declared, files, hand_over};
 use isobar_terraform_compat::hcl::{Blocks, blocks};
@@ -106,6 +107,9 @@ impl Folder {
                         region: unknown(),
                         zone: None,
                         id: format!("i-{}", address.len()),
+                        kind: ObjectType("instance".to_owned()),
+                        object: ObjectId(format!("i-{}", address.len())),
+                        fields: Fields::new(),
                     },
                 };
             }

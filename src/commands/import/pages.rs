@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use isobar_engine_control::api::{IMPORT_PAGE_MAX_OBJECTS, ImportObject, ImportRequest, ImportSource, ImportStanding};
 use isobar_engine_model::id::{ClusterName, ProviderId, SiteName, Zone};
-use isobar_engine_model::object::{Fields, ObjectId, ObjectType};
 use isobar_engine_model::spec::SiteSpec;
 use isobar_terraform_compat::account::{Account, Line, Standing};
+use isobar_terraform_compat::fields;
 use isobar_terraform_compat::identity::{Cloud, Part};
 
 use super::{Left, why_not};
@@ -59,22 +59,18 @@ fn object(line: &Line) -> Option<ImportObject> {
         Part::Known { value, .. } => Some(value.clone()),
         Part::Unknown { .. } => None,
     };
-    let kind = line
-        .address
-        .kind
-        .split_once('_')
-        .map_or(line.address.kind.as_str(), |(_, kind)| kind);
+    let unmanaged = fields::of(&line.address.kind).unmanaged.iter();
     Some(ImportObject {
         address: line.address.to_string(),
         standing: standing(&line.standing),
         provider: ProviderId::new(provider).expect("a name"),
-        kind: ObjectType(kind.to_owned()),
-        id: ObjectId(identified.id.clone()),
+        kind: identified.kind.clone(),
+        id: identified.object.clone(),
         zone: identified.zone.clone().map(Zone::new),
         account: known(&identified.account),
         region: known(&identified.region),
-        fields: Fields::new(),
-        unmanaged: Default::default(),
+        fields: identified.fields.clone(),
+        unmanaged: unmanaged.map(|unmanaged| unmanaged.attribute.to_owned()).collect(),
     })
 }
 
