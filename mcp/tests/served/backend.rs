@@ -94,8 +94,11 @@ async fn a_body_without_an_announced_length_is_bounded_too() {
     let chunk = vec![b' '; 1 << 20];
     let chunks = (0..=BODY_MAX_BYTES >> 20).map(move |_| Ok::<_, std::io::Error>(chunk.clone()));
     let body = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
+    let sender = reqwest::Client::builder().no_proxy().build().unwrap();
+    let (client, request) = backend.send("POST", "shop", body).build_split();
+    drop(client);
     // The connection may be closed before all was sent.
-    if let Ok(answer) = backend.send("POST", "shop", body).send().await {
+    if let Ok(answer) = sender.execute(request.unwrap()).await {
         assert_eq!(answer.status(), 413);
     }
     assert_eq!(backend.answer("GET", "shop", "").await.0, 404);
