@@ -141,14 +141,15 @@ pub fn settle_owners(accounts: &mut [Account]) {
     let mut owners: BTreeMap<(Cloud, What, String), Vec<Owner>> = BTreeMap::new();
     for account in accounts {
         for line in &mut account.lines {
-            let Some(identified) = line.standing.identified().cloned() else {
+            let Some(identified) = line.standing.identified() else {
                 continue;
             };
             let key = (identified.cloud, identified.what, identified.id.to_lowercase());
             let known = owners.entry(key).or_default();
-            match known.iter().find(|owner| may_be_same(&owner.identified, &identified)) {
+            match known.iter().find(|owner| owner.may_have(identified)) {
                 None => known.push(Owner {
-                    identified,
+                    account: identified.account.clone(),
+                    region: identified.region.clone(),
                     state: account.name.clone(),
                     by: line.address.clone(),
                 }),
@@ -160,17 +161,21 @@ pub fn settle_owners(accounts: &mut [Account]) {
 
 /// Who has an object of a cloud.
 struct Owner {
-    identified: Identified,
+    account: Part,
+    region: Part,
     state: String,
     by: Address,
 }
 
-fn may_be_same(one: &Identified, other: &Identified) -> bool {
-    let may = |one: &Part, other: &Part| match (one, other) {
-        (Part::Known { value: one, .. }, Part::Known { value: other, .. }) => one.eq_ignore_ascii_case(other),
-        (Part::Unknown { .. }, _) | (_, Part::Unknown { .. }) => true,
-    };
-    may(&one.account, &other.account) && may(&one.region, &other.region)
+impl Owner {
+    /// Whether an object of the same id may be the one that this has.
+    fn may_have(&self, identified: &Identified) -> bool {
+        let may = |one: &Part, other: &Part| match (one, other) {
+            (Part::Known { value: one, .. }, Part::Known { value: other, .. }) => one.eq_ignore_ascii_case(other),
+            (Part::Unknown { .. }, _) | (_, Part::Unknown { .. }) => true,
+        };
+        may(&self.account, &identified.account) && may(&self.region, &identified.region)
+    }
 }
 
 /// A second object with the same address and deposed key is no object that can be named.
