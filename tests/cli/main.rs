@@ -77,6 +77,7 @@ fn help_names_every_command_and_every_exit_code() {
               recover      After a restore: list what the backup does not know, adopt or release it, go on
               destroy      Stop everything of a cluster and release every machine
               operation    Look at an operation, stop it, or wait for its end
+              terraform    Look at the states that Terraform keeps here, get a version, unlock
               schema       Print the JSON Schema of specs
               check        Check a spec; needs no engine
               completions  Print completions for a shell
