@@ -12,7 +12,7 @@ use clap_complete::Shell;
 use isobar_engine_control::api::{QueryWhat, TAIL_MAX_LINES};
 use isobar_engine_model::id::{ClusterName, MachineId, OperationId, PlanId, ReplicaId, SiteName, WorkloadName};
 
-pub(crate) use self::import::{Import, ImportTerraform};
+pub(crate) use self::import::{Confirm, HandBack, HandOver, Import, ImportTerraform};
 pub(crate) use self::serve::Serve;
 pub(crate) use self::store::{Backup, Recover, RecoverChoice, RecoverDecision, RecoverRelease, Restore, StoreArg};
 pub(crate) use self::terraform::{Get as TerraformGet, Terraform, Unlock as TerraformUnlock};

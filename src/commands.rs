@@ -14,7 +14,7 @@ mod terraform;
 
 use anyhow::Result;
 
-use crate::cli::{self, Cli, Command};
+use crate::cli::{Cli, Command};
 use crate::exit::Exit;
 use crate::output::Output;
 use crate::serve;
@@ -42,7 +42,7 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<Exit> {
         Command::Status(args) => look::status(&context, args).await,
         Command::Query(args) => look::query(&context, args).await,
         Command::Explain(args) => look::explain(&context, args).await,
-        Command::Import(cli::Import::Terraform(args)) => import::terraform(&context, args).await,
+        Command::Import(args) => import::import(&context, args).await,
         Command::Leaks(args) => look::leaks(&context, args).await,
         Command::Audit(args) => audit::audit(&context, args).await,
         Command::Backup(args) => backup::backup(&context, args).await,

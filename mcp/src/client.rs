@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use isobar_engine_control::api::{
-    Adopted, ApiError, ApplyRequest, AuditAnswer, AuditRequest, Discovery, ExplainRequest, Explanation, ImportAnswer,
-    ImportRequest, LeaksAnswer, LeaksRequest, LogsAnswer, LogsRequest, OperationCancel, OperationGet, OperationView,
-    PlanAnswer, PlanRequest, QueryAnswer, QueryRequest, RecoverAnswer, RecoverMachines, RecoverRequest, Recovered,
-    StatePart, StateRead, StateRelease, StateReleased, StatesAnswer, StatesRequest,
+    Adopted, ApiError, ApplyRequest, AuditAnswer, AuditRequest, Discovery, ExplainRequest, Explanation, HandOverAnswer,
+    HandOverRequest, ImportAnswer, ImportRequest, LeaksAnswer, LeaksRequest, LogsAnswer, LogsRequest, OperationCancel,
+    OperationGet, OperationView, PlanAnswer, PlanRequest, QueryAnswer, QueryRequest, RecoverAnswer, RecoverMachines,
+    RecoverRequest, Recovered, StatePart, StateRead, StateRelease, StateReleased, StatesAnswer, StatesRequest,
 };
 use isobar_engine_model::id::OperationId;
 use isobar_engine_model::operation::Operation;
@@ -167,6 +167,11 @@ impl Client {
     /// Takes over a page of the objects of a state.
     pub async fn import_terraform(&self, request: &ImportRequest) -> Result<ImportAnswer, ClientError> {
         self.call("import_terraform", request).await
+    }
+
+    /// Takes a step of a hand-over.
+    pub async fn import_hand_over(&self, request: &HandOverRequest) -> Result<HandOverAnswer, ClientError> {
+        self.call("import_hand_over", request).await
     }
 
     /// Accepts a plan.

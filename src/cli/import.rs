@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use isobar_engine_model::id::ClusterName;
+use isobar_engine_model::id::{AdoptedName, ClusterName};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Import {
@@ -12,6 +12,45 @@ pub(crate) enum Import {
         after_help = "Examples:\n  terraform state pull | isobar import terraform - --cluster estate --spec sites.yaml --write-spec estate.yaml\n  isobar import terraform states/ --cluster estate --answer 'provider[\"registry.terraform.io/hashicorp/aws\"]=123456789012,eu-central-1'\n\nAn encrypted state's passphrase is taken from ISOBAR_STATE_PASSPHRASE, its key in hex from ISOBAR_STATE_KEY."
     )]
     Terraform(ImportTerraform),
+    /// Begin to hand observed objects over: from here on they wait for a state without them
+    #[command(after_help = "Example:\n  isobar import hand-over estate web db")]
+    HandOver(HandOver),
+    /// Take over what a fresh state does not have any more
+    #[command(after_help = "Example:\n  terraform state pull | isobar import confirm estate -")]
+    Confirm(Confirm),
+    /// Give objects back: they are Terraform's again
+    #[command(after_help = "Example:\n  isobar import release estate web")]
+    Release(HandBack),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HandOver {
+    /// Of which cluster
+    #[arg(value_name = "CLUSTER", value_parser = |text: &str| ClusterName::new(text))]
+    pub(crate) cluster: ClusterName,
+    /// Which objects; left out: all that are observed
+    #[arg(value_name = "OBJECT", value_parser = |text: &str| AdoptedName::new(text))]
+    pub(crate) objects: Vec<AdoptedName>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Confirm {
+    /// Of which cluster
+    #[arg(value_name = "CLUSTER", value_parser = |text: &str| ClusterName::new(text))]
+    pub(crate) cluster: ClusterName,
+    /// The state that they came from, as it is now; `-` reads standard input
+    #[arg(value_name = "PATH")]
+    pub(crate) path: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HandBack {
+    /// Of which cluster
+    #[arg(value_name = "CLUSTER", value_parser = |text: &str| ClusterName::new(text))]
+    pub(crate) cluster: ClusterName,
+    /// Which objects
+    #[arg(value_name = "OBJECT", required = true, value_parser = |text: &str| AdoptedName::new(text))]
+    pub(crate) objects: Vec<AdoptedName>,
 }
 
 #[derive(Debug, Args)]

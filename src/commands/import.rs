@@ -2,6 +2,7 @@
 //! leaves this process but what stands on a list: addresses, ids, accounts, regions.
 
 mod pages;
+mod phases;
 mod source;
 mod written;
 
@@ -60,7 +61,16 @@ pub(crate) struct Question {
     pub(crate) ask: String,
 }
 
-pub(super) async fn terraform(context: &Context<'_>, args: cli::ImportTerraform) -> Result<Exit> {
+pub(super) async fn import(context: &Context<'_>, args: cli::Import) -> Result<Exit> {
+    match args {
+        cli::Import::Terraform(args) => terraform(context, args).await,
+        cli::Import::HandOver(args) => phases::hand_over(context, args).await,
+        cli::Import::Confirm(args) => phases::confirm(context, args).await,
+        cli::Import::Release(args) => phases::release(context, args).await,
+    }
+}
+
+async fn terraform(context: &Context<'_>, args: cli::ImportTerraform) -> Result<Exit> {
     if let Some(file) = &args.write_spec {
         written::is_new(file)?;
     }
@@ -72,7 +82,7 @@ pub(super) async fn terraform(context: &Context<'_>, args: cli::ImportTerraform)
         None => BTreeMap::new(),
     };
     let client = context.connect().await?;
-    let importing = import(context, &client, (&args.cluster, &sites), &accounts);
+    let importing = take_over(context, &client, (&args.cluster, &sites), &accounts);
     let report = tokio::select! {
         biased;
         pressed = tokio::signal::ctrl_c() => {
@@ -92,7 +102,7 @@ pub(super) async fn terraform(context: &Context<'_>, args: cli::ImportTerraform)
     Ok(if report.complete { Exit::Done } else { Exit::Unaccounted })
 }
 
-async fn import(
+async fn take_over(
     context: &Context<'_>,
     client: &Client,
     (cluster, sites): (&ClusterName, &BTreeMap<SiteName, SiteSpec>),

@@ -1,6 +1,6 @@
 //! What an import found, for people: a table a state, then what has to be answered.
 
-use isobar_engine_control::api::ImportFound;
+use isobar_engine_control::api::{HandOverAnswer, ImportFound};
 
 use super::table::Table;
 use crate::commands::import::{Report, StateReport};
@@ -17,6 +17,24 @@ pub(crate) fn report(report: &Report) -> String {
         }
     }
     text
+}
+
+/// Whose objects are now.
+pub(crate) fn handed_over(answer: &HandOverAnswer) -> String {
+    let mut table = Table::new(["OBJECT", "ADDRESS", "PHASE", "NOTE"]);
+    for line in &answer.lines {
+        table.row([
+            line.name.as_str().into(),
+            line.address.as_str().into(),
+            line.phase.word().into(),
+            line.refused.clone().unwrap_or_default().into(),
+        ]);
+    }
+    if table.is_empty() {
+        "nothing to hand over\n".to_owned()
+    } else {
+        table.text()
+    }
 }
 
 fn objects(state: &StateReport) -> String {

@@ -15,11 +15,11 @@ from mcp.client.streamable_http import streamable_http_client
 from engine import ISOBAR, SHOP, Engine, schema_of_specs
 
 NEWEST = "2026-07-28"
-TOOLS = ["discover", "query", "plan", "apply", "operation_get", "operation_cancel", "explain", "import_terraform", "leaks",
-         "recover", "recover_adopt", "recover_release", "recover_end", "logs", "audit", "terraform_states",
-         "terraform_state_read", "terraform_unlock"]
-CHANGING = {"apply", "operation_cancel", "import_terraform", "recover_adopt", "recover_release", "recover_end",
-            "terraform_unlock"}
+TOOLS = ["discover", "query", "plan", "apply", "operation_get", "operation_cancel", "explain", "import_terraform",
+         "import_hand_over", "leaks", "recover", "recover_adopt", "recover_release", "recover_end", "logs", "audit",
+         "terraform_states", "terraform_state_read", "terraform_unlock"]
+CHANGING = {"apply", "operation_cancel", "import_terraform", "import_hand_over", "recover_adopt", "recover_release",
+            "recover_end", "terraform_unlock"}
 
 
 def setUpModule():

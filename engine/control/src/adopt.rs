@@ -8,6 +8,7 @@ mod claim;
 mod import;
 mod look;
 mod name;
+mod phase;
 mod place;
 mod read;
 pub(crate) mod release;

@@ -5,6 +5,7 @@ mod audit;
 mod change;
 mod error;
 mod explain;
+mod hand_over;
 mod import;
 mod leaks;
 mod logs;
@@ -17,6 +18,7 @@ pub use audit::{AuditAnswer, AuditBad, AuditEntry, AuditRequest, AuditVerdict, A
 pub use change::{ApplyRequest, OperationCancel, OperationGet, OperationView, PlanAnswer, PlanRequest};
 pub use error::{ALLOWED_MAX_ITEMS, ApiError, ErrorCode, PROBLEMS_MAX_ITEMS};
 pub use explain::{ExplainRequest, Explanation};
+pub use hand_over::{HAND_OVER_MAX_OBJECTS, HandOverAnswer, HandOverLine, HandOverRequest, HandOverStep};
 pub use import::{
     IMPORT_PAGE_MAX_OBJECTS, ImportAnswer, ImportFound, ImportLine, ImportObject, ImportRequest, ImportSource,
     ImportStanding, Taken,

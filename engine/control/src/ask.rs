@@ -77,7 +77,7 @@ impl Engine {
     }
 
     /// That the cluster which an argument names is known.
-    fn known(&self, state: &State, cluster: &ClusterName, pointer: &str) -> Result<(), ApiError> {
+    pub(crate) fn known(&self, state: &State, cluster: &ClusterName, pointer: &str) -> Result<(), ApiError> {
         if state.clusters.get(cluster.as_str()).is_some() {
             return Ok(());
         }

@@ -127,6 +127,7 @@ async fn each_tool_says_what_it_takes_gives_and_changes() {
         operation_cancel: reads only false, may destroy false, idempotent true
         explain: reads only true, may destroy false, idempotent true
         import_terraform: reads only false, may destroy false, idempotent true
+        import_hand_over: reads only false, may destroy false, idempotent true
         leaks: reads only true, may destroy false, idempotent true
         recover: reads only true, may destroy false, idempotent true
         recover_adopt: reads only false, may destroy false, idempotent true

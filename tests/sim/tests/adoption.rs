@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isobar_engine_control::api::{
-    ApiError, ApplyRequest, ErrorCode, ImportFound, ImportObject, ImportRequest, ImportSource, ImportStanding,
-    PlanAnswer, QueryWhat, Taken,
+    ApiError, ApplyRequest, ErrorCode, HandOverRequest, HandOverStep, ImportFound, ImportObject, ImportRequest,
+    ImportSource, ImportStanding, PlanAnswer, QueryWhat, Taken,
 };
 use isobar_engine_control::{Bounds, Engine};
 use isobar_engine_model::adopted::{Adopted, Sight};
@@ -424,4 +424,40 @@ async fn neither_a_sweep_nor_an_end_of_the_cluster_touches_what_others_made() {
             "{id} is still there"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_is_handed_over_by_a_newer_state_without_it_and_never_owned_by_both() {
+    let (world, engine) = started().await;
+    put(&world, "i-1", fields());
+    let page = request("estate", vec![object("aws_instance.web", "i-1")]);
+    let found = import(&engine, page.clone()).await;
+    let name = taken(&found[0]).name.clone();
+    let step = async |step: HandOverStep| {
+        let request = HandOverRequest {
+            cluster: cluster("estate"),
+            objects: vec![name.clone()],
+            step,
+        };
+        let answer = engine.import_hand_over(request).await.expect("it is there");
+        (answer.lines[0].phase.word(), answer.lines[0].refused.is_some())
+    };
+    let confirm = |serial: u64| HandOverStep::Confirm {
+        lineage: LINEAGE.to_owned(),
+        serial,
+    };
+    assert_eq!(step(confirm(5)).await, ("observed", true));
+    assert_eq!(step(HandOverStep::Begin).await, ("handing over", false));
+    assert_eq!(
+        step(confirm(4)).await,
+        ("handing over", true),
+        "the state that it came from"
+    );
+    assert_eq!(step(confirm(5)).await, ("owned", false));
+    let again = import(&engine, page).await;
+    assert!(
+        matches!(again[0], ImportFound::AlreadyOwned { .. }),
+        "Terraform may not have it too: {again:?}"
+    );
+    assert_eq!(step(HandOverStep::TakeBack).await, ("observed", false));
 }

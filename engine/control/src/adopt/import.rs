@@ -265,6 +265,10 @@ fn is_no_older(draft: &Draft, cluster: &ClusterName, source: &ImportSource) -> R
 fn take(draft: &mut Draft, found: Found, object: &ImportObject) -> ImportFound {
     let Found { mut record, state, .. } = found;
     match draft.get::<AdoptedRecord>(&record.key()).cloned() {
+        // Its state has an object that it gave away: it must be taken back first, or forgotten there.
+        Some(known) if matches!(known.object.phase, AdoptedPhase::Owned { .. }) => {
+            return ImportFound::AlreadyOwned { by: owner(&known) };
+        }
         Some(known) if is_same(&known, &record) => {
             let mut kept = known;
             if see(&mut kept.object, record.object.seen) {

@@ -1,9 +1,9 @@
 //! Whose a call is: what the fleet needs to know of one before it is answered.
 
 use super::{
-    ApplyRequest, ExplainRequest, ImportRequest, LeaksRequest, LogsRequest, OperationCancel, OperationGet, PlanRequest,
-    QueryRequest, RecoverMachines, RecoverRequest, StateAdopt, StateGet, StateLock, StatePut, StateRead, StateRelease,
-    StateUnlock, StatesRequest,
+    ApplyRequest, ExplainRequest, HandOverRequest, ImportRequest, LeaksRequest, LogsRequest, OperationCancel,
+    OperationGet, PlanRequest, QueryRequest, RecoverMachines, RecoverRequest, StateAdopt, StateGet, StateLock,
+    StatePut, StateRead, StateRelease, StateUnlock, StatesRequest,
 };
 use crate::fleet::Subject;
 
@@ -31,6 +31,7 @@ asked! {
     OperationGet: |asked| Subject::Operation(&asked.operation);
     OperationCancel: |asked| Subject::Operation(&asked.operation);
     ExplainRequest: |asked| Subject::Cluster(&asked.cluster);
+    HandOverRequest: |asked| Subject::Cluster(&asked.cluster);
     ImportRequest: |asked| Subject::Cluster(&asked.cluster);
     LeaksRequest: |asked| Subject::Cluster(&asked.cluster);
     LogsRequest: |asked| Subject::Cluster(&asked.cluster);

@@ -252,8 +252,8 @@ fn changes_nothing_of_others(draft: &Draft, plan: &Plan) -> Result<(), ApiError>
     Err(ApiError::new(ErrorCode::Refused, message)
         .pointer(format!("/adopted/{object}/fields"))
         .hint(
-            "change it where it is managed now and plan again; or write the fields as they are, or name them under \
-             `unmanaged`",
+            "hand it over first (`isobar import hand-over`), or change it where it is managed now; or write the fields \
+             as they are, or name them under `unmanaged`",
         ))
 }
 
