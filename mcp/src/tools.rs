@@ -3,6 +3,7 @@
 //!
 //! [`terraform`] has those about Terraform's states. Knows nothing of transports or of MCP's revisions; `server` lists the table and looks tools up in it.
 
+mod hand_over;
 pub(crate) mod terraform;
 
 use std::collections::BTreeMap;
@@ -12,9 +13,9 @@ use std::sync::Arc;
 
 use isobar_engine_control::api::{
     Adopted, ApiError, ApplyRequest, Asked, AuditAnswer, AuditRequest, ClusterSummary, Discovery, ErrorCode,
-    ExplainRequest, Explanation, HandOverAnswer, HandOverRequest, ImportAnswer, ImportRequest, LeaksAnswer,
-    LeaksRequest, LogsAnswer, LogsRequest, OperationCancel, OperationGet, OperationView, PlanAnswer, PlanRequest,
-    QueryAnswer, QueryRequest, RecoverAnswer, RecoverMachines, RecoverRequest, Recovered,
+    ExplainRequest, Explanation, ImportAnswer, ImportRequest, LeaksAnswer, LeaksRequest, LogsAnswer, LogsRequest,
+    OperationCancel, OperationGet, OperationView, PlanAnswer, PlanRequest, QueryAnswer, QueryRequest, RecoverAnswer,
+    RecoverMachines, RecoverRequest, Recovered,
 };
 use isobar_engine_control::fleet::{Route, Subject};
 use isobar_engine_control::{Engine, Fleet};
@@ -49,9 +50,7 @@ pub(crate) fn table() -> Vec<Entry> {
         entry::<ImportRequest, ImportAnswer, _>(IMPORT, |engine, request| async move {
             engine.import_terraform(request).await
         }),
-        entry::<HandOverRequest, HandOverAnswer, _>(HAND_OVER, |engine, request| async move {
-            engine.import_hand_over(request).await
-        }),
+        hand_over::listed(),
         entry::<LeaksRequest, LeaksAnswer, _>(LEAKS, |engine, request| async move { engine.leaks(request).await }),
         entry::<RecoverRequest, RecoverAnswer, _>(RECOVER, compare),
         entry::<RecoverMachines, Adopted, _>(
@@ -136,14 +135,6 @@ const IMPORT: About = About {
     text: "Takes a page of the objects of a state, each by what its cloud calls it, reads them there and says what was \
            found of each. What is there and nobody's becomes the cluster's, as observed: no cloud is changed. The same \
            page again finds what it made. Send no state and no secret: the command line reads states.",
-    effect: Effect::Changes { destructive: false },
-};
-
-const HAND_OVER: About = About {
-    name: "import_hand_over",
-    title: "Change whose an object is",
-    text: "Takes a step of handing adopted objects over: `begin`, then, once Terraform has forgotten them, `confirm` with the \
-           lineage and the higher serial of a fresh state without them, or `take_back`. Changes no cloud and no state.",
     effect: Effect::Changes { destructive: false },
 };
 

@@ -147,7 +147,7 @@ const UNLOCK: About = About {
     effect: Effect::Changes { destructive: false },
 };
 
-const ADOPT: About = About {
+pub(super) const ADOPT: About = About {
     name: "terraform_adopted",
     title: "Take addresses over",
     text: "Between engines.",

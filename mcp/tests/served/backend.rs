@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::running::Running;
 
-struct Backend(Running);
+pub(crate) struct Backend(pub(crate) Running);
 
 impl Backend {
     fn send(&self, method: &str, path: &str, body: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
@@ -23,7 +23,7 @@ impl Backend {
             .body(body)
     }
 
-    async fn answer(&self, method: &str, path: &str, body: impl Into<reqwest::Body>) -> (u16, String) {
+    pub(crate) async fn answer(&self, method: &str, path: &str, body: impl Into<reqwest::Body>) -> (u16, String) {
         told(self.send(method, path, body)).await
     }
 }

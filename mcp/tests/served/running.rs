@@ -40,6 +40,7 @@ pub(crate) struct Running {
     pub(crate) folder: DataFolder,
     pub(crate) url: String,
     pub(crate) http: reqwest::Client,
+    pub(crate) cloud: SimCloud,
     stop: CancellationToken,
     serving: JoinHandle<std::io::Result<()>>,
     _dir: Option<tempfile::TempDir>,
@@ -61,7 +62,7 @@ impl Running {
     pub(crate) async fn start_in(folder: DataFolder) -> Self {
         let clock = TokioClock::new();
         let cloud = SimCloud::new(SimConfig::of_regions(1, &["north"]), Arc::new(clock.clone()));
-        let sim = SimProvider::new(ProviderId::new("sim").unwrap(), cloud);
+        let sim = SimProvider::new(ProviderId::new("sim").unwrap(), cloud.clone());
         let config = Config {
             insecure_registries: Vec::new(),
             proven_for: BTreeSet::new(),
@@ -101,6 +102,7 @@ impl Running {
             folder,
             url,
             http,
+            cloud,
             stop,
             serving,
             _dir: None,

@@ -55,6 +55,7 @@ impl Engine {
                     lines.push(HandOverLine {
                         name: record.object.name,
                         address: record.object.from.address,
+                        lineage: record.object.from.lineage,
                         phase: record.object.phase,
                         refused,
                     });

@@ -52,6 +52,8 @@ pub struct HandOverLine {
     pub name: AdoptedName,
     /// Its address in the state that it came from.
     pub address: String,
+    /// That state's lineage; empty: it has none.
+    pub lineage: String,
     /// Whose it is now.
     #[serde(flatten)]
     pub phase: AdoptedPhase,
