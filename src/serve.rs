@@ -30,6 +30,14 @@ const QUIET: &str = "rmcp=warn,sea_orm_migration=warn,sqlx=warn";
 /// Runs an engine until SIGINT or SIGTERM.
 pub(crate) async fn serve(folder: DataFolder, args: cli::Serve, output: &Output) -> Result<Exit> {
     log(&args.log)?;
+    if args.listen.ip().is_unspecified() && args.advertise.is_empty() {
+        return Err(Complaint::new(
+            Exit::Usage,
+            format!("--listen {} names no host that callers could know it by", args.listen),
+        )
+        .hint("name one with --advertise HOST:PORT, or listen on one address")
+        .into());
+    }
     let ring = args.spread.as_deref().map(spread::server).transpose()?;
     folder.make()?;
     // The folder's lock comes first: a second engine hears of it, not of a port in use.

@@ -13,7 +13,9 @@ pub(crate) enum Import {
     )]
     Terraform(ImportTerraform),
     /// Begin to hand observed objects over: from here on they wait for a state without them
-    #[command(after_help = "Example:\n  isobar import hand-over estate web db")]
+    #[command(
+        after_help = "Example:\n  isobar import hand-over estate web db\n  terraform state pull > now.tfstate && isobar import hand-over estate web --state now.tfstate --write hand-over"
+    )]
     HandOver(HandOver),
     /// Take over what a fresh state does not have any more
     #[command(after_help = "Example:\n  terraform state pull | isobar import confirm estate -")]
@@ -31,6 +33,15 @@ pub(crate) struct HandOver {
     /// Which objects; left out: all that are observed
     #[arg(value_name = "OBJECT", value_parser = |text: &str| AdoptedName::new(text))]
     pub(crate) objects: Vec<AdoptedName>,
+    /// Write what has to be run, in which order, and the way back to this new folder
+    #[arg(long, value_name = "DIR", requires = "state")]
+    pub(crate) write: Option<PathBuf>,
+    /// The state that they are in, as it is now; `-` reads standard input
+    #[arg(long, value_name = "PATH", requires = "write")]
+    pub(crate) state: Option<PathBuf>,
+    /// The folder of Terraform's root module, for the blocks to delete
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) config: PathBuf,
 }
 
 #[derive(Debug, Args)]

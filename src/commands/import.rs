@@ -1,6 +1,7 @@
 //! Importing: states are read and redacted here and go to the engine in pages; its lines come back as one report. Nothing
 //! leaves this process but what stands on a list: addresses, ids, accounts, regions.
 
+mod handed;
 mod pages;
 mod phases;
 mod source;

@@ -58,7 +58,8 @@ fn help_names_every_command_and_every_exit_code() {
             Usage: isobar [OPTIONS] <COMMAND>
 
             Commands:
-              serve        Start the engine and serve MCP on loopback
+              serve        Start the engine and serve MCP
+              connect      Have the commands of this computer ask an engine on another one
               mcp          Serve MCP on standard input and output, for a client that starts its servers
               plan         Show what a spec would change and cost, without doing it
               apply        Show the plan for a spec, ask, and carry out that very plan
@@ -208,10 +209,10 @@ fn wrong_usage_ends_with_2() {
     check(
         &["serve", "--listen", "0.0.0.0:0"],
         expect![[r#"
-        error: --listen 0.0.0.0:0 is not a loopback address
-          hint: MCP goes over plain HTTP: listen on 127.0.0.1 and reach it from elsewhere through SSH
-        [2]
-    "#]],
+            error: --listen 0.0.0.0:0 names no host that callers could know it by
+              hint: name one with --advertise HOST:PORT, or listen on one address
+            [2]
+        "#]],
     );
 }
 

@@ -11,7 +11,7 @@ use isobar_engine_model::id::{AdoptedName, ClusterName};
 use isobar_mcp::client::Client;
 use isobar_terraform_compat::account::{Account, Told};
 
-use super::source;
+use super::{handed, source};
 use crate::cli;
 use crate::exit::{Complaint, Exit};
 use crate::session::Context;
@@ -22,16 +22,27 @@ const PAGES_MAX: usize = 100;
 
 pub(super) async fn hand_over(context: &Context<'_>, args: cli::HandOver) -> Result<Exit> {
     let client = context.connect().await?;
-    let named = match args.objects.as_slice() {
+    let all = adopted(&client, &args.cluster).await?;
+    let named: Vec<AdoptedName> = match args.objects.as_slice() {
         [] => {
-            let all = adopted(&client, &args.cluster).await?;
             let observed = all
-                .into_iter()
+                .iter()
                 .filter(|object| matches!(object.phase, AdoptedPhase::Observed { .. }));
-            observed.map(|object| object.name).collect()
+            observed.map(|object| object.name.clone()).collect()
         }
         [_, ..] => args.objects,
     };
+    if let (Some(into), Some(state)) = (&args.write, &args.state) {
+        let wanted = all.iter().filter(|object| named.contains(&object.name));
+        let addresses = wanted.map(|object| object.from.address.clone()).collect();
+        for (address, why) in handed::write(into, (state, &args.config), &addresses)? {
+            context.output.note(&format!("{address}: {why}"))?;
+        }
+        let readme = into.join("README.md");
+        context
+            .output
+            .note(&format!("what to run, in its order: {}", readme.display()))?;
+    }
     let answer = step(&client, &args.cluster, (named, &HandOverStep::Begin)).await?;
     context.output.result(&answer, || show::import::handed_over(&answer))?;
     context
