@@ -1,7 +1,7 @@
 //! The audit log as a table, and what a check of it found.
 
 use isobar_engine_control::api::{AuditEntry, AuditVerdict, AuditWhat, AuditWho};
-use isobar_engine_model::id::{ClusterName, OperationId, PlanId};
+use isobar_engine_model::id::{AdoptedName, ClusterName, OperationId, PlanId};
 use isobar_engine_model::quantity::Timestamp;
 
 use super::age;
@@ -60,6 +60,11 @@ fn what(what: &AuditWhat) -> String {
         AuditWhat::Failed { reason } => format!("failed: {reason}"),
         AuditWhat::Cancelled => "cancelled".to_owned(),
         AuditWhat::Adopted { machine, handle } => format!("adopted {machine}, {handle}"),
+        AuditWhat::Imported { lineage, objects } => format!("imported {objects} objects of lineage {lineage}"),
+        AuditWhat::HandedOver { objects, step } => {
+            let names: Vec<&str> = objects.iter().map(AdoptedName::as_str).collect();
+            format!("{}: {}", step.word(), names.join(", "))
+        }
         AuditWhat::StateWritten {
             state,
             version,

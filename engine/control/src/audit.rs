@@ -10,7 +10,7 @@ mod list;
 mod tests;
 pub(crate) mod verify;
 
-use isobar_engine_model::id::ShardId;
+use isobar_engine_model::id::{ClusterName, ShardId};
 use isobar_engine_model::operation::OperationState;
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_store::{Row, Store, StoreError, Table};
@@ -159,6 +159,20 @@ pub(crate) fn note(draft: &mut Draft, record: &OperationRecord, at: Timestamp, w
 
 /// Adds an entry that is about no cluster to the log, in the commit of whatever else the draft changes.
 pub(crate) fn note_of_none(draft: &mut Draft, at: Timestamp, who: AuditWho, what: AuditWhat) {
+    note_beside_plans(draft, at, None, (who, what));
+}
+
+/// Adds an entry about a cluster, of no plan of it, to the log, in the commit of whatever else the draft changes.
+pub(crate) fn note_of_cluster(draft: &mut Draft, at: Timestamp, cluster: &ClusterName, entry: (AuditWho, AuditWhat)) {
+    note_beside_plans(draft, at, Some(cluster.clone()), entry);
+}
+
+fn note_beside_plans(
+    draft: &mut Draft,
+    at: Timestamp,
+    cluster: Option<ClusterName>,
+    (who, what): (AuditWho, AuditWhat),
+) {
     let (shard, sequence) = draft.next_audit();
     draft.append(AuditEntry {
         shard,
@@ -166,7 +180,7 @@ pub(crate) fn note_of_none(draft: &mut Draft, at: Timestamp, who: AuditWho, what
         at,
         who,
         what,
-        cluster: None,
+        cluster,
         plan: None,
         plan_hash: None,
         operation: None,

@@ -16,7 +16,7 @@ fn check<A: DeserializeOwned + JsonSchema>(arguments: Value, expect: Expect) {
 }
 
 /// What the walk that reads arguments understands or may ignore.
-const KEYWORDS: [&str; 19] = [
+const KEYWORDS: [&str; 21] = [
     "$defs",
     "$ref",
     "$schema",
@@ -36,6 +36,10 @@ const KEYWORDS: [&str; 19] = [
     "required",
     "title",
     "type",
+    // The engine says itself when there are too many.
+    "maxItems",
+    // A set: what is said twice is taken once, which no caller minds.
+    "uniqueItems",
 ];
 
 fn keywords(schema: &Value, found: &mut std::collections::BTreeSet<String>) {
@@ -82,7 +86,7 @@ fn every_error_is_told_with_its_place() {
         expect![[r#"
             arguments: limit: 0 is out of range: 1 to 500 are allowed
             arguments: what: unknown word `machine`
-              hint: did you mean `machines`? allowed: cluster, machines, replicas, operations, attempts, offerings, events
+              hint: did you mean `machines`? allowed: cluster, machines, replicas, operations, attempts, offerings, adopted, events
             arguments: clustr: unknown field
               hint: did you mean `cluster`? allowed: after, cluster, limit, what"#]],
     );

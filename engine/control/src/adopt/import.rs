@@ -17,9 +17,10 @@ use super::name::name;
 use super::place::{Place, find, unreachable};
 use super::{of_cluster, see, sight};
 use crate::api::{
-    ApiError, ErrorCode, IMPORT_PAGE_MAX_OBJECTS, ImportAnswer, ImportFound, ImportLine, ImportObject, ImportRequest,
-    ImportSource, ImportStanding, Taken,
+    ApiError, AuditWhat, AuditWho, ErrorCode, IMPORT_PAGE_MAX_OBJECTS, ImportAnswer, ImportFound, ImportLine,
+    ImportObject, ImportRequest, ImportSource, ImportStanding, Taken,
 };
+use crate::audit;
 use crate::engine::{Engine, resolve};
 use crate::ledger::{Draft, LedgerError};
 use crate::record::{AdoptedRecord, ClusterRecord, Healing, Record};
@@ -164,16 +165,28 @@ impl Engine {
                     Err(error) => return Err(LedgerError::Store(error.to_string()).into()),
                 }
             }
+            let now = self.clock.now();
             let (cluster, source, objects) = (request.cluster.clone(), request.source.clone(), request.objects.clone());
             let committed = self
                 .ledger
                 .change(move |draft| {
                     is_no_older(draft, &cluster, &source)?;
+                    let known = free
+                        .iter()
+                        .filter(|one| draft.get::<AdoptedRecord>(&one.record.key()).is_some());
+                    let new = free.len() - known.count();
                     let claimed = free.into_iter().map(|one| {
                         let object = &objects[one.index];
                         (one.index, take(draft, one, object))
                     });
                     let claimed: Vec<_> = claimed.collect();
+                    if new > 0 {
+                        let what = AuditWhat::Imported {
+                            lineage: source.lineage.clone(),
+                            objects: u64::try_from(new).unwrap_or(u64::MAX),
+                        };
+                        audit::note_of_cluster(draft, now, &cluster, (AuditWho::Client, what));
+                    }
                     if claimed.iter().any(|(_, line)| line.taken().is_some()) {
                         begin_cluster(draft, &cluster);
                     }

@@ -6,8 +6,10 @@ use isobar_engine_model::quantity::Timestamp;
 
 use super::of_cluster;
 use crate::api::{
-    ApiError, ErrorCode, HAND_OVER_MAX_OBJECTS, HandOverAnswer, HandOverLine, HandOverRequest, HandOverStep,
+    ApiError, AuditWhat, AuditWho, ErrorCode, HAND_OVER_MAX_OBJECTS, HandOverAnswer, HandOverLine, HandOverRequest,
+    HandOverStep,
 };
+use crate::audit;
 use crate::engine::Engine;
 use crate::record::AdoptedRecord;
 
@@ -40,12 +42,14 @@ impl Engine {
                 };
                 let records: Vec<AdoptedRecord> = request.objects.iter().map(find).collect::<Result<_, _>>()?;
                 let mut lines = Vec::with_capacity(records.len());
+                let mut changed = Vec::new();
                 for mut record in records {
                     let refused = match next(&record.object, &request.step, now) {
                         Ok(phase) => {
                             if phase != record.object.phase {
                                 record.object.phase = phase;
                                 record.object.version.0 += 1;
+                                changed.push(record.object.name.clone());
                                 draft.put(record.clone());
                             }
                             None
@@ -59,6 +63,13 @@ impl Engine {
                         phase: record.object.phase,
                         refused,
                     });
+                }
+                if !changed.is_empty() {
+                    let what = AuditWhat::HandedOver {
+                        objects: changed,
+                        step: request.step,
+                    };
+                    audit::note_of_cluster(draft, now, &request.cluster, (AuditWho::Client, what));
                 }
                 Ok::<_, ApiError>(HandOverAnswer { lines })
             })

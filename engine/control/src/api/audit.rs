@@ -1,9 +1,11 @@
 //! What the audit log says, and what asking for it takes.
 
-use isobar_engine_model::id::{ClusterName, MachineId, OperationId, PlanId, ShardId, StateName};
+use isobar_engine_model::id::{AdoptedName, ClusterName, MachineId, OperationId, PlanId, ShardId, StateName};
 use isobar_engine_model::quantity::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::hand_over::HandOverStep;
 
 /// One entry of a shard's audit log. Its MAC covers its JSON: a field that a later version adds must leave the JSON of
 /// entries without it as it was.
@@ -74,6 +76,20 @@ pub enum AuditWhat {
         machine: MachineId,
         /// What the provider calls it.
         handle: String,
+    },
+    /// Objects that others made were imported: their cluster watches them from here on. Of no plan.
+    Imported {
+        /// The lineage of the state that names them.
+        lineage: String,
+        /// How many.
+        objects: u64,
+    },
+    /// Whose objects are was changed. Of no plan.
+    HandedOver {
+        /// Which objects.
+        objects: Vec<AdoptedName>,
+        /// By which step of a hand-over.
+        step: HandOverStep,
     },
     /// A state of Terraform was stored. Of no cluster.
     StateWritten {

@@ -38,6 +38,17 @@ pub enum HandOverStep {
     TakeBack,
 }
 
+impl HandOverStep {
+    /// In a word or two.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Begin => "begun to hand over",
+            Self::Confirm { .. } => "taken over",
+            Self::TakeBack => "given back",
+        }
+    }
+}
+
 /// What became of the objects, in their order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HandOverAnswer {
