@@ -190,7 +190,7 @@ async fn a_frozen_engine_holds_its_shard_no_longer_than_its_silence() {
     {
         // Polled until it holds the lock, then never again: as in a process that was stopped. Comparing its rows comes
         // after the lock, and many rows take many statements.
-        let batch: Vec<Write> = (0..20_000)
+        let batch: Vec<Write> = (0..50_000)
             .map(|n| insert(Table::Plan, &format!("{n:05}"), "{}"))
             .collect();
         let mut commit = std::pin::pin!(store.commit(HOME, epoch, &batch));
