@@ -8,6 +8,7 @@ use std::time::Duration;
 use isobar_engine_model::id::ProviderId;
 
 use crate::authority::Authority;
+use crate::births::Births;
 use crate::periodic::Pacing;
 use crate::vault::KEY_BYTES;
 
@@ -20,6 +21,8 @@ pub struct Config {
     pub key: [u8; KEY_BYTES],
     /// Signs certificates.
     pub authority: Arc<Authority>,
+    /// As what machines are born.
+    pub births: Births,
     /// Every bound.
     pub bounds: Bounds,
     /// Before machines of these providers are bought, an address that nodes are told has to answer as an engine of this

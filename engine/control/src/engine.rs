@@ -80,6 +80,7 @@ pub struct Engine {
 /// A [`Config`] less its keys.
 pub(crate) struct Settings {
     pub(crate) insecure_registries: Vec<String>,
+    pub(crate) births: crate::births::Births,
     pub(crate) bounds: crate::config::Bounds,
     pub(crate) pacing: Pacing,
     at_crash_point: Option<Arc<dyn Fn(CrashPoint) + Send + Sync>>,
@@ -126,6 +127,7 @@ impl Engine {
             tenure,
             config: Settings {
                 insecure_registries: config.insecure_registries,
+                births: config.births,
                 bounds: config.bounds,
                 pacing: config.pacing,
                 at_crash_point: config.at_crash_point,

@@ -13,6 +13,7 @@
 //! watch      observes machines and leases;  reconcile  brings clusters back to their specs;  sweep  finds orphans;
 //!            forget  drops what is old;  periodic  when a round of these is due
 //! reach      proves, before anything is bought, that new nodes will find an engine
+//! births     as what machines are born: nodes, or engines of their own
 //! recovery   holding still on a store that comes from a backup
 //! terraform  states of Terraform: kept with their versions, locked, and what was taken over from them
 //! audit      who asked for what: a chain of MACs a shard, written with what it records
@@ -25,6 +26,7 @@ pub mod api;
 mod ask;
 mod audit;
 pub mod authority;
+mod births;
 mod carry;
 pub mod config;
 pub mod engine;
@@ -46,6 +48,7 @@ mod terraform;
 pub mod vault;
 mod watch;
 
+pub use births::Births;
 pub use config::{Bounds, Config, CrashPoint};
 pub use engine::{Boundaries, Engine};
 pub use fleet::Fleet;

@@ -178,6 +178,17 @@ impl Live {
         })
     }
 
+    /// Where others reach a machine's open ports, as its provider said last; empty where it has not said.
+    pub(crate) fn endpoints(&self, node: &NodeKey) -> BTreeMap<u16, String> {
+        self.with(|inner| {
+            inner
+                .nodes
+                .get(node)
+                .map(|live| live.endpoints.clone())
+                .unwrap_or_default()
+        })
+    }
+
     pub(crate) fn endpoints_are(&self, node: &NodeKey, endpoints: BTreeMap<u16, String>) {
         self.with(|inner| inner.nodes.entry(node.clone()).or_default().endpoints = endpoints);
     }

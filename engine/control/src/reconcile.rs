@@ -85,6 +85,11 @@ impl Engine {
             self.live.drift_is(cluster, drift);
             return self.calm(record, now).await;
         }
+        // Who bought an engine's machine decides what becomes of it.
+        if !self.config.births.call_home() && !is_tidying(&plan) {
+            self.live.drift_is(cluster, drift);
+            return Ok(());
+        }
         // Whoever applies again soon may need it, and would have to wait for its removal.
         let tidied_from = self.idle_since(cluster).plus_ms(self.config.bounds.network_idle_ms);
         let not_before = match is_tidying(&plan) {

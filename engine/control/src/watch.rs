@@ -118,6 +118,8 @@ impl Engine {
             Some(state) => {
                 self.live.endpoints_are(&node, state.endpoints.clone());
                 match &state.status {
+                    // It holds what is nowhere else: whoever bought it may start it again.
+                    ResourceStatus::Stopped { .. } if !self.config.births.call_home() => Ok(()),
                     ResourceStatus::Stopped { reason } => {
                         self.lost(cluster, machine, &format!("it stopped: {reason}")).await
                     }
@@ -154,6 +156,9 @@ impl Engine {
         let MachinePhase::Ready { since, .. } = machine.phase else {
             return None;
         };
+        if !self.config.births.call_home() {
+            return None;
+        }
         let heard = self.live.last_heard(&(cluster.clone(), machine.id.clone()));
         let last = heard.unwrap_or(since).max(self.started);
         let silent_ms = self.clock.now().since_ms(last);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use isobar_engine_control::authority::Authority;
-use isobar_engine_control::{Boundaries, Bounds, Config, Fleet, Pacing};
+use isobar_engine_control::{Births, Boundaries, Bounds, Config, Fleet, Pacing};
 use isobar_engine_model::id::{MemberId, ProviderId};
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_model::spec::{Spec, text};
@@ -68,6 +68,7 @@ impl Running {
             proven_for: BTreeSet::new(),
             key: [7; 32],
             authority: Arc::new(Authority::generate("test", Timestamp(1_800_000_000_000)).unwrap()),
+            births: Births::Nodes,
             bounds: Bounds::default(),
             pacing: Pacing::Interval,
             at_crash_point: None,

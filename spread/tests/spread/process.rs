@@ -9,7 +9,7 @@ use isobar_engine_control::api::{ApiError, ApplyRequest, ErrorCode, PlanRequest}
 use isobar_engine_control::authority::Authority;
 use isobar_engine_control::fleet::members::Answers;
 use isobar_engine_control::fleet::{Route, Subject};
-use isobar_engine_control::{Boundaries, Bounds, Config, Engine, Fleet, Pacing};
+use isobar_engine_control::{Births, Boundaries, Bounds, Config, Engine, Fleet, Pacing};
 use isobar_engine_model::id::{ClusterName, MemberId, ProviderId};
 use isobar_engine_model::intent::{Intent, Limits};
 use isobar_engine_model::quantity::Timestamp;
@@ -92,6 +92,7 @@ impl World {
             proven_for: BTreeSet::new(),
             key: [7; 32],
             authority: self.authority.clone(),
+            births: Births::Nodes,
             bounds: Bounds {
                 tick_ms: PERIOD_MS,
                 sweep_ms: PERIOD_MS,

@@ -133,6 +133,9 @@ pub struct QueryAnswer {
     /// Machines in id order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub machines: Option<Vec<Machine>>,
+    /// With machines: where others reach their open ports, by machine and port, as their providers said last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<BTreeMap<MachineId, BTreeMap<u16, String>>>,
     /// Replicas in id order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replicas: Option<Vec<ReplicaView>>,

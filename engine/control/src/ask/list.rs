@@ -74,6 +74,11 @@ impl Engine {
             QueryWhat::Machines => {
                 let machines = self.observed(&state, cluster).machines.into_iter();
                 let (machines, next) = page.cut(machines.map(|machine| (machine.id.to_string(), machine)));
+                let reached = machines.iter().filter_map(|machine| {
+                    let endpoints = self.live.endpoints(&(cluster.clone(), machine.id.clone()));
+                    (!endpoints.is_empty()).then(|| (machine.id.clone(), endpoints))
+                });
+                answer.endpoints = Some(reached.collect());
                 (answer.machines, answer.next) = (Some(machines), next);
             }
             QueryWhat::Replicas => {

@@ -258,6 +258,10 @@ async fn joined(
             None => {}
             Some(Ok(look)) => match look.items.get(handle).map(|machine| &machine.status) {
                 Some(ResourceStatus::Pending) => job.says(attempt.attempt, "the provider prepares it"),
+                Some(ResourceStatus::Running) if !engine.config.births.call_home() => {
+                    up(job, &key).await?;
+                    return Ok(Joined::Yes);
+                }
                 Some(ResourceStatus::Running) => job.says(attempt.attempt, "booting"),
                 Some(ResourceStatus::Stopped { reason }) => {
                     return Ok(Joined::Never(format!("it stopped: {reason}")));
@@ -272,6 +276,23 @@ async fn joined(
         }
         job.pause().await;
     }
+}
+
+/// Commits that a machine which never calls home is up.
+async fn up(job: &StepJob<'_>, key: &str) -> Result<(), StepError> {
+    let (key, since) = (key.to_owned(), job.engine.clock.now());
+    let written = job.engine.ledger.write(move |draft| {
+        let Some(record) = draft.get::<MachineRecord>(&key) else {
+            return;
+        };
+        if let MachinePhase::Booting { handle, .. } = &record.machine.phase {
+            let handle = handle.clone();
+            let mut record = record.clone();
+            record.machine.phase = MachinePhase::Ready { since, handle };
+            draft.put(record);
+        }
+    });
+    Ok(written.await?)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use isobar_engine_control::api::{ApiError, ApplyRequest, OperationView, PlanAnswer, PlanRequest};
 use isobar_engine_control::authority::Authority;
 use isobar_engine_control::fleet::{Route, Subject};
-use isobar_engine_control::{Boundaries, Bounds, Config, Engine, Fleet, Pacing};
+use isobar_engine_control::{Births, Boundaries, Bounds, Config, Engine, Fleet, Pacing};
 use isobar_engine_model::id::{ClusterName, MemberId, PlanId, ProviderId};
 use isobar_engine_model::intent::{Intent, Limits};
 use isobar_engine_model::quantity::Timestamp;
@@ -58,6 +58,7 @@ impl Running {
             proven_for,
             key: [7; 32],
             authority: Arc::new(authority),
+            births: Births::Nodes,
             bounds,
             pacing: Pacing::Interval,
             at_crash_point: None,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use isobar_engine_control::api::{ApplyRequest, OperationGet, PlanRequest, WAIT_MAX_MS};
 use isobar_engine_control::authority::Authority;
-use isobar_engine_control::{Boundaries, Bounds, Config, Engine, Pacing, Tenure};
+use isobar_engine_control::{Births, Boundaries, Bounds, Config, Engine, Pacing, Tenure};
 use isobar_engine_model::id::{OperationId, ProviderId};
 use isobar_engine_model::intent::{Intent, Limits};
 use isobar_engine_model::operation::OperationState;
@@ -121,6 +121,7 @@ async fn start(store: SqlStore, cloud: &SimCloud, clock: Arc<dyn Clock>) -> anyh
         proven_for: BTreeSet::new(),
         key: KEY,
         authority: Arc::new(Authority::generate("bench", clock.now())?),
+        births: Births::Nodes,
         bounds: Bounds {
             steps_at_a_time: STEPS_AT_A_TIME,
             ..Bounds::default()

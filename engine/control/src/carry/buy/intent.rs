@@ -1,11 +1,10 @@
 //! What an attempt at a machine sends, frozen before it is sent: the request with its token, its tags and the node's identity.
 
 use isobar_engine_model::id::{AttemptNo, ClusterName, MachineId};
-use isobar_engine_model::spec::NODE_PORTS;
 use isobar_engine_provider::{MachineRequest, Network, ResourceSpec, Secret, Site};
-use isobar_node_image_protocol::identity::Identity;
 
 use super::Wanted;
+use crate::births::born;
 use crate::carry::journal::{Subject, journal};
 use crate::carry::{StepError, StepJob};
 use crate::engine::Engine;
@@ -33,8 +32,8 @@ pub(super) fn intent(
         zone: candidate.zone.clone(),
         offering: candidate.offering.clone(),
         image: candidate.image.clone(),
-        identity: Secret(identity(engine, machine, &join_token)),
-        open_ports: NODE_PORTS,
+        identity: Secret(born(engine, machine, &join_token)),
+        open_ports: engine.config.births.open_ports(),
         network,
     });
     let subject = Subject::Machine { id: machine, index };
@@ -50,20 +49,8 @@ pub(super) fn intent(
     Ok((attempt, credential))
 }
 
-/// What a machine's node reads first.
-fn identity(engine: &Engine, machine: &MachineId, join_token: &[u8]) -> Vec<u8> {
-    let identity = Identity {
-        engines: engine.homes(),
-        ca_der_hex: hex::encode(engine.authority.certificate_der()),
-        token_hex: hex::encode(join_token),
-        machine: machine.to_string(),
-        insecure_registries: engine.config.insecure_registries.clone(),
-    };
-    serde_json::to_vec(&identity).expect("text fields")
-}
-
 /// How long the identity of a machine of that name would be, in bytes.
 pub(crate) fn identity_bytes(engine: &Engine, cluster: &ClusterName, machine: &MachineId) -> usize {
     let key = attempt_key(cluster, machine, AttemptNo(u32::MAX));
-    identity(engine, machine, &make_token(&key, &[0; SECRET_BYTES])).len()
+    born(engine, machine, &make_token(&key, &[0; SECRET_BYTES])).len()
 }

@@ -2,7 +2,7 @@
 
 use isobar_engine_model::id::{AttemptNo, MachineId, ResourceHandle, SiteName};
 use isobar_engine_model::quantity::Timestamp;
-use isobar_engine_model::spec::{NODE_PORTS, OVERLAY_PORT};
+use isobar_engine_model::spec::OVERLAY_PORT;
 use isobar_engine_provider::error::Next;
 use isobar_engine_provider::{Network, NetworkPart, NetworkRequest, Provider, ProviderError, ResourceSpec, Site};
 use sha2::{Digest, Sha256};
@@ -49,7 +49,7 @@ impl<'a> Making<'a> {
             request: NetworkRequest {
                 part: part.clone(),
                 within,
-                open_ports: NODE_PORTS,
+                open_ports: job.engine.config.births.open_ports(),
                 overlay_port: OVERLAY_PORT,
             },
         }
