@@ -24,6 +24,7 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::claim::door::Proof;
 use crate::folder::Token;
 use crate::server::Server;
 use crate::terraform;
@@ -43,8 +44,18 @@ const LOOPBACK_ORIGINS: [&str; 3] = ["http://localhost:*", "http://127.0.0.1:*",
 pub enum Door {
     /// Over plain HTTP, on loopback.
     Plain(TcpListener),
-    /// Over TLS, under these hosts: names and addresses.
-    Tls(TlsListener, Vec<String>),
+    /// Over TLS.
+    Tls(TlsDoor),
+}
+
+/// A door beyond loopback.
+pub struct TlsDoor {
+    /// Where callers come from.
+    pub listener: TlsListener,
+    /// Under which hosts they may know it: names and addresses.
+    pub hosts: Vec<String>,
+    /// What an engine shows to whoever bought its machine, and to everybody else: no token is asked for it.
+    pub open: Option<Proof>,
 }
 
 impl Door {
@@ -52,8 +63,8 @@ impl Door {
     pub fn url(&self) -> io::Result<String> {
         Ok(match self {
             Self::Plain(listener) => format!("http://{}{PATH}", listener.local_addr()?),
-            Self::Tls(listener, _) => {
-                let mut address = listener.local_addr()?;
+            Self::Tls(door) => {
+                let mut address = door.listener.local_addr()?;
                 if address.ip().is_unspecified() {
                     address.set_ip(Ipv4Addr::LOCALHOST.into());
                 }
@@ -84,7 +95,14 @@ pub async fn serve(
             });
             until(listener, router(server, rules, (token, &[]), cut), stop).await
         }
-        Door::Tls(listener, hosts) => until(listener, router(server, rules, (token, &hosts), cut), stop).await,
+        Door::Tls(TlsDoor { listener, hosts, open }) => {
+            let router = router(server, rules, (token, &hosts), cut);
+            let router = match open {
+                Some(proof) => proof.beside(router),
+                None => router,
+            };
+            until(listener, router, stop).await
+        }
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! [`http`] serves streamable HTTP behind a bearer token, beyond loopback over [`tls`], [`terraform`] beside it the backend of
 //! Terraform's states, [`stdio`] relays a client's pipe to a running
-//! engine, [`client`] calls the tools with their types, [`folder`] holds the two files by which a client finds an engine
+//! engine, [`claim`] is how an engine on a machine that was bought and its owner find each other, [`client`] calls the tools with their types, [`folder`] holds the two files by which a client finds an engine
 //! and shows that it may. Decides nothing about clusters: every tool is one call of the Engine.
 
+pub mod claim;
 pub mod client;
 pub mod folder;
 pub mod http;
