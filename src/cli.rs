@@ -1,5 +1,6 @@
 //! What the command line takes, with its help. Parses and nothing else.
 
+mod bootstrap;
 mod import;
 mod serve;
 mod store;
@@ -12,6 +13,7 @@ use clap_complete::Shell;
 use isobar_engine_control::api::{QueryWhat, TAIL_MAX_LINES};
 use isobar_engine_model::id::{ClusterName, MachineId, OperationId, PlanId, ReplicaId, SiteName, WorkloadName};
 
+pub(crate) use self::bootstrap::{Bootstrap, Born};
 pub(crate) use self::import::{Confirm, HandBack, HandOver, Import, ImportTerraform};
 pub(crate) use self::serve::Serve;
 pub(crate) use self::store::{Backup, Recover, RecoverChoice, RecoverDecision, RecoverRelease, Restore, StoreArg};
@@ -71,6 +73,14 @@ pub(crate) enum Command {
         after_help = "Examples:\n  isobar serve\n  isobar serve --listen 0.0.0.0:7420 --node-listen 0.0.0.0:7421 --advertise engine.example.org:7421"
     )]
     Serve(Serve),
+    /// Put an engine on a machine that is bought for it, or bring it back there from a backup
+    #[command(
+        after_help = "Examples:\n  isobar bootstrap shop.yaml --site aws-fra --image ami-0123 --machine-identity isobar-engine --data ~/.isobar-production\n  isobar bootstrap shop.yaml --site aws-fra --image ami-0123 --advertise engine.example.org:7421 --restore isobar.backup --key-file key --data ~/.isobar-production\n  isobar bootstrap --destroy --data ~/.isobar-production\n\nRun it again after an interruption: it goes on where it was."
+    )]
+    Bootstrap(Bootstrap),
+    /// The engine on a machine that was bought for it
+    #[command(hide = true)]
+    Born(Born),
     /// Have the commands of this computer ask an engine on another one
     #[command(
         after_help = "Example:\n  ssh engine cat .local/share/isobar/authority.pem > authority.pem\n  ssh engine cat .local/share/isobar/token | isobar connect engine.example.org:7420 --authority authority.pem --data ~/.isobar-production"

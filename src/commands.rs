@@ -2,6 +2,7 @@
 
 mod audit;
 mod backup;
+mod bootstrap;
 mod change;
 mod connect;
 pub(crate) mod import;
@@ -17,8 +18,8 @@ use anyhow::Result;
 use crate::cli::{Cli, Command};
 use crate::exit::Exit;
 use crate::output::Output;
-use crate::serve;
 use crate::session::Context;
+use crate::{born, serve};
 
 /// Runs a command.
 pub(crate) async fn run(cli: Cli, output: &Output) -> Result<Exit> {
@@ -28,6 +29,8 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<Exit> {
     };
     match cli.command {
         Command::Serve(args) => serve::serve(context.folder()?, args, output).await,
+        Command::Bootstrap(args) => bootstrap::bootstrap(&context, args).await,
+        Command::Born(args) => born::born(context.folder()?, args).await,
         Command::Connect(args) => connect::connect(&context, args).await,
         Command::Mcp => {
             isobar_mcp::stdio::relay(context.folder()?).await?;

@@ -1,6 +1,7 @@
 //! The `isobar` command: parses, wires, prints. Every command but `serve` and the ones that need no engine is a client
 //! of the running engine's MCP server and nothing else.
 
+mod born;
 mod cli;
 mod commands;
 mod crash;

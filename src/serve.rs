@@ -1,17 +1,21 @@
-//! `isobar serve`: one engine on a data folder, its MCP server and its node endpoint, until a signal.
+//! `isobar serve`: one engine on a data folder, its MCP server and its node endpoint, until a signal. Also how an engine runs
+//! on a machine that was bought for it, and the short-lived one that buys it.
 
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use isobar_engine_control::Fleet;
+use isobar_engine_control::{Births, Fleet};
 use isobar_mcp::Server;
+use isobar_mcp::claim::Derived;
+use isobar_mcp::claim::door::Proof;
 use isobar_mcp::folder::DataFolder;
-use isobar_mcp::http::{self, Door};
+use isobar_mcp::http::{self, Door, TlsDoor};
 use isobar_mcp::terraform;
 use isobar_mcp::tls::TlsListener;
-use serde_json::json;
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -27,9 +31,55 @@ const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 /// What others say at every request, unless it is asked for by name.
 const QUIET: &str = "rmcp=warn,sea_orm_migration=warn,sqlx=warn";
 
+/// What an engine is besides what its command line says.
+#[derive(Debug, Default)]
+pub(crate) struct Special {
+    /// As what the machines that it buys are born.
+    pub(crate) births: Births,
+    /// By what the one on a machine that was bought shows itself to its owner.
+    pub(crate) bought: Option<Derived>,
+    /// Hosts under which callers know it, besides those that nodes are told.
+    pub(crate) hosts: Vec<String>,
+}
+
+/// Where an engine listens.
+#[derive(Debug, Serialize)]
+pub(crate) struct Listening {
+    /// The URL of its MCP.
+    pub(crate) mcp: String,
+    /// Where its nodes call home.
+    pub(crate) nodes: SocketAddr,
+    /// Its data folder.
+    pub(crate) data: PathBuf,
+}
+
 /// Runs an engine until SIGINT or SIGTERM.
 pub(crate) async fn serve(folder: DataFolder, args: cli::Serve, output: &Output) -> Result<Exit> {
     log(&args.log)?;
+    let announce = |listening: &Listening| {
+        output.result(listening, || {
+            format!(
+                "{HEAD}isobar {}{HEAD:#}\n  MCP    {} (token: {})\n  nodes  {}\n  data   {}",
+                env!("CARGO_PKG_VERSION"),
+                listening.mcp,
+                listening.data.join("token").display(),
+                listening.nodes,
+                listening.data.display(),
+            )
+        })?;
+        Ok(())
+    };
+    run(folder, (args, Special::default()), announce, stop_signal()).await?;
+    Ok(Exit::Done)
+}
+
+/// Runs an engine until something stops it, by name.
+pub(crate) async fn run(
+    folder: DataFolder,
+    (args, special): (cli::Serve, Special),
+    announce: impl FnOnce(&Listening) -> Result<()>,
+    stopped: impl Future<Output = io::Result<&'static str>>,
+) -> Result<()> {
     if args.listen.ip().is_unspecified() && args.advertise.is_empty() {
         return Err(Complaint::new(
             Exit::Usage,
@@ -46,20 +96,16 @@ pub(crate) async fn serve(folder: DataFolder, args: cli::Serve, output: &Output)
     let nodes = bind(args.node_listen, "--node-listen").await?;
     let node_address = nodes.local_addr()?;
     let token = folder.token_or_new()?;
-    let fleet = wire::fleet(&folder, &args, store, node_address).await?;
+    let fleet = wire::fleet(&folder, (&args, &special), store, node_address).await?;
     let spreading = ring.map(|ring| spread::start(ring, fleet.clone()));
 
-    let door = door(mcp, &fleet, (&folder, &args))?;
+    let door = open_door(mcp, &fleet, &folder, (&args, &special))?;
     let mcp_url = door.url()?;
     folder.publish_endpoint(&mcp_url)?;
-    let listening = json!({ "mcp": mcp_url, "nodes": node_address, "data": folder.path() });
-    output.result(&listening, || {
-        format!(
-            "{HEAD}isobar {}{HEAD:#}\n  MCP    {mcp_url} (token: {})\n  nodes  {node_address}\n  data   {}",
-            env!("CARGO_PKG_VERSION"),
-            folder.path().join("token").display(),
-            folder.path().display(),
-        )
+    announce(&Listening {
+        mcp: mcp_url.clone(),
+        nodes: node_address,
+        data: folder.path().to_owned(),
     })?;
     let stop = CancellationToken::new();
     let rules = terraform::Rules {
@@ -73,7 +119,7 @@ pub(crate) async fn serve(folder: DataFolder, args: cli::Serve, output: &Output)
     });
     let result = tokio::select! {
         biased;
-        signal = stop_signal() => signal.context("wait for a signal").map(|name| tracing::info!(signal = name, "stopping")),
+        signal = stopped => signal.context("wait for a signal").map(|name| tracing::info!(signal = name, "stopping")),
         ended = &mut node_endpoint => early(ended, "the node endpoint"),
         ended = &mut mcp_endpoint => early(ended, "the MCP endpoint"),
     };
@@ -87,11 +133,16 @@ pub(crate) async fn serve(folder: DataFolder, args: cli::Serve, output: &Output)
         // Who asked for something gets an answer, within the server's own grace.
         let _ended = mcp_endpoint.await;
     }
-    result.map(|()| Exit::Done)
+    result
 }
 
 /// How MCP is served: in clear on loopback, else over TLS, by the store's own authority.
-fn door(listener: TcpListener, fleet: &Fleet, (folder, args): (&DataFolder, &cli::Serve)) -> Result<Door> {
+fn open_door(
+    listener: TcpListener,
+    fleet: &Fleet,
+    folder: &DataFolder,
+    (args, special): (&cli::Serve, &Special),
+) -> Result<Door> {
     let address = listener.local_addr()?.ip();
     if address.is_loopback() {
         return Ok(Door::Plain(listener));
@@ -102,9 +153,18 @@ fn door(listener: TcpListener, fleet: &Fleet, (folder, args): (&DataFolder, &cli
     }
     let advertised = args.advertise.iter().filter_map(|address| address.rsplit_once(':'));
     hosts.extend(advertised.map(|(host, _)| host.trim_matches(['[', ']']).to_owned()));
+    hosts.extend(special.hosts.iter().cloned());
     let identity = fleet.mcp_identity(&hosts)?;
     folder.publish_authority(&identity.authority_pem)?;
-    Ok(Door::Tls(TlsListener::start(listener, &identity)?, hosts))
+    let open = match &special.bought {
+        Some(derived) => Some(Proof::of(derived, &identity)?),
+        None => None,
+    };
+    Ok(Door::Tls(TlsDoor {
+        listener: TlsListener::start(listener, &identity)?,
+        hosts,
+        open,
+    }))
 }
 
 /// Stops the engines; a second signal means at once. What is committed stays either way.
@@ -116,7 +176,7 @@ async fn shut_down(fleet: &Arc<Fleet>) {
     }
 }
 
-async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener> {
+pub(crate) async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
         let complaint = Complaint::new(Exit::Refused, format!("listen on {address} ({option})"));
         let complaint = if error.kind() == io::ErrorKind::AddrInUse {
@@ -131,7 +191,7 @@ async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener> {
 }
 
 /// SIGINT or SIGTERM, by name.
-async fn stop_signal() -> io::Result<&'static str> {
+pub(crate) async fn stop_signal() -> io::Result<&'static str> {
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         biased;
@@ -151,7 +211,7 @@ where
     }
 }
 
-fn log(filter: &str) -> Result<()> {
+pub(crate) fn log(filter: &str) -> Result<()> {
     let filter = EnvFilter::try_new(format!("{QUIET},{filter}")).map_err(|error| {
         Complaint::new(Exit::Usage, format!("--log {filter}"))
             .hint("give a level (info, debug) or `tracing` directives")

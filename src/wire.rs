@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use isobar_engine_control::authority::Authority;
 use isobar_engine_control::vault::KEY_BYTES;
-use isobar_engine_control::{Boundaries, Bounds, Config, Fleet, Pacing};
+use isobar_engine_control::{Births, Boundaries, Bounds, Config, Fleet, Pacing};
 use isobar_engine_model::id::MemberId;
 use isobar_engine_provider::{Clock, Entropy};
 use isobar_engine_store::sql::SqlStore;
@@ -18,6 +18,7 @@ use isobar_mcp::folder::DataFolder;
 use isobar_providers_local::HOST_SEEN_BY_GUESTS;
 
 use crate::exit::{Complaint, Exit};
+use crate::serve::Special;
 use crate::system::{SystemClock, SystemEntropy};
 use crate::{cli, key};
 
@@ -47,7 +48,7 @@ pub(crate) async fn sql_store(folder: &DataFolder, shared: Option<&str>) -> Resu
 /// Starts the engines of this process.
 pub(crate) async fn fleet(
     folder: &DataFolder,
-    args: &cli::Serve,
+    (args, special): (&cli::Serve, &Special),
     store: Arc<dyn Store>,
     nodes: SocketAddr,
 ) -> Result<Arc<Fleet>> {
@@ -58,7 +59,8 @@ pub(crate) async fn fleet(
         insecure_registries: args.insecure_registries.clone(),
         key,
         authority: Arc::new(authority),
-        bounds: Bounds::default(),
+        bounds: bounds(&special.births),
+        births: special.births.clone(),
         proven_for: if args.unproven_address {
             BTreeSet::new()
         } else {
@@ -84,6 +86,24 @@ pub(crate) async fn fleet(
         entropy,
     };
     Ok(Fleet::start(config, boundaries, me).await?)
+}
+
+/// That the key in the folder opens what a store holds sealed.
+pub(crate) async fn opens(folder: &DataFolder, store: &dyn Store) -> Result<()> {
+    let entropy = SystemEntropy::new();
+    let key = key::key(folder, None, store, &entropy).await?;
+    authority(folder, store, &key, &SystemClock, &entropy).await.map(drop)
+}
+
+/// Nobody waits for the next operation of an engine that only buys engines: what nothing needs goes at once.
+fn bounds(births: &Births) -> Bounds {
+    match births {
+        Births::Nodes => Bounds::default(),
+        Births::Engines(_) => Bounds {
+            network_idle_ms: 0,
+            ..Bounds::default()
+        },
+    }
 }
 
 /// The authority that signs the nodes' certificates, sealed with the key: whichever engine came first made it.

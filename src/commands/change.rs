@@ -6,22 +6,37 @@ use isobar_engine_control::api::{ApplyRequest, OperationView, PlanAnswer, PlanRe
 use isobar_engine_model::id::PlanId;
 use isobar_engine_model::intent::{Intent, Limits};
 use isobar_mcp::client::Client;
+use isobar_mcp::folder::DataFolder;
 use serde::Serialize;
 
 use super::offline::read_spec;
 use crate::cli::{self, Go, LimitArgs};
 use crate::exit::{Complaint, Exit};
 use crate::follow;
+use crate::output::Output;
 use crate::session::{self, Context};
 use crate::show;
 
 /// What a change gives as a document.
 #[derive(Debug, Serialize)]
-struct Changed {
+pub(super) struct Changed {
     #[serde(skip_serializing_if = "Option::is_none")]
     plan: Option<PlanAnswer>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     operation: Option<OperationView>,
+    #[serde(skip)]
+    end: End,
+}
+
+/// How far it went.
+#[derive(Debug)]
+enum End {
+    /// There was nothing to do.
+    Nothing,
+    /// It goes on by itself.
+    Detached,
+    /// To its end, and the command ends like this.
+    Followed(Exit),
 }
 
 pub(super) async fn plan(context: &Context<'_>, args: cli::Plan) -> Result<Exit> {
@@ -48,7 +63,9 @@ pub(super) async fn apply(context: &Context<'_>, args: cli::Apply) -> Result<Exi
     match (args.plan, args.file) {
         (Some(plan), _) => {
             let client = context.connect().await?;
-            carry_out(context, &client, plan, None, args.go).await
+            let folder = context.folder()?;
+            let changed = carry_out(&folder, (&client, context.output), (plan, None), args.go).await?;
+            changed.told(context.output)
         }
         (None, Some(file)) => {
             let intent = Intent::Deploy {
@@ -114,9 +131,20 @@ fn request(intent: Intent, limits: LimitArgs) -> PlanRequest {
     }
 }
 
-/// Plans, shows, asks, carries out.
+/// Plans, shows, asks, carries out, and says how it ended.
 async fn change(context: &Context<'_>, client: &Client, request: PlanRequest, go: Go) -> Result<Exit> {
-    let output = context.output;
+    carried(&context.folder()?, (client, context.output), request, go)
+        .await?
+        .told(context.output)
+}
+
+/// Plans, shows, asks, carries out.
+pub(super) async fn carried(
+    folder: &DataFolder,
+    (client, output): (&Client, &Output),
+    request: PlanRequest,
+    go: Go,
+) -> Result<Changed> {
     if !go.yes && !output.can_ask() {
         return Err(Complaint::new(Exit::Usage, "there is nobody to ask whether to carry out the plan")
             .hint("give --yes, or look at a plan with `isobar plan` and carry it out with `isobar apply --plan PLAN_ID`")
@@ -127,13 +155,11 @@ async fn change(context: &Context<'_>, client: &Client, request: PlanRequest, go
         output.text(&show::plan::plan(&answer, session::now()))?;
     }
     if answer.converged {
-        if output.is_json() {
-            output.document(&Changed {
-                plan: Some(answer),
-                operation: None,
-            })?;
-        }
-        return Ok(Exit::Done);
+        return Ok(Changed {
+            plan: Some(answer),
+            operation: None,
+            end: End::Nothing,
+        });
     }
     if !go.yes && !output.ask(&format!("carry out {}?", answer.plan.id))? {
         return Err(Complaint::new(Exit::Refused, "nothing was changed")
@@ -141,18 +167,16 @@ async fn change(context: &Context<'_>, client: &Client, request: PlanRequest, go
             .into());
     }
     let plan = answer.plan.id.clone();
-    carry_out(context, client, plan, Some(answer), go).await
+    carry_out(folder, (client, output), (plan, Some(answer)), go).await
 }
 
 /// Accepts a plan and follows it. The plan's id is the idempotency key: accepting it twice is accepting it once.
 async fn carry_out(
-    context: &Context<'_>,
-    client: &Client,
-    plan: PlanId,
-    shown: Option<PlanAnswer>,
+    folder: &DataFolder,
+    (client, output): (&Client, &Output),
+    (plan, shown): (PlanId, Option<PlanAnswer>),
     go: Go,
-) -> Result<Exit> {
-    let output = context.output;
+) -> Result<Changed> {
     let request = ApplyRequest {
         idempotency_key: format!("plan:{plan}"),
         plan,
@@ -161,24 +185,44 @@ async fn carry_out(
     let begun = client.apply(&request).await?;
     let id = begun.operation.id.clone();
     if go.detach {
-        output.result(
-            &Changed {
-                plan: shown,
-                operation: Some(begun),
-            },
-            || format!("operation {id} has begun: isobar operation wait {id}"),
-        )?;
-        return Ok(Exit::Done);
+        return Ok(Changed {
+            plan: shown,
+            operation: Some(begun),
+            end: End::Detached,
+        });
     }
     output.note(&format!("operation {id}"))?;
-    let (view, exit) = follow::follow(&context.folder()?, begun, output).await?;
-    let words = show::progress::standing(&view.operation);
-    output.result(
-        &Changed {
-            plan: shown,
-            operation: Some(view),
-        },
-        || words,
-    )?;
-    Ok(exit)
+    let (view, exit) = follow::follow(folder, begun, output).await?;
+    Ok(Changed {
+        plan: shown,
+        operation: Some(view),
+        end: End::Followed(exit),
+    })
+}
+
+impl Changed {
+    /// How the command ends.
+    pub(super) fn exit(&self) -> Exit {
+        match self.end {
+            End::Nothing | End::Detached => Exit::Done,
+            End::Followed(exit) => exit,
+        }
+    }
+
+    /// Prints it as the result.
+    fn told(self, output: &Output) -> Result<Exit> {
+        match (&self.end, &self.operation) {
+            (End::Followed(_), Some(view)) => output.result(&self, || show::progress::standing(&view.operation))?,
+            (End::Detached, Some(view)) => {
+                let id = &view.operation.id;
+                output.result(&self, || {
+                    format!("operation {id} has begun: isobar operation wait {id}")
+                })?;
+            }
+            // The plan, which says so, is shown.
+            (End::Nothing, _) | (_, None) if !output.is_json() => {}
+            (End::Nothing, _) | (_, None) => output.document(&self)?,
+        }
+        Ok(self.exit())
+    }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use isobar_mcp::client::Client;
-use isobar_mcp::folder::Token;
+use isobar_mcp::folder::{DataFolder, Token};
 use isobar_mcp::http;
 use serde_json::json;
 
@@ -22,18 +22,7 @@ const OF_AN_ENGINE: [&str; 2] = ["isobar.db", "key"];
 
 /// Writes the folder once the engine has answered.
 pub(super) async fn connect(context: &Context<'_>, args: cli::Connect) -> Result<Exit> {
-    let folder = context.folder()?;
-    if OF_AN_ENGINE.iter().any(|file| folder.path().join(file).exists()) {
-        return Err(Complaint::new(
-            Exit::Usage,
-            format!(
-                "{} is the data folder of an engine of this computer",
-                folder.path().display()
-            ),
-        )
-        .hint("name another folder with --data, here and in the commands that are to ask the other engine")
-        .into());
-    }
+    let folder = client_folder(context)?;
     let authority = read(
         &args.authority,
         "give the file authority.pem of the engine's data folder",
@@ -59,6 +48,23 @@ pub(super) async fn connect(context: &Context<'_>, args: cli::Connect) -> Result
         )
     })?;
     Ok(Exit::Done)
+}
+
+/// The data folder that was named, if it can point to an engine elsewhere.
+pub(super) fn client_folder(context: &Context<'_>) -> Result<DataFolder> {
+    let folder = context.folder()?;
+    if OF_AN_ENGINE.iter().any(|file| folder.path().join(file).exists()) {
+        return Err(Complaint::new(
+            Exit::Usage,
+            format!(
+                "{} is the data folder of an engine of this computer",
+                folder.path().display()
+            ),
+        )
+        .hint("name another folder with --data, here and in the commands that are to ask the other engine")
+        .into());
+    }
+    Ok(folder)
 }
 
 fn read(file: &Path, hint: &'static str) -> Result<String> {
