@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use isobar_engine_control::Bounds;
 use isobar_engine_control::authority::Authority;
+use isobar_engine_control::{Births, Bounds};
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_provider::Clock;
 
@@ -37,6 +37,8 @@ pub struct Setup {
     pub cloud: SimConfig,
     /// The engine's bounds.
     pub bounds: Bounds,
+    /// As what its machines are born.
+    pub births: Births,
     /// The network's faults.
     pub net: NetRates,
     /// When the network is cut.
@@ -55,6 +57,7 @@ impl Setup {
         Self {
             cloud,
             bounds: Bounds::default(),
+            births: Births::Nodes,
             net: NetRates::default(),
             cuts: Vec::new(),
             nodes: NodeRates::default(),
@@ -82,6 +85,7 @@ pub struct World {
     authority: String,
     living: watch::Sender<Processes>,
     bounds: Bounds,
+    births: Births,
     mutation: Option<Mutation>,
 }
 
@@ -132,6 +136,7 @@ impl World {
             authority: sealed_authority(),
             living,
             bounds: setup.bounds,
+            births: setup.births,
             mutation: setup.mutation,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use isobar_engine_control::authority::Authority;
-use isobar_engine_control::{Births, Boundaries, Config, Engine, Fleet, Pacing, Tenure};
+use isobar_engine_control::{Boundaries, Config, Engine, Fleet, Pacing, Tenure};
 use isobar_engine_model::id::{MemberId, ProviderId};
 use isobar_engine_provider::{Provider, decorate};
 use isobar_engine_store::{Member, StoreError};
@@ -160,7 +160,7 @@ impl World {
             proven_for: BTreeSet::new(),
             key: KEY,
             authority: Arc::new(Authority::open(&KEY, &self.authority).expect("our own")),
-            births: Births::Nodes,
+            births: self.births.clone(),
             bounds: self.bounds,
             pacing: Pacing::Interval,
             at_crash_point: None,
