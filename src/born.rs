@@ -131,15 +131,16 @@ async fn wait(folder: &DataFolder, args: &cli::Born, derived: &Derived) -> Resul
 
 /// Does what the owner said, from an empty folder on; claimed with its last write.
 async fn settle(folder: &DataFolder, Claimed { token, claim }: Claimed, backup: &Path) -> Result<()> {
-    let Claim { hosts, nodes, restore } = claim;
+    let Claim { hosts, nodes, .. } = claim;
     clear(folder, &[WAITING, BACKUP])?;
-    if let Some(key) = restore {
+    folder.write(KEY, &claim.key.0)?;
+    let mut store = wire::sql_store(folder, None).await?;
+    if claim.restore {
         let file = File::open(backup).context("read the backup: none was brought")?;
-        let mut store = wire::sql_store(folder, None).await?;
         store.restore(file).await?;
-        folder.write(KEY, &key.0)?;
-        wire::opens(folder, &store).await?;
     }
+    wire::opens(folder, &store).await?;
+    drop(store);
     folder.write("token", token.as_str())?;
     folder.write(CLAIMED, &serde_json::to_string(&Kept { hosts, nodes })?)?;
     clear_backup(backup);

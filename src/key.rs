@@ -31,21 +31,34 @@ pub(crate) async fn key(
     }
     let own = folder.path().join("key");
     let path = shared.unwrap_or(&own);
-    let place = path.display().to_string();
-    if let Some(text) = read(path)? {
-        return parse(&text, &place);
+    if let Some(key) = kept(path)? {
+        return Ok(key);
     }
     if !store.scan(None, Table::Cluster, None, 1).await?.is_empty() {
-        return Err(Complaint::new(Exit::Internal, format!("{place} is missing"))
+        return Err(Complaint::new(Exit::Internal, format!("{} is missing", path.display()))
             .hint("restore it from a backup: without it the store's secrets cannot be read")
             .into());
     }
+    made(path, entropy)
+}
+
+/// The key in a file.
+pub(crate) fn kept(path: &Path) -> Result<Option<[u8; KEY_BYTES]>> {
+    let place = path.display().to_string();
+    read(path)?.map(|text| parse(&text, &place)).transpose()
+}
+
+/// The key in a file; made where there is none.
+pub(crate) fn made(path: &Path, entropy: &dyn Entropy) -> Result<[u8; KEY_BYTES]> {
+    if let Some(key) = kept(path)? {
+        return Ok(key);
+    }
+    let place = path.display().to_string();
     let mut key = [0; KEY_BYTES];
     entropy.fill(&mut key);
-    // Another engine may have been faster: then its key holds.
+    // Another one may have been faster: then its key holds.
     make(path, &hex::encode(key)).with_context(|| format!("write {place}"))?;
-    let text = read(path)?.with_context(|| format!("{place} vanished"))?;
-    parse(&text, &place)
+    kept(path)?.with_context(|| format!("{place} vanished"))
 }
 
 fn parse(text: &str, place: &str) -> Result<[u8; KEY_BYTES]> {

@@ -4,6 +4,7 @@
 mod born;
 mod cli;
 mod commands;
+mod copies;
 mod crash;
 mod exit;
 mod follow;

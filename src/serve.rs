@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli;
+use crate::copies::Place;
 use crate::exit::{Complaint, Exit};
 use crate::output::{HEAD, Output};
 use crate::{spread, wire};
@@ -108,14 +109,20 @@ pub(crate) async fn run(
         data: folder.path().to_owned(),
     })?;
     let stop = CancellationToken::new();
-    let rules = terraform::Rules {
-        force_unlock: args.terraform_force_unlock,
+    let beside = http::Beside {
+        rules: terraform::Rules {
+            force_unlock: args.terraform_force_unlock,
+        },
+        copies: Arc::new(Place {
+            folder: folder.clone(),
+            database: args.store.clone(),
+        }),
     };
     let server = Server::new(fleet.clone());
     let mut node_endpoint = tokio::spawn(fleet.clone().serve_nodes(nodes, Arc::new(server.clone())));
     let mut mcp_endpoint = tokio::spawn({
         let stop = stop.clone();
-        async move { http::serve(server, rules, door, &token, stop).await }
+        async move { http::serve(server, beside, door, &token, stop).await }
     });
     let result = tokio::select! {
         biased;

@@ -62,17 +62,18 @@ pub struct Claim {
     pub hosts: Vec<String>,
     /// How its nodes reach it: `host:port`.
     pub nodes: Vec<String>,
-    /// The key of the store that comes from the backup that was brought, in hex; absent: it begins with an empty store.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub restore: Option<RestoreKey>,
+    /// What its store is sealed with: its owner keeps it too, so that a backup can be opened when the machine is lost.
+    pub key: StoreKey,
+    /// Whether its store comes from the backup that was brought; else it is empty.
+    pub restore: bool,
 }
 
 /// A store's key, in hex. Never printed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct RestoreKey(pub String);
+pub struct StoreKey(pub String);
 
-impl std::fmt::Debug for RestoreKey {
+impl std::fmt::Debug for StoreKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("***")
     }
@@ -225,6 +226,6 @@ mod tests {
 
     #[test]
     fn the_key_of_a_store_is_never_printed() {
-        assert_eq!(format!("{:?}", RestoreKey("0011".to_owned())), "***");
+        assert_eq!(format!("{:?}", StoreKey("0011".to_owned())), "***");
     }
 }

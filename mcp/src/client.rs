@@ -106,20 +106,12 @@ pub struct Client {
 impl Client {
     /// Connects to the engine that runs with a data folder.
     pub async fn connect(folder: &DataFolder) -> Result<Self, ClientError> {
-        let endpoint = folder.endpoint()?;
-        let token = folder.token()?;
-        let authority = match endpoint.starts_with("https:") {
-            true => Some(folder.authority()?),
-            false => None,
-        };
+        let (endpoint, authority, token) = known(folder)?;
         Self::to(endpoint, authority.as_deref(), &token).await
     }
 
     /// Connects to an engine; one beyond loopback is known by its authority's certificate, PEM.
     pub async fn to(endpoint: String, authority_pem: Option<&str>, token: &Token) -> Result<Self, ClientError> {
-        // Another crate of the same build may turn on reqwest's TLS, which then wants to know whose cryptography to use.
-        // Whoever came first has set the same.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = http(authority_pem).map_err(|error| ClientError::Unreachable {
             endpoint: endpoint.clone(),
             source: error.into(),
@@ -314,8 +306,34 @@ impl Client {
     }
 }
 
+/// What a folder says of its engine: where it is, by what it is known beyond loopback, what to show it.
+fn known(folder: &DataFolder) -> Result<(String, Option<String>, Token), ClientError> {
+    let endpoint = folder.endpoint()?;
+    let token = folder.token()?;
+    let authority = match endpoint.starts_with("https:") {
+        true => Some(folder.authority()?),
+        false => None,
+    };
+    Ok((endpoint, authority, token))
+}
+
+/// The way to the engine of a folder, for what is not MCP.
+pub(crate) fn reach(folder: &DataFolder) -> Result<(String, reqwest::Client, Token), ClientError> {
+    let (endpoint, authority, token) = known(folder)?;
+    match http(authority.as_deref()) {
+        Ok(http) => Ok((endpoint, http, token)),
+        Err(error) => Err(ClientError::Unreachable {
+            endpoint,
+            source: error.into(),
+        }),
+    }
+}
+
 /// An engine is known by its own authority and by nothing else: not by those that the system trusts.
 fn http(authority_pem: Option<&str>) -> reqwest::Result<reqwest::Client> {
+    // Another crate of the same build may turn on reqwest's TLS, which then wants to know whose cryptography to use.
+    // Whoever came first has set the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     // To the engine and nowhere else, so no proxy; idle connections are kept, since every answer is read to its end.
     let builder = reqwest::Client::builder()
         .no_proxy()

@@ -1,4 +1,4 @@
-//! MCP over streamable HTTP, behind a bearer token, and [`terraform`]'s state backend beside it: plain on loopback, over TLS
+//! MCP over streamable HTTP, behind a bearer token, and beside it [`terraform`]'s state backend and [`copy`]'s backups: plain on loopback, over TLS
 //! elsewhere.
 //!
 //! Whatever the path or method, a request without the token gets 401 and nothing else. A foreign `Host` (DNS rebinding)
@@ -25,6 +25,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::claim::door::Proof;
+use crate::copy::{self, StoreCopies};
 use crate::folder::Token;
 use crate::server::Server;
 use crate::terraform;
@@ -74,10 +75,18 @@ impl Door {
     }
 }
 
+/// What is served beside MCP.
+pub struct Beside {
+    /// How states are kept.
+    pub rules: terraform::Rules,
+    /// Who makes copies of the store.
+    pub copies: Arc<dyn StoreCopies>,
+}
+
 /// Serves until `stop` is cancelled, then lets requests under way end within [`STOP_GRACE`].
 pub async fn serve(
     server: Server,
-    rules: terraform::Rules,
+    beside: Beside,
     door: Door,
     token: &Token,
     stop: CancellationToken,
@@ -93,10 +102,10 @@ pub async fn serve(
                     tracing::debug!(%error, "TCP_NODELAY refused");
                 }
             });
-            until(listener, router(server, rules, (token, &[]), cut), stop).await
+            until(listener, router(server, beside, (token, &[]), cut), stop).await
         }
         Door::Tls(TlsDoor { listener, hosts, open }) => {
-            let router = router(server, rules, (token, &hosts), cut);
+            let router = router(server, beside, (token, &hosts), cut);
             let router = match open {
                 Some(proof) => proof.beside(router),
                 None => router,
@@ -120,13 +129,8 @@ where
     }
 }
 
-fn router(
-    server: Server,
-    rules: terraform::Rules,
-    (token, hosts): (&Token, &[String]),
-    cut: CancellationToken,
-) -> Router {
-    let states = terraform::router(server.fleet(), rules);
+fn router(server: Server, beside: Beside, (token, hosts): (&Token, &[String]), cut: CancellationToken) -> Router {
+    let states = terraform::router(server.fleet(), beside.rules);
     let loopback = StreamableHttpServerConfig::default();
     let hosts: Vec<String> = loopback.allowed_hosts.iter().chain(hosts).cloned().collect();
     let config = loopback
@@ -145,6 +149,7 @@ fn router(
     Router::new()
         .nest_service(PATH, service)
         .merge(states)
+        .merge(copy::router(beside.copies))
         .fallback(|| async { StatusCode::NOT_FOUND })
         .layer(middleware::from_fn_with_state(Arc::new(Gate::new(token)), admit))
 }

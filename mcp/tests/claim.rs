@@ -7,7 +7,7 @@ use isobar_engine_control::authority::{Authority, ServerIdentity};
 use isobar_engine_model::quantity::Timestamp;
 use isobar_mcp::claim::door::{self, Claimed};
 use isobar_mcp::claim::owner::{Owner, OwnerError};
-use isobar_mcp::claim::{Claim, Derived, PART_MAX_BYTES, RestoreKey, Standing};
+use isobar_mcp::claim::{Claim, Derived, PART_MAX_BYTES, Standing, StoreKey};
 use isobar_mcp::folder::Token;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -24,7 +24,8 @@ fn claim() -> Claim {
     Claim {
         hosts: vec!["engine.example".to_owned()],
         nodes: vec!["engine.example:7421".to_owned()],
-        restore: None,
+        key: StoreKey("good".to_owned()),
+        restore: false,
     }
 }
 
@@ -38,7 +39,7 @@ struct Engine {
 }
 
 impl Engine {
-    /// Refuses claims that restore a key that it does not like.
+    /// Refuses claims with a key that it does not like.
     async fn wait(derived: Derived) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -48,7 +49,7 @@ impl Engine {
         let kept = backup.clone();
         let waiting = tokio::spawn(async move {
             let settle = |claimed: Claimed| {
-                let refused = claimed.claim.restore.as_ref().is_some_and(|key| key.0 == "bad");
+                let refused = claimed.claim.key.0 == "bad";
                 sender.send(claimed).unwrap();
                 async move {
                     match refused {
@@ -91,7 +92,7 @@ async fn whoever_bought_it_brings_a_backup_and_claims_it() {
     assert!(std::fs::read(&engine.backup).unwrap() == backup);
 
     let wrong = Claim {
-        restore: Some(RestoreKey("bad".to_owned())),
+        key: StoreKey("bad".to_owned()),
         ..claim()
     };
     let refused = owner.claim(&known, &wrong).await.unwrap_err();

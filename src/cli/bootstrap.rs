@@ -41,10 +41,11 @@ pub(crate) struct Bootstrap {
     #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     pub(crate) advertise: Vec<String>,
     /// Bring the engine back: its store comes from this backup
-    #[arg(long, value_name = "FILE", requires = "key_file")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) restore: Option<PathBuf>,
-    /// The file with the key of the store in the backup
-    #[arg(long, value_name = "FILE", requires = "restore")]
+    /// The file with the key that seals the engine's store, and opens its backups; made if it is not there. Keep a copy
+    /// [default: bootstrap/owner/key in the data folder]
+    #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
     /// A registry that its nodes may reach over plain HTTP; may be given more than once
     #[arg(long = "insecure-registry", value_name = "HOST:PORT")]
@@ -55,7 +56,7 @@ pub(crate) struct Bootstrap {
     /// Give the machine back, with its store, once the engine has no cluster any more
     #[arg(
         long,
-        conflicts_with_all = ["spec", "site", "image", "machine_identity", "public_address", "advertise", "restore"]
+        conflicts_with_all = ["spec", "site", "image", "machine_identity", "public_address", "advertise", "restore", "key_file"]
     )]
     pub(crate) destroy: bool,
     /// Carry out without asking

@@ -1,4 +1,5 @@
-//! Copies of a store: written while engines run, restored into an empty store. Needs no engine.
+//! Copies of a store: written while engines run, restored into an empty store. Needs no engine, but for the copy of a store
+//! on another computer.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -6,12 +7,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use isobar_engine_store::backup::{BackupError, Summary};
-use isobar_engine_store::sql::SqlStore;
+use isobar_engine_store::backup::BackupError;
+use isobar_mcp::copy::{self, CopyError};
 use isobar_mcp::folder::DataFolder;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::connect::points_elsewhere;
 use crate::cli;
+use crate::copies::{Place, document};
 use crate::exit::{Complaint, Exit};
 use crate::session::Context;
 
@@ -38,18 +41,14 @@ pub(super) async fn backup(context: &Context<'_>, args: cli::Backup) -> Result<E
             pressed?;
             return Ok(Exit::Interrupted);
         }
-        written = taken(&folder, &args.of, beside.file.try_clone()?) => written?,
+        written = taken(&folder, &args.of, beside.file.try_clone()?) => with_file(written?, &args.file),
     };
     beside
         .keep(&args.file)
         .with_context(|| format!("write {}", args.file.display()))?;
-    context.output.result(&document(&written, &args.file), || {
-        format!(
-            "{}: {} rows of store {}\n",
-            args.file.display(),
-            written.rows,
-            written.store
-        )
+    context.output.result(&written, || {
+        let store = written["store"].as_str().unwrap_or_default();
+        format!("{}: {} rows of store {store}\n", args.file.display(), written["rows"])
     })?;
     context
         .output
@@ -57,12 +56,16 @@ pub(super) async fn backup(context: &Context<'_>, args: cli::Backup) -> Result<E
     Ok(Exit::Done)
 }
 
-async fn taken<W: Write + Send + 'static>(folder: &DataFolder, of: &cli::StoreArg, writer: W) -> Result<Summary> {
-    let taken = match &of.store {
-        Some(url) => SqlStore::backup_database(url, writer).await,
-        None => SqlStore::backup_folder(folder.path(), writer).await,
+async fn taken<W: Write + Send + 'static>(folder: &DataFolder, of: &cli::StoreArg, mut writer: W) -> Result<Value> {
+    if of.store.is_none() && points_elsewhere(folder) {
+        return copy::fetch(folder, &mut writer).await.map_err(not_brought);
+    }
+    let place = Place {
+        folder: folder.clone(),
+        database: of.store.clone(),
     };
-    Ok(taken.map_err(complaint)?.1)
+    let (_, summary) = place.taken(writer).await.map_err(complaint)?;
+    Ok(document(&summary))
 }
 
 pub(super) async fn restore(context: &Context<'_>, args: cli::Restore) -> Result<Exit> {
@@ -76,7 +79,7 @@ pub(super) async fn restore(context: &Context<'_>, args: cli::Restore) -> Result
     folder.make()?;
     let mut store = crate::wire::sql_store(&folder, args.into.store.as_deref()).await?;
     let restored = store.restore(reader).await.map_err(complaint)?;
-    context.output.result(&document(&restored, &args.file), || {
+    context.output.result(&with_file(document(&restored), &args.file), || {
         format!("restored: {} rows of store {}\n", restored.rows, restored.store)
     })?;
     context.output.note(
@@ -86,14 +89,21 @@ pub(super) async fn restore(context: &Context<'_>, args: cli::Restore) -> Result
     Ok(Exit::Done)
 }
 
-fn document(summary: &Summary, file: &Path) -> serde_json::Value {
-    json!({
-        "file": file,
-        "store": summary.store,
-        "incarnation": summary.incarnation,
-        "taken": summary.taken,
-        "rows": summary.rows,
-    })
+fn with_file(mut document: Value, file: &Path) -> Value {
+    document["file"] = json!(file);
+    document
+}
+
+fn not_brought(error: CopyError) -> anyhow::Error {
+    match error {
+        CopyError::Client(error) => error.into(),
+        CopyError::Refused { .. } => Complaint::new(Exit::OperationFailed, error.to_string())
+            .hint("see the log of the engine")
+            .into(),
+        CopyError::Write(source) => Complaint::new(Exit::Internal, "write the backup")
+            .because(source)
+            .into(),
+    }
 }
 
 fn complaint(error: BackupError) -> anyhow::Error {

@@ -2,7 +2,8 @@
 //! command does, with a journal of its own. Interrupted anywhere, it goes on when it is run again.
 //!
 //! In the data folder, besides what points to the engine as `isobar connect` writes it: `bootstrap/buyer`, the data folder of
-//! the engine that buys, and `bootstrap/owner`, with the token by which machine and owner know each other.
+//! the engine that buys, and `bootstrap/owner`, with the token by which machine and owner know each other and the key that
+//! seals the engine's store: it opens the store's backups when the machine is lost.
 
 mod buyer;
 mod claim;
@@ -23,7 +24,7 @@ use isobar_mcp::http;
 use isobar_node_image_protocol::identity::EngineIdentity;
 use serde::Serialize;
 
-use self::claim::Served;
+use self::claim::{Origin, Served};
 use super::change;
 use super::connect::client_folder;
 use crate::cli::{self, Go};
@@ -79,8 +80,9 @@ pub(super) async fn bootstrap(context: &Context<'_>, args: cli::Bootstrap) -> Re
 }
 
 async fn build(context: &Context<'_>, yard: &Yard, args: &cli::Bootstrap) -> Result<Exit> {
-    let (spec, restore) = (machine::spec(args)?, claim::Restore::of(args)?);
+    let spec = machine::spec(args)?;
     let token = yard.token()?;
+    let origin = Origin::of(args, &yard.owner)?;
     let births = births(args, &token);
     buyer::with(&yard.buyer, births, &args.allowed_endpoints, async |client| {
         let intent = Intent::Deploy { spec: Box::new(spec) };
@@ -88,7 +90,7 @@ async fn build(context: &Context<'_>, yard: &Yard, args: &cli::Bootstrap) -> Res
         if exit != Exit::Done {
             return Ok(exit);
         }
-        let Some(served) = claim::claim(&client, context.output, (args, &token, restore)).await? else {
+        let Some(served) = claim::claim(&client, context.output, (args, &token, &origin)).await? else {
             return Ok(Exit::Interrupted);
         };
         point(context.output, yard, &token, &served).await
@@ -231,11 +233,12 @@ async fn keeps_nothing(folder: &DataFolder, output: &Output) -> Result<()> {
     }
 }
 
-/// The next machine of this folder is known by another token.
+/// The next machine of this folder is known by another token. The key stays: backups are opened with it.
 fn forget(owner: &DataFolder) -> Result<()> {
-    match fs::remove_dir_all(owner.path()) {
+    let token = owner.path().join("token");
+    match fs::remove_file(&token) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("remove {}", owner.path().display()))
+            Err(error).with_context(|| format!("remove {}", token.display()))
         }
         Ok(()) | Err(_) => Ok(()),
     }

@@ -50,10 +50,19 @@ pub(super) async fn connect(context: &Context<'_>, args: cli::Connect) -> Result
     Ok(Exit::Done)
 }
 
+/// Whether a data folder is of no engine of this computer, and points to one of another.
+pub(super) fn points_elsewhere(folder: &DataFolder) -> bool {
+    !is_of_an_engine(folder) && folder.endpoint().is_ok()
+}
+
+fn is_of_an_engine(folder: &DataFolder) -> bool {
+    OF_AN_ENGINE.iter().any(|file| folder.path().join(file).exists())
+}
+
 /// The data folder that was named, if it can point to an engine elsewhere.
 pub(super) fn client_folder(context: &Context<'_>) -> Result<DataFolder> {
     let folder = context.folder()?;
-    if OF_AN_ENGINE.iter().any(|file| folder.path().join(file).exists()) {
+    if is_of_an_engine(&folder) {
         return Err(Complaint::new(
             Exit::Usage,
             format!(

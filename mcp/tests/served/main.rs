@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod backend;
+mod copies;
 mod handed_over;
 mod refusals;
 mod running;

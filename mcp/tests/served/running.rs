@@ -1,6 +1,9 @@
 //! An engine on a store in memory and a simulated cloud, served on a free port of loopback.
 
 use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use isobar_engine_control::authority::Authority;
@@ -13,8 +16,9 @@ use isobar_engine_store::Member;
 use isobar_engine_store::memory::MemoryStore;
 use isobar_mcp::Server;
 use isobar_mcp::client::Client;
+use isobar_mcp::copy::StoreCopies;
 use isobar_mcp::folder::DataFolder;
-use isobar_mcp::http::{self, Door};
+use isobar_mcp::http::{self, Beside, Door};
 use isobar_mcp::terraform;
 use isobar_providers_sim::{SeededEntropy, SimCloud, SimConfig, SimProvider, TokioClock};
 use serde_json::{Value, json};
@@ -34,6 +38,22 @@ workloads:
     image: registry.example/shop/web:1
     resources: { cpu: 100m, memory: 32MiB }
 ";
+
+/// Copies of a store that is this file.
+struct Copies(PathBuf);
+
+#[async_trait::async_trait]
+impl StoreCopies for Copies {
+    fn file(&self) -> io::Result<File> {
+        tempfile::tempfile()
+    }
+
+    async fn copy(&self, mut into: File) -> Result<Value, String> {
+        let copied = fs::File::open(&self.0).and_then(|mut store| io::copy(&mut store, &mut into));
+        let length = copied.map_err(|error| format!("read the store: {error}"))?;
+        Ok(json!({ "length": length }))
+    }
+}
 
 /// See the module.
 pub(crate) struct Running {
@@ -93,9 +113,11 @@ impl Running {
         folder.publish_endpoint(&url).unwrap();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let serving = tokio::spawn(async move {
-            http::serve(Server::new(fleet), terraform::Rules::default(), door, &token, stopped).await
-        });
+        let beside = Beside {
+            rules: terraform::Rules::default(),
+            copies: Arc::new(Copies(folder.path().join("store"))),
+        };
+        let serving = tokio::spawn(async move { http::serve(Server::new(fleet), beside, door, &token, stopped).await });
         // As in the client: reqwest wants to know whose cryptography to use, if any crate of the build turned its TLS on.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();

@@ -1,27 +1,28 @@
 //! Waiting for the engine on its machine, bringing it a backup, claiming it.
 
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use isobar_mcp::claim::owner::{Known, Owner, OwnerError};
-use isobar_mcp::claim::{Claim, RestoreKey, Standing};
+use isobar_mcp::claim::{Claim, Standing, StoreKey};
 use isobar_mcp::client::Client;
-use isobar_mcp::folder::Token;
+use isobar_mcp::folder::{DataFolder, Token};
 use isobar_node_image_protocol::identity::{ENGINE_MCP_PORT, ENGINE_NODE_PORT};
 use tokio::time::Instant;
 
 use super::machine;
-use crate::cli;
 use crate::exit::{Complaint, Exit};
 use crate::output::Output;
+use crate::system::SystemEntropy;
+use crate::{cli, key};
 
 /// From the machine's running to its engine's serving.
 const SERVES_MAX: Duration = Duration::from_secs(15 * 60);
 /// Between two looks.
 const LOOK_PAUSE: Duration = Duration::from_secs(2);
-/// No key's file is longer, in bytes.
-const KEY_FILE_MAX_BYTES: u64 = 16 * 1024;
 
 /// An engine that serves.
 pub(super) struct Served {
@@ -35,92 +36,90 @@ pub(super) struct Served {
     pub(super) restored: bool,
 }
 
-/// A backup and its key.
-pub(super) struct Restore {
-    backup: PathBuf,
-    key: RestoreKey,
+/// What the engine's store is made of.
+pub(super) struct Origin {
+    key: StoreKey,
+    backup: Option<PathBuf>,
 }
 
-impl Restore {
-    /// What is to be restored, if anything; read before anything is bought.
-    pub(super) fn of(args: &cli::Bootstrap) -> Result<Option<Self>> {
-        let (Some(backup), Some(key)) = (&args.restore, &args.key_file) else {
-            return Ok(None);
+impl Origin {
+    /// Read before anything is bought: a key that is not there is made, but not where a backup needs the one that it was
+    /// sealed with.
+    pub(super) fn of(args: &cli::Bootstrap, owner: &DataFolder) -> Result<Self> {
+        let file = args.key_file.clone().unwrap_or_else(|| owner.path().join("key"));
+        let key = match &args.restore {
+            None => key::made(&file, &SystemEntropy::new())?,
+            Some(backup) => {
+                let readable = File::open(backup);
+                readable.with_context(|| format!("read {}", backup.display()))?;
+                key::kept(&file)?.ok_or_else(|| keyless(&file))?
+            }
         };
-        let readable = std::fs::File::open(backup);
-        readable.with_context(|| format!("read {}", backup.display()))?;
-        Ok(Some(Self {
-            backup: backup.clone(),
-            key: RestoreKey(read_key(key)?),
-        }))
+        Ok(Self {
+            key: StoreKey(hex::encode(key)),
+            backup: args.restore.clone(),
+        })
     }
 }
 
-fn read_key(file: &Path) -> Result<String> {
-    use std::io::Read;
-    let mut text = String::new();
-    let read = std::fs::File::open(file).and_then(|file| file.take(KEY_FILE_MAX_BYTES).read_to_string(&mut text));
-    read.with_context(|| format!("read {}", file.display()))?;
-    Ok(text.trim().to_owned())
+fn keyless(file: &Path) -> anyhow::Error {
+    Complaint::new(Exit::Usage, format!("there is no key in {}", file.display()))
+        .hint("name the file with the key that the backup's store was sealed with: --key-file FILE")
+        .into()
 }
 
-/// How nodes reach the engine, and under which hosts callers know it.
-fn said(args: &cli::Bootstrap, endpoints: &std::collections::BTreeMap<u16, String>) -> Option<(String, Claim)> {
-    let address = endpoints.get(&ENGINE_MCP_PORT)?.clone();
-    let nodes = match args.advertise.as_slice() {
-        [] => vec![endpoints.get(&ENGINE_NODE_PORT)?.clone()],
-        given => given.to_vec(),
-    };
-    let of = |address: &String| {
-        address
-            .rsplit_once(':')
-            .map(|(host, _)| host.trim_matches(['[', ']']).to_owned())
-    };
-    let hosts = of(&address).into_iter().collect();
-    let restore = None;
-    Some((address, Claim { hosts, nodes, restore }))
+/// An engine whose machine runs, and what its owner says to it.
+struct Said {
+    /// Where it serves MCP: `host:port`.
+    address: String,
+    /// Under which hosts callers know it.
+    hosts: Vec<String>,
+    /// How nodes reach it.
+    nodes: Vec<String>,
+}
+
+impl Said {
+    /// Absent: the machine's provider has not said yet where it is.
+    fn of(args: &cli::Bootstrap, endpoints: &BTreeMap<u16, String>) -> Option<Self> {
+        let address = endpoints.get(&ENGINE_MCP_PORT)?.clone();
+        let (host, _) = address.rsplit_once(':')?;
+        let nodes = match args.advertise.as_slice() {
+            [] => vec![endpoints.get(&ENGINE_NODE_PORT)?.clone()],
+            given => given.to_vec(),
+        };
+        Some(Self {
+            hosts: vec![host.trim_matches(['[', ']']).to_owned()],
+            address,
+            nodes,
+        })
+    }
+}
+
+/// How far one look at it brought an engine.
+enum Step {
+    /// It serves.
+    Serves(Served),
+    /// It was claimed just now.
+    Claimed,
+    /// It does not answer: it boots, perhaps.
+    Silent(OwnerError),
 }
 
 /// Claims the engine as soon as it answers. None: somebody pressed Ctrl-C.
 pub(super) async fn claim(
     client: &Client,
     output: &Output,
-    (args, token, restore): (&cli::Bootstrap, &Token, Option<Restore>),
+    (args, token, origin): (&cli::Bootstrap, &Token, &Origin),
 ) -> Result<Option<Served>> {
     output.note("waiting for its engine")?;
     let begun = Instant::now();
-    let (mut restored, mut last) = (false, None);
+    let (mut claimed, mut last) = (false, None);
     while begun.elapsed() < SERVES_MAX {
-        let endpoints = match machine::standing(client).await? {
-            machine::Standing::Runs(endpoints) => endpoints,
-            machine::Standing::Lost(reason) => {
-                return Err(
-                    Complaint::new(Exit::OperationFailed, format!("the engine's machine is lost: {reason}"))
-                        .hint("run it again to buy another one; give --restore to bring the engine's store back")
-                        .into(),
-                );
-            }
-        };
-        if let Some((address, claim)) = said(args, &endpoints) {
-            let owner = Owner::new(address.clone(), token.clone());
-            match owner.standing().await {
-                Ok((Standing::Serves(_), _)) if restore.is_some() && !restored => return Err(serves_already(&address)),
-                Ok((Standing::Serves(authority_pem), _)) => {
-                    return Ok(Some(Served {
-                        address,
-                        nodes: claim.nodes,
-                        authority_pem,
-                        restored,
-                    }));
-                }
-                Ok((Standing::Waiting, known)) => {
-                    settle(output, (&owner, &known), claim, restore.as_ref()).await?;
-                    restored = restore.is_some();
-                    continue;
-                }
-                // It boots.
-                Err(error @ OwnerError::Silent { .. }) => last = Some(error),
-                Err(error) => return Err(complaint(error)),
+        if let Some(said) = Said::of(args, &machine::endpoints(client).await?) {
+            match step(output, (said, token, origin), claimed).await? {
+                Step::Serves(served) => return Ok(Some(served)),
+                Step::Claimed => claimed = true,
+                Step::Silent(error) => last = Some(error),
             }
         }
         tokio::select! {
@@ -133,31 +132,58 @@ pub(super) async fn claim(
             () = tokio::time::sleep(LOOK_PAUSE) => {}
         }
     }
-    let silent = Complaint::new(
-        Exit::Unreachable,
-        format!("its engine did not answer within {} s", SERVES_MAX.as_secs()),
-    )
-    .hint("see the machine's console in its cloud, and whether this computer reaches the machine's address; run it again to go on, or give the machine back with --destroy");
-    Err(match last {
-        Some(error) => silent.because(error).into(),
-        None => silent.into(),
-    })
+    Err(silent(last))
 }
 
-async fn settle(
-    output: &Output,
-    (owner, known): (&Owner, &Known),
-    mut claim: Claim,
-    restore: Option<&Restore>,
-) -> Result<()> {
-    if let Some(Restore { backup, key }) = restore {
+/// Looks once, and does what is next.
+async fn step(output: &Output, (said, token, origin): (Said, &Token, &Origin), claimed: bool) -> Result<Step> {
+    let owner = Owner::new(said.address.clone(), token.clone());
+    match owner.standing().await {
+        Ok((Standing::Serves(_), _)) if origin.backup.is_some() && !claimed => Err(serves_already(&said.address)),
+        Ok((Standing::Serves(authority_pem), _)) => Ok(Step::Serves(Served {
+            address: said.address,
+            nodes: said.nodes,
+            authority_pem,
+            restored: origin.backup.is_some(),
+        })),
+        Ok((Standing::Waiting, known)) => {
+            settle(output, (&owner, &known), (said, origin)).await?;
+            Ok(Step::Claimed)
+        }
+        Err(error @ OwnerError::Silent { .. }) => Ok(Step::Silent(error)),
+        Err(error) => Err(complaint(error)),
+    }
+}
+
+async fn settle(output: &Output, (owner, known): (&Owner, &Known), (said, origin): (Said, &Origin)) -> Result<()> {
+    if let Some(backup) = &origin.backup {
         output.note(&format!("bringing {}", backup.display()))?;
         let file = tokio::fs::File::open(backup).await;
         let file = file.with_context(|| format!("read {}", backup.display()))?;
         owner.bring(known, file).await.map_err(complaint)?;
-        claim.restore = Some(key.clone());
     }
+    let claim = Claim {
+        hosts: said.hosts,
+        nodes: said.nodes,
+        key: origin.key.clone(),
+        restore: origin.backup.is_some(),
+    };
     owner.claim(known, &claim).await.map_err(complaint)
+}
+
+fn silent(last: Option<OwnerError>) -> anyhow::Error {
+    let silent = Complaint::new(
+        Exit::Unreachable,
+        format!("its engine did not answer within {} s", SERVES_MAX.as_secs()),
+    )
+    .hint(
+        "see the machine's console in its cloud, and whether this computer reaches the machine's address; run it again \
+         to go on, or give the machine back with --destroy",
+    );
+    match last {
+        Some(error) => silent.because(error).into(),
+        None => silent.into(),
+    }
 }
 
 fn serves_already(address: &str) -> anyhow::Error {

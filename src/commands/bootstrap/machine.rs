@@ -72,16 +72,8 @@ pub(super) fn spec(args: &cli::Bootstrap) -> Result<Spec> {
     })
 }
 
-/// How the machine stands.
-pub(super) enum Standing {
-    /// It runs, and its ports are reached there; empty: its provider has not said where yet.
-    Runs(BTreeMap<u16, String>),
-    /// It does not, and will not by itself.
-    Lost(String),
-}
-
-/// How the machine stands, as the buyer knows it.
-pub(super) async fn standing(client: &Client) -> Result<Standing> {
+/// Where the machine's ports are reached; empty: its provider has not said it yet.
+pub(super) async fn endpoints(client: &Client) -> Result<BTreeMap<u16, String>> {
     let request = QueryRequest {
         what: QueryWhat::Machines,
         cluster: cluster(),
@@ -95,16 +87,24 @@ pub(super) async fn standing(client: &Client) -> Result<Standing> {
         .iter()
         .find(is_there)
         .context("the engine's machine is not known")?;
-    let endpoints = answer.endpoints.unwrap_or_default().remove(&machine.id);
-    Ok(match &machine.phase {
-        MachinePhase::Lost { reason, .. } => Standing::Lost(reason.clone()),
+    match &machine.phase {
+        MachinePhase::Lost { reason, .. } => Err(Complaint::new(
+            Exit::OperationFailed,
+            format!("the engine's machine is lost: {reason}"),
+        )
+        .hint("run it again to buy another one; give --restore to bring the engine's store back")
+        .into()),
         MachinePhase::Wanted { .. }
         | MachinePhase::Creating { .. }
         | MachinePhase::Booting { .. }
         | MachinePhase::Ready { .. }
         | MachinePhase::Releasing { .. }
-        | MachinePhase::Gone { .. } => Standing::Runs(endpoints.unwrap_or_default()),
-    })
+        | MachinePhase::Gone { .. } => Ok(answer
+            .endpoints
+            .unwrap_or_default()
+            .remove(&machine.id)
+            .unwrap_or_default()),
+    }
 }
 
 /// Waits until nothing of it is left: what was made around it goes after it.

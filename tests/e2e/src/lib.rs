@@ -4,9 +4,11 @@
 //! Never a stand-in for a part of Isobar. Panics where a test cannot go on, with what the engine logged. Called by the
 //! tests beside it; [`engine`] is where to begin.
 
+pub mod apart;
 pub mod command;
 pub mod emulated;
 pub mod engine;
+pub mod engines;
 pub mod group;
 pub mod guests;
 pub mod image;
