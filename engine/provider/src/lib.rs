@@ -10,6 +10,7 @@ pub mod answer;
 pub mod clock;
 pub mod conformance;
 mod console;
+pub mod data_disk;
 pub mod decorate;
 pub mod endpoint;
 pub mod error;

@@ -1,8 +1,9 @@
 //! One `RunInstances` makes a machine, its disk and its network card, tagged and deleted together.
 
 use aws_sdk_ec2::operation::run_instances::builders::RunInstancesFluentBuilder;
+use aws_sdk_ec2::types::builders::EbsBlockDeviceBuilder;
 use aws_sdk_ec2::types::{
-    BlockDeviceMapping, EbsBlockDevice, HttpTokensState, InstanceInterruptionBehavior, InstanceMarketOptionsRequest,
+    BlockDeviceMapping, EbsBlockDevice, HttpTokensState, IamInstanceProfileSpecification, InstanceInterruptionBehavior, InstanceMarketOptionsRequest,
     InstanceMetadataOptionsRequest, InstanceNetworkInterfaceSpecification, InstanceType, MarketType, Placement,
     ShutdownBehavior, SpotInstanceType, SpotMarketOptions, VolumeType,
 };
@@ -19,7 +20,7 @@ use crate::client::{Clients, quiet};
 use crate::errors::{Call, kind_of};
 use crate::image::Images;
 use crate::network;
-use crate::settings::Settings;
+use crate::settings::{InstanceProfile, Settings};
 use crate::tags;
 
 /// User data has at most so many bytes before it is written in base64.
@@ -27,6 +28,9 @@ use crate::tags;
 pub(crate) const IDENTITY_MAX_BYTES: usize = 16 * 1024;
 /// <https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html>
 const TOKEN_MAX_BYTES: usize = 64;
+
+/// "Recommended for EBS volumes": <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/device_naming.html>
+const DATA_DEVICE: &str = "/dev/sdf";
 
 /// Asks for what is wanted, once.
 pub(crate) async fn create(clients: &Clients, images: &Images, request: &CreateResource) -> Result<Created> {
@@ -50,7 +54,8 @@ pub(crate) async fn create(clients: &Clients, images: &Images, request: &CreateR
         .set_tag_specifications(Some(tags::of(request, machine)))
         .instance_initiated_shutdown_behavior(ShutdownBehavior::Terminate)
         .network_interfaces(interface(&settings, machine))
-        .block_device_mappings(disk(&settings, &facts.root_device))
+        .set_block_device_mappings(Some(disks(&settings, &facts.root_device)))
+        .set_iam_instance_profile(settings.machine_identity.as_ref().map(identity))
         .metadata_options(
             InstanceMetadataOptionsRequest::builder()
                 .http_tokens(HttpTokensState::Required)
@@ -122,11 +127,27 @@ fn interface(settings: &Settings, machine: &MachineRequest) -> InstanceNetworkIn
         .build()
 }
 
-fn disk(settings: &Settings, root_device: &str) -> BlockDeviceMapping {
-    let ebs = EbsBlockDevice::builder()
-        .delete_on_termination(true)
-        .volume_type(VolumeType::Gp3)
-        .set_volume_size(settings.disk_gib)
-        .build();
-    BlockDeviceMapping::builder().device_name(root_device).ebs(ebs).build()
+/// The disk that it boots from, and the one for what it keeps.
+fn disks(settings: &Settings, root_device: &str) -> Vec<BlockDeviceMapping> {
+    let of = |device: &str, ebs: EbsBlockDeviceBuilder| {
+        let ebs = ebs.delete_on_termination(true).volume_type(VolumeType::Gp3).build();
+        BlockDeviceMapping::builder().device_name(device).ebs(ebs).build()
+    };
+    let root = EbsBlockDevice::builder().set_volume_size(settings.disk_gib);
+    let kept = settings
+        .data_disk_gib
+        .map(|gib| EbsBlockDevice::builder().volume_size(gib.into()).encrypted(true));
+    let root = of(root_device, root);
+    std::iter::once(root)
+        .chain(kept.map(|kept| of(DATA_DEVICE, kept)))
+        .collect()
+}
+
+fn identity(profile: &InstanceProfile) -> IamInstanceProfileSpecification {
+    let identity = IamInstanceProfileSpecification::builder();
+    match profile {
+        InstanceProfile::Arn(arn) => identity.arn(arn),
+        InstanceProfile::Name(name) => identity.name(name),
+    }
+    .build()
 }

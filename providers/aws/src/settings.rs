@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use isobar_engine_model::id::{ImageId, Zone};
-use isobar_engine_provider::{ProviderError, Result, Site, endpoint};
+use isobar_engine_provider::{ProviderError, Result, Site, data_disk, endpoint};
+
+const MACHINE_IDENTITY: &str = "machine_identity";
 
 /// Every setting of a site.
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 11] = [
     "image",
     "subnets",
     "security_groups",
@@ -15,12 +17,18 @@ const KNOWN: [&str; 9] = [
     "public_address",
     "profile",
     "instance_types",
+    MACHINE_IDENTITY,
+    data_disk::SETTING,
     endpoint::SETTING,
 ];
 /// Words are that like which differ in at most so many letters.
 const TYPO_MAX_EDITS: usize = 3;
 /// Smallest and largest disk: a gp3 volume's, in GiB.
 const DISK_GIB: (i32, i32) = (1, 16_384);
+
+/// Of an instance profile's name.
+/// <https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateInstanceProfile.html>
+const PROFILE_MAX_LETTERS: usize = 128;
 
 /// What a site says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +43,10 @@ pub(crate) struct Settings {
     pub(crate) own_network: bool,
     /// Absent: as large as the image's.
     pub(crate) disk_gib: Option<i32>,
+    /// A second disk, blank, for what a machine keeps.
+    pub(crate) data_disk_gib: Option<u16>,
+    /// As what programs on machines may call AWS.
+    pub(crate) machine_identity: Option<InstanceProfile>,
     /// Whether machines can be reached from the internet.
     pub(crate) public_address: bool,
     /// The profile of Amazon's configuration files.
@@ -43,6 +55,16 @@ pub(crate) struct Settings {
     pub(crate) instance_types: Vec<String>,
     /// Where calls go instead of Amazon's own address.
     pub(crate) endpoint: Option<String>,
+}
+
+/// What gives machines a role.
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_IamInstanceProfileSpecification.html>
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum InstanceProfile {
+    /// By its ARN.
+    Arn(String),
+    /// By its name, in the account that makes the machines.
+    Name(String),
 }
 
 impl Settings {
@@ -67,6 +89,8 @@ impl Settings {
             security_groups: words(text("security_groups")).map(str::to_owned).collect(),
             own_network: text("network").map_or(Ok(false), own).map_err(wrong)?,
             disk_gib: text("disk_gib").map(disk).transpose().map_err(wrong)?,
+            data_disk_gib: data_disk::of(site)?,
+            machine_identity: text(MACHINE_IDENTITY).map(profile).transpose().map_err(wrong)?,
             public_address: text("public_address").map_or(Ok(false), yes_or_no).map_err(wrong)?,
             profile: text("profile").map(str::to_owned),
             instance_types: words(text("instance_types")).map(str::to_owned).collect(),
@@ -114,6 +138,18 @@ fn disk(text: &str) -> std::result::Result<i32, String> {
     size.ok_or_else(|| format!("disk_gib is {text}, not a whole number from {least} to {most}"))
 }
 
+fn profile(text: &str) -> std::result::Result<InstanceProfile, String> {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"+=,.@_-".contains(&byte);
+    let is_name = |name: &str| !name.is_empty() && name.len() <= PROFILE_MAX_LETTERS && name.bytes().all(letter);
+    match text.strip_prefix("arn:") {
+        Some(rest) if rest.contains(":instance-profile/") => Ok(InstanceProfile::Arn(text.to_owned())),
+        None if is_name(text) => Ok(InstanceProfile::Name(text.to_owned())),
+        Some(_) | None => Err(format!(
+            "{MACHINE_IDENTITY} is {text}, not the name or ARN of an instance profile"
+        )),
+    }
+}
+
 fn yes_or_no(text: &str) -> std::result::Result<bool, String> {
     text.parse()
         .map_err(|_| format!("public_address is {text}, not true or false"))
@@ -159,6 +195,12 @@ mod tests {
             (&[("image", "ami-1"), ("subnets", "subnet-1")], "subnet-1 is not like"),
             (&[("image", "ami-1"), ("disk_gib", "0")], "from 1 to 16384"),
             (&[("image", "ami-1"), ("public_address", "yes")], "not true or false"),
+            (&[("image", "ami-1"), ("data_disk_gib", "1")], "from 10 to 16384"),
+            (&[("image", "ami-1"), ("machine_identity", "a role")], "ARN of an instance profile"),
+            (
+                &[("image", "ami-1"), ("machine_identity", "arn:aws:iam::1:role/x")],
+                "ARN of an instance profile",
+            ),
             (&[("image", "ami-1"), ("endpoint", "http://x")], "--allow-endpoint"),
         ] {
             let error = read(settings).expect_err(named);

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use isobar_engine_model::catalog::Purchase;
 use isobar_engine_provider::offering::Offered;
 use isobar_engine_provider::{CreateResource, MachineRequest, OwnerTags, ProviderError, Result};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::names::{Names, digest};
 use crate::network::{self, Place};
@@ -68,6 +68,10 @@ pub(crate) fn wanted(request: &CreateResource, settings: &Settings) -> Result<Wa
     // The frozen models write this read-only field as null.
     if let Some(properties) = body["properties"].as_object_mut() {
         properties.remove("timeCreated");
+    }
+    if let Some(id) = &settings.machine_identity {
+        // The frozen models have no room for the ids.
+        body["identity"] = json!({ "type": "UserAssigned", "userAssignedIdentities": { id.as_str(): {} } });
     }
     let body = serde_json::to_vec(&body).map_err(|error| unreadable(&error))?;
     Ok(Wanted { names, digest, body })
@@ -154,12 +158,27 @@ fn storage(machine: &MachineRequest, names: &Names, settings: &Settings) -> mode
             name: Some(names.disk.clone()),
             disk_size_gb: settings.disk_gib,
             delete_option: Some(models::DeleteOption::Delete),
-            managed_disk: Some(models::ManagedDiskParameters {
-                storage_account_type: Some(models::StorageAccountType::StandardSsdLrs),
-                ..Default::default()
-            }),
+            managed_disk: Some(managed_disk()),
             ..models::OsDisk::new(models::CreateOption::FromImage)
         }),
+        data_disks: settings
+            .data_disk_gib
+            .map(|gib| models::DataDisk {
+                name: Some(names.data_disk()),
+                disk_size_gb: Some(gib.into()),
+                delete_option: Some(models::DeleteOption::Delete),
+                managed_disk: Some(managed_disk()),
+                ..models::DataDisk::new(0, models::CreateOption::Empty)
+            })
+            .into_iter()
+            .collect(),
+        ..Default::default()
+    }
+}
+
+fn managed_disk() -> models::ManagedDiskParameters {
+    models::ManagedDiskParameters {
+        storage_account_type: Some(models::StorageAccountType::StandardSsdLrs),
         ..Default::default()
     }
 }

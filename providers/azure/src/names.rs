@@ -29,6 +29,11 @@ impl Names {
         }
     }
 
+    /// The second disk, where the site asks for one.
+    pub(crate) fn data_disk(&self) -> String {
+        format!("{}-data", self.disk)
+    }
+
     pub(crate) fn interface(&self) -> String {
         format!("{}-nic", self.machine)
     }

@@ -161,6 +161,11 @@ impl AzureProvider {
         left |= self
             .remove(site, settings, (ResourceKind::Interface, &names.interface()))
             .await?;
+        if settings.data_disk_gib.is_some() {
+            left |= self
+                .remove(site, settings, (ResourceKind::Disk, &names.data_disk()))
+                .await?;
+        }
         if settings.public_address {
             left |= self
                 .remove(site, settings, (ResourceKind::Address, &names.address()))

@@ -2,7 +2,7 @@
 //! sent.
 
 use isobar_engine_model::id::Zone;
-use isobar_engine_provider::{ProviderError, Result, Site, endpoint};
+use isobar_engine_provider::{ProviderError, Result, Site, data_disk, endpoint};
 
 const SUBSCRIPTION: &str = "subscription";
 const RESOURCE_GROUP: &str = "resource_group";
@@ -14,9 +14,10 @@ const NETWORK: &str = "network";
 const DISK_GIB: &str = "disk_gib";
 const PUBLIC_ADDRESS: &str = "public_address";
 const ZONES: &str = "zones";
+const MACHINE_IDENTITY: &str = "machine_identity";
 
 /// Every setting there is.
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 13] = [
     SUBSCRIPTION,
     RESOURCE_GROUP,
     IMAGE,
@@ -27,6 +28,8 @@ const KNOWN: [&str; 11] = [
     DISK_GIB,
     PUBLIC_ADDRESS,
     ZONES,
+    MACHINE_IDENTITY,
+    data_disk::SETTING,
     endpoint::SETTING,
 ];
 
@@ -52,6 +55,10 @@ pub(crate) struct Settings {
     pub(crate) own_network: bool,
     /// Absent: as large as the image.
     pub(crate) disk_gib: Option<i32>,
+    /// A second disk, blank, for what a machine keeps.
+    pub(crate) data_disk_gib: Option<u16>,
+    /// As what programs on machines may call Azure: the resource id of a user-assigned managed identity.
+    pub(crate) machine_identity: Option<String>,
     pub(crate) public_address: bool,
     /// Numbers of the region's zones; empty: Azure chooses, and the only zone is the region.
     pub(crate) zones: Vec<String>,
@@ -79,6 +86,8 @@ impl Settings {
             security_group: optional(SECURITY_GROUP)?,
             own_network: own(site, text(NETWORK).as_deref())?,
             disk_gib: text(DISK_GIB).map(|gib| disk(site, &gib)).transpose()?,
+            data_disk_gib: data_disk::of(site)?,
+            machine_identity: text(MACHINE_IDENTITY).map(|id| managed_identity(site, id)).transpose()?,
             public_address: yes_or_no(site, text(PUBLIC_ADDRESS).as_deref())?,
             zones: zones(site, text(ZONES).as_deref().unwrap_or(""))?,
         })
@@ -137,6 +146,18 @@ fn resource_id(site: &Site, name: &str, value: String) -> Result<String> {
     Err(invalid(
         site,
         &format!("`{name}` is a resource id (/subscriptions/...), not `{value}`"),
+    ))
+}
+
+fn managed_identity(site: &Site, value: String) -> Result<String> {
+    let lower = value.to_ascii_lowercase();
+    let kind = "/providers/microsoft.managedidentity/userassignedidentities/";
+    if lower.starts_with("/subscriptions/") && lower.contains(kind) && !lower.ends_with('/') {
+        return Ok(value);
+    }
+    Err(invalid(
+        site,
+        &format!("`{MACHINE_IDENTITY}` is the resource id of a user-assigned managed identity, not `{value}`"),
     ))
 }
 

@@ -9,17 +9,15 @@ use crate::client::Clients;
 use crate::errors::{self, Call};
 use crate::handle::{Collection, Place};
 use crate::look;
+use crate::request::data_disk;
 use crate::settings::Settings;
 use crate::wire;
 
 pub(crate) async fn delete(clients: &Clients, settings: &Settings, place: &Place) -> Result<()> {
     match &place.collection {
         Collection::Instances { zone } => match accepted(clients, settings, place).await {
-            // Its disk goes with it, unless somebody has told the cloud otherwise.
-            Err(ProviderError::NotFound) => {
-                let disk = Place::new(Collection::disks(zone), &place.name);
-                left_disk(clients, settings, &disk).await
-            }
+            // Its disks go with it, unless somebody has told the cloud otherwise.
+            Err(ProviderError::NotFound) => left_disks(clients, settings, (zone, &place.name)).await,
             answer => answer,
         },
         Collection::Disks { .. } => accepted(clients, settings, place).await,
@@ -34,7 +32,20 @@ async fn accepted(clients: &Clients, settings: &Settings, place: &Place) -> Resu
     answer.map(drop).map_err(|error| refused(clients, &error))
 }
 
-/// Deletes the disk of a machine that is gone, if it is there and ours.
+/// Deletes what disks a machine that is gone has left.
+async fn left_disks(clients: &Clients, settings: &Settings, (zone, machine): (&str, &str)) -> Result<()> {
+    let disk = |name: &str| Place::new(Collection::disks(zone), name);
+    let boot = left_disk(clients, settings, &disk(machine)).await;
+    if settings.data_disk_gib.is_none() {
+        return boot;
+    }
+    match left_disk(clients, settings, &disk(&data_disk(machine))).await {
+        Err(ProviderError::NotFound) => boot,
+        kept => kept,
+    }
+}
+
+/// Deletes a disk of a machine that is gone, if it is there and ours.
 async fn left_disk(clients: &Clients, settings: &Settings, disk: &Place) -> Result<()> {
     let found = wire::read(clients, settings, disk).await;
     let found = found.map_err(|error| errors::of_call(&error, Call::Read, &clients.source))?;

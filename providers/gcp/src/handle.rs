@@ -120,7 +120,7 @@ impl Place {
 }
 
 /// Longest name of anything, in bytes.
-const NAME_MAX_BYTES: usize = 63;
+pub(crate) const NAME_MAX_BYTES: usize = 63;
 
 /// Whether the cloud takes it as a name: a letter first, no dash last, as RFC 1035 has it.
 pub(crate) fn is_name(text: &str) -> bool {

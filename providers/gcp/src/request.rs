@@ -10,7 +10,7 @@ use google_cloud_compute_v1::model::metadata::Items;
 use google_cloud_compute_v1::model::scheduling::{InstanceTerminationAction, OnHostMaintenance, ProvisioningModel};
 use google_cloud_compute_v1::model::{
     AccessConfig, AttachedDisk, AttachedDiskInitializeParams, Instance, Metadata, NetworkInterface, Scheduling,
-    ShieldedInstanceConfig, Tags,
+    ServiceAccount, ShieldedInstanceConfig, Tags,
 };
 use isobar_engine_model::catalog::Purchase;
 use isobar_engine_provider::offering::Offered;
@@ -19,7 +19,7 @@ use isobar_engine_provider::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::handle::{Collection, Place, is_name};
+use crate::handle::{Collection, NAME_MAX_BYTES, Place, is_name};
 use crate::network;
 use crate::settings::{DEFAULT_NETWORK, NetworkChoice, Settings, is_image};
 use crate::wire::Thing;
@@ -36,6 +36,12 @@ const METADATA_VALUE_MAX_BYTES: usize = 262_144;
 pub(crate) const IDENTITY_MAX_BYTES: usize = METADATA_VALUE_MAX_BYTES / 4 * 3;
 /// So many bytes of a hash stand in a label.
 const FINGERPRINT_BYTES: usize = 16;
+
+/// The name of a machine's second disk begins so, and ends as the machine's.
+const DATA_PREFIX: &str = "data-";
+/// As what the machine sees it: `/dev/disk/by-id/google-isobar-data`.
+const DATA_DEVICE: &str = "isobar-data";
+const EVERY_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 
 /// A request that can be sent.
 pub(crate) struct Wanted {
@@ -111,7 +117,8 @@ fn body(
     let instance = Instance::new()
         .set_name(&request.name)
         .set_machine_type(format!("zones/{}/machineTypes/{}", machine.zone, offered.instance_type))
-        .set_disks([boot_disk(request, machine, settings, &labels)])
+        .set_disks(disks(request, machine, settings, &labels))
+        .set_service_accounts(service_accounts(settings))
         .set_labels(labels)
         .set_network_interfaces([interface(machine, settings)?])
         .set_scheduling(scheduling(offered.purchase))
@@ -142,6 +149,42 @@ fn firewall(machine: &MachineRequest) -> Result<Option<String>> {
         }) => Ok(Some(name)),
         Ok(_) | Err(_) => Err(invalid(format!("`{handle}` is no firewall"))),
     }
+}
+
+/// The disk that it boots from, and the one for what it keeps.
+fn disks(
+    request: &CreateResource,
+    machine: &MachineRequest,
+    settings: &Settings,
+    labels: &HashMap<String, String>,
+) -> Vec<AttachedDisk> {
+    let kept = settings.data_disk_gib.map(|gib| {
+        let blank = AttachedDiskInitializeParams::new()
+            .set_disk_name(data_disk(&request.name))
+            .set_disk_size_gb(i64::from(gib))
+            .set_labels(labels.clone());
+        AttachedDisk::new()
+            .set_auto_delete(true)
+            .set_device_name(DATA_DEVICE)
+            .set_initialize_params(blank)
+    });
+    let boot = boot_disk(request, machine, settings, labels);
+    std::iter::once(boot).chain(kept).collect()
+}
+
+/// What the second disk of a machine is called.
+pub(crate) fn data_disk(machine: &str) -> String {
+    // What is its own is at the end of a machine's name.
+    let room = NAME_MAX_BYTES - DATA_PREFIX.len();
+    let end = &machine[machine.len().saturating_sub(room)..];
+    format!("{DATA_PREFIX}{end}")
+}
+
+/// "We recommend setting the full cloud-platform scope ... and then control the access by granting IAM roles":
+/// <https://cloud.google.com/compute/docs/access/service-accounts#scopes_best_practice>
+fn service_accounts(settings: &Settings) -> Option<ServiceAccount> {
+    let account = |email: &String| ServiceAccount::new().set_email(email).set_scopes([EVERY_SCOPE]);
+    settings.machine_identity.as_ref().map(account)
 }
 
 fn boot_disk(

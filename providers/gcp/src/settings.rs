@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use isobar_engine_provider::{ProviderError, Result, Site, endpoint};
+use isobar_engine_provider::{ProviderError, Result, Site, data_disk, endpoint};
 
 const PROJECT: &str = "project";
 const IMAGE: &str = "image";
@@ -12,9 +12,10 @@ const FIREWALL: &str = "firewall";
 const DISK_GIB: &str = "disk_gib";
 const PUBLIC_ADDRESS: &str = "public_address";
 const ZONES: &str = "zones";
+const MACHINE_IDENTITY: &str = "machine_identity";
 
 /// Every setting there is.
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 11] = [
     PROJECT,
     IMAGE,
     NETWORK,
@@ -23,6 +24,8 @@ const KNOWN: [&str; 9] = [
     DISK_GIB,
     PUBLIC_ADDRESS,
     ZONES,
+    MACHINE_IDENTITY,
+    data_disk::SETTING,
     endpoint::SETTING,
 ];
 
@@ -66,6 +69,10 @@ pub(crate) struct Settings {
     /// Whether machines get a firewall that is made for them.
     pub(crate) firewall: bool,
     pub(crate) disk_gib: i64,
+    /// A second disk, blank, for what a machine keeps.
+    pub(crate) data_disk_gib: Option<u16>,
+    /// As what programs on machines may call Google: the address of a service account.
+    pub(crate) machine_identity: Option<String>,
     pub(crate) public_address: bool,
     /// Only these zones of the region; none: all.
     pub(crate) zones: Vec<String>,
@@ -91,6 +98,8 @@ impl Settings {
             network: reader.network()?,
             firewall: reader.firewall()?,
             disk_gib: reader.disk_gib()?,
+            data_disk_gib: data_disk::of(site)?,
+            machine_identity: reader.service_account()?,
             public_address: reader.flag(PUBLIC_ADDRESS)?,
             zones: reader.zones()?,
         })
@@ -184,6 +193,18 @@ impl<'a> Reader<'a> {
             .ok()
             .filter(|gib| (least..=most).contains(gib))
             .ok_or_else(|| self.wrong(DISK_GIB, &format!("a whole number from {least} to {most}")))
+    }
+
+    fn service_account(&self) -> Result<Option<String>> {
+        let Some(address) = self.get(MACHINE_IDENTITY) else {
+            return Ok(None);
+        };
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+        let is_plain = |part: &str| !part.is_empty() && part.bytes().all(plain);
+        match address.split_once('@') {
+            Some((name, domain)) if is_plain(name) && is_plain(domain) => Ok(Some(address.to_owned())),
+            Some(_) | None => Err(self.wrong(MACHINE_IDENTITY, "the address of a service account: NAME@DOMAIN")),
+        }
     }
 
     fn flag(&self, name: &str) -> Result<bool> {

@@ -18,6 +18,7 @@ mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
@@ -27,11 +28,12 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use isobar_engine_model::catalog::Purchase;
-use isobar_engine_model::id::{ProviderId, SiteName, Zone};
+use isobar_engine_model::id::{ProviderId, ResourceHandle, SiteName, Zone};
 use isobar_engine_model::quantity::{Mebibytes, MicroUsdPerHour, MilliCpus, Resources};
 use isobar_engine_provider::{Clock, Provider, ProviderError, Site};
 use isobar_providers_sim::{RegionConfig, Shape, SimCloud, SimConfig, SimProvider, ZoneConfig};
 
+use crate::asked::Asked;
 use crate::front::{Calls, Door, Front};
 use answer::{Answer, Failure};
 pub use beside::{Lie, SPOT_CPUS};
@@ -39,11 +41,14 @@ use model::Model;
 use network::Wires;
 use params::Params;
 use role::Role;
+use serde_json::Value;
 
 /// The region that [`config`] makes.
 pub const REGION: &str = "eu-central-1";
-/// The only image of the account: for x86_64, its root disk is `/dev/xvda`.
+/// An image of the account: for x86_64, its root disk is `/dev/xvda`.
 pub const AMI: &str = "ami-0123456789abcdef0";
+/// Its other image: what engines' machines boot.
+pub const ENGINE_AMI: &str = "ami-0fedcba9876543210";
 /// The only access key of the account.
 pub const KEY_ID: &str = "AKIDEXAMPLE";
 /// Its secret.
@@ -93,6 +98,7 @@ pub struct Ec2 {
     wires: Arc<Wires>,
     lie: Arc<Mutex<Option<Lie>>>,
     role: Role,
+    account: Arc<Account>,
 }
 
 /// What was not as EC2 documents.
@@ -123,6 +129,8 @@ struct Account {
     violations: Violations,
     lie: Arc<Mutex<Option<Lie>>>,
     role: Role,
+    /// Where machines are on the internet, as far as somebody has said it.
+    addresses: Mutex<BTreeMap<ResourceHandle, Ipv4Addr>>,
 }
 
 impl Ec2 {
@@ -146,6 +154,7 @@ impl Ec2 {
             violations: violations.clone(),
             lie: Arc::clone(&lie),
             role: role.clone(),
+            addresses: Mutex::default(),
         };
         let account = Arc::new(account);
         let router = Router::new()
@@ -153,14 +162,31 @@ impl Ec2 {
             .with_state(Arc::clone(&account));
         let beside = Router::new()
             .route(role::PATH, get(role::credentials))
-            .with_state(account);
+            .with_state(Arc::clone(&account));
         Ok(Self {
             front: Front::serve(router, beside, (calls, door)).await?,
             violations,
             wires,
             lie,
             role,
+            account,
         })
+    }
+
+    /// What the call that made a machine asked for.
+    pub fn asked(&self, machine: &ResourceHandle) -> Option<Asked> {
+        run::asked(&self.account, machine)
+    }
+
+    /// From now on a machine is there on the internet, if it asked for an address.
+    pub fn reached_at(&self, machine: ResourceHandle, address: Ipv4Addr) {
+        let mut known = self.account.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(machine, address);
+    }
+
+    /// Keys of the role, which end, as a program gets them that may call under it.
+    pub fn keys_of_a_role(&self) -> Value {
+        role::keys(&self.account)
     }
 
     /// From now on the account has no default VPC.

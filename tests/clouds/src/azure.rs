@@ -15,6 +15,7 @@ mod route;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
@@ -26,6 +27,7 @@ use isobar_engine_provider::Site;
 use isobar_providers_sim::{RegionConfig, Shape, SimCloud, SimConfig, SimNetworkPart, SimProvider, ZoneConfig};
 use serde_json::Value;
 
+use crate::asked::Asked;
 use crate::front::{Calls, Door, Front};
 use made::Made;
 use model::Model;
@@ -45,6 +47,11 @@ pub const GROUP: &str = "isobar";
 /// So many things are on a page, so that every list has several, unless somebody says otherwise.
 pub const PAGE_ITEMS: usize = 2;
 
+/// For what tokens are.
+const RESOURCE: &str = "https://management.azure.com";
+/// What engines' machines boot.
+pub const ENGINE_IMAGE: &str =
+    "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/galleries/isobar/images/engine";
 /// An image that machines boot.
 pub const IMAGE: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/galleries/isobar/images/node";
 /// A subnet for their network cards.
@@ -181,6 +188,24 @@ impl AzureCloud {
     /// Tokens that were given out until now count no more.
     pub fn expire_tokens(&self) {
         self.state.kept().expiries += 1;
+    }
+
+    /// What the call that made a machine asked for; absent where none did.
+    pub fn asked(&self, machine: &str) -> Option<Asked> {
+        let kept = self.state.kept();
+        kept.made.get(&machine.to_ascii_lowercase()).map(Made::asked)
+    }
+
+    /// From now on a machine is there on the internet, if it asked for an address.
+    pub fn reached_at(&self, machine: &str, address: Ipv4Addr) {
+        if let Some(made) = self.state.kept().made.get_mut(&machine.to_ascii_lowercase()) {
+            made.reached_at = Some(address);
+        }
+    }
+
+    /// A token that counts, as a machine under a managed identity gets it.
+    pub fn token_of_an_identity(&self) -> Value {
+        identity::token(&self.state, RESOURCE)
     }
 
     /// Security groups and virtual networks that are there, as the interface shows them.

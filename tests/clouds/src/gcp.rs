@@ -18,6 +18,7 @@ mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
@@ -33,6 +34,7 @@ use isobar_engine_provider::{Clock, ProviderError, Site};
 use isobar_providers_sim::{RegionConfig, Shape, SimCloud, SimConfig, SimProvider, ZoneConfig};
 use serde_json::{Value, json};
 
+use crate::asked::Asked;
 use crate::front::{Calls, Door, Front};
 use answers::Refusal;
 use model::{Call, Model};
@@ -46,7 +48,9 @@ pub use billing::Lie;
 pub const PROJECT: &str = "shop-1";
 /// The only region.
 pub const REGION: &str = "europe-west1";
-/// The only image.
+/// What engines' machines boot.
+pub const ENGINE_IMAGE: &str = "projects/shop-1/global/images/sim-engine-image";
+/// What nodes boot.
 pub const IMAGE: &str = "projects/shop-1/global/images/sim-node-image";
 /// So many things are on a page at most, so that lists have several, unless somebody says otherwise.
 pub const PAGE_ITEMS: usize = 2;
@@ -169,6 +173,11 @@ impl Gcp {
         auth::credentials(&self.front.url)
     }
 
+    /// A token that counts, as a machine under a service account gets it.
+    pub fn token_of_an_account(&self) -> Value {
+        self.shared.known().tokens.new()
+    }
+
     /// No access token that was given out until now counts any more.
     pub fn expire_tokens(&self) {
         self.shared.known().tokens.expire();
@@ -194,6 +203,29 @@ impl Gcp {
         let known = self.shared.known();
         let asked = known.instances.values().find(|asked| asked.name == name);
         asked.map(|asked| asked.body.clone())
+    }
+
+    /// The same, in words that are no cloud's own.
+    pub fn asked_machine(&self, name: &str) -> Option<Asked> {
+        let body = self.asked(name)?;
+        let text = |place: &str| body.pointer(place).and_then(Value::as_str).map(str::to_owned);
+        let gib = text("/disks/1/initializeParams/diskSizeGb");
+        Some(Asked {
+            image: text("/disks/0/initializeParams/sourceImage")?,
+            data_disk_gib: gib.and_then(|gib| gib.parse().ok()),
+            identity: text("/serviceAccounts/0/email"),
+            public_address: body.pointer("/networkInterfaces/0/accessConfigs/0").is_some(),
+        })
+    }
+
+    /// From now on an instance of that name is there on the internet, if it asked for an address.
+    pub fn reached_at(&self, name: &str, address: Ipv4Addr) {
+        let mut known = self.shared.known();
+        let asked = known.instances.values_mut().find(|asked| asked.name == name);
+        let access = asked.and_then(|asked| asked.body.pointer_mut("/networkInterfaces/0/accessConfigs/0"));
+        if let Some(access) = access {
+            access["natIP"] = json!(address);
+        }
     }
 
     /// Something that is in the project without anybody's asking here: `global/networks/nodes` with the fields that it has.

@@ -6,6 +6,7 @@
 //! manager, [`gcp`] Google's Compute Engine. [`program`] starts clouds that others wrote, for their opinion. [`stated`] is what
 //! states say of objects in them. [`world`] is all three at once, for a whole engine.
 
+pub mod asked;
 pub mod aws;
 pub mod azure;
 pub mod front;

@@ -3,15 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use isobar_engine_model::quantity::Timestamp;
 use isobar_engine_provider::Clock;
-use isobar_providers_sim::{SimCloud, SimConfig, TokioClock};
+use isobar_providers_sim::{SimCloud, SimConfig, SimMachine, TokioClock};
 use serde_json::{Value, json};
 
+use crate::asked::Asked;
 use crate::front::{Calls, Door, Front};
 use crate::{aws, azure, gcp};
 
@@ -168,6 +170,33 @@ impl World {
         environment.insert("AWS_SECRET_ACCESS_KEY", aws::KEY_SECRET.to_owned());
         environment.insert("GOOGLE_APPLICATION_CREDENTIALS", self.credentials.display().to_string());
         environment
+    }
+
+    /// What the call that made a machine asked for; absent where none did.
+    pub fn asked(&self, cloud: Cloud, machine: &SimMachine) -> Option<Asked> {
+        match cloud {
+            Cloud::Aws => self.ec2.asked(&machine.handle),
+            Cloud::Azure => self.resource_manager.asked(&machine.state.name),
+            Cloud::Gcp => self.compute_engine.asked_machine(&machine.state.name),
+        }
+    }
+
+    /// From now on a cloud says that a machine is there on the internet, if it asked for an address.
+    pub fn reached_at(&self, cloud: Cloud, machine: &SimMachine, address: Ipv4Addr) {
+        match cloud {
+            Cloud::Aws => self.ec2.reached_at(machine.handle.clone(), address),
+            Cloud::Azure => self.resource_manager.reached_at(&machine.state.name, address),
+            Cloud::Gcp => self.compute_engine.reached_at(&machine.state.name, address),
+        }
+    }
+
+    /// What a machine's metadata service gives to programs that may call the cloud, in the cloud's own words.
+    pub fn credentials_of_a_machine(&self, cloud: Cloud) -> Value {
+        match cloud {
+            Cloud::Aws => self.ec2.keys_of_a_role(),
+            Cloud::Azure => self.resource_manager.token_of_an_identity(),
+            Cloud::Gcp => self.compute_engine.token_of_an_account(),
+        }
     }
 
     /// From now on, so many machines fit into each zone of a cloud, those that are there counted.

@@ -1,6 +1,8 @@
 //! What EC2 shows of machines and their parts. What is hidden or late is the simulated cloud's.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::PoisonError;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +13,7 @@ use isobar_engine_provider::{
 
 use super::answer::{Answer, Failure, element, set};
 use super::params::Params;
-use super::run::{id_of, inner, tags_of};
+use super::run::{self, id_of, inner, tags_of};
 use super::{Account, time};
 
 /// A machine of the simulated cloud shows its address with a port; any will do.
@@ -153,6 +155,13 @@ pub(super) fn paged(account: &Account, params: &Params, items: Vec<String>) -> R
     Ok((items.into_iter().take(to).skip(from).collect(), next))
 }
 
+/// Where a machine is on the internet, if it asked to be and somebody has said it.
+fn public_address(account: &Account, state: &ResourceState) -> Option<Ipv4Addr> {
+    let asked = run::asked(account, &state.handle)?;
+    let known = account.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+    known.get(&state.handle).copied().filter(|_| asked.public_address)
+}
+
 /// One machine, in EC2's words.
 pub(super) fn instance(account: &Account, state: &ResourceState) -> Result<String, Failure> {
     let address = state
@@ -173,6 +182,9 @@ pub(super) fn instance(account: &Account, state: &ResourceState) -> Result<Strin
         element("launchTime", &time::iso(state.created)),
         address
             .map(|address| element("privateIpAddress", address))
+            .unwrap_or_default(),
+        public_address(account, state)
+            .map(|address| element("ipAddress", &address.to_string()))
             .unwrap_or_default(),
         element("clientToken", &state.name),
         rented_as(state),

@@ -8,7 +8,7 @@ use isobar_engine_provider::Provider;
 use super::answer::{Answer, Failure, element, set};
 use super::look::paged;
 use super::params::Params;
-use super::{AMI, Account, time};
+use super::{AMI, Account, ENGINE_AMI, time};
 
 pub(super) async fn answer(account: &Account, action: &str, params: &Params) -> Result<Answer, Failure> {
     let catalog = account.provider.catalog(&account.site()?).await;
@@ -30,23 +30,26 @@ pub(super) async fn answer(account: &Account, action: &str, params: &Params) -> 
 }
 
 fn images(params: &Params) -> Result<Answer, Failure> {
-    for id in params.list("ImageId") {
-        match id {
-            AMI => {}
+    let wanted = params.list("ImageId");
+    for id in &wanted {
+        match *id {
+            AMI | ENGINE_AMI => {}
             _ if id.starts_with("ami-") => return Err(Failure::client("InvalidAMIID.NotFound", id)),
             _ => return Err(Failure::client("InvalidAMIID.Malformed", id)),
         }
     }
-    let parts = [
-        ("imageId", AMI),
-        ("architecture", "x86_64"),
-        ("rootDeviceName", "/dev/xvda"),
-        ("imageState", "available"),
-    ];
-    let image = parts.map(|(name, text)| element(name, text)).concat();
+    let image = |id: &str| {
+        let parts = [
+            ("imageId", id),
+            ("architecture", "x86_64"),
+            ("rootDeviceName", "/dev/xvda"),
+            ("imageState", "available"),
+        ];
+        parts.map(|(name, text)| element(name, text)).concat()
+    };
     Ok(Answer {
         action: "DescribeImages".to_owned(),
-        inner: set("imagesSet", [image]),
+        inner: set("imagesSet", wanted.into_iter().map(image)),
     })
 }
 

@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::answer::Failure;
 use super::{Account, KEY_ID, KEY_SECRET, time};
@@ -65,11 +65,15 @@ pub(super) async fn credentials(State(account): State<Arc<Account>>, headers: He
     if shown != Some(AUTHORIZATION) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
-    Json(json!({
+    Json(keys(&account)).into_response()
+}
+
+/// Keys that count now.
+pub(super) fn keys(account: &Account) -> Value {
+    json!({
         "AccessKeyId": SESSION_KEY_ID,
         "SecretAccessKey": KEY_SECRET,
         "Token": account.role.session_token(),
         "Expiration": time::iso(account.clock.now().plus_ms(VALID_MS)),
-    }))
-    .into_response()
+    })
 }

@@ -16,7 +16,8 @@ use super::answer::{Answer, Failure, element, set};
 use super::look::{self, outer};
 use super::network;
 use super::params::Params;
-use super::{AMI, Account};
+use super::{AMI, Account, ENGINE_AMI};
+use crate::asked::Asked;
 
 /// "User data is limited to 16 KB, in raw form, before it is base64-encoded":
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data.html>
@@ -70,6 +71,15 @@ fn house_rules(account: &Account, params: &Params) {
         is("BlockDeviceMapping.1.DeviceName", "/dev/xvda"),
         "a second disk beside the root disk",
     );
+    let has_data = params.text("BlockDeviceMapping.2.DeviceName").is_some();
+    rule(
+        !has_data || is("BlockDeviceMapping.2.Ebs.DeleteOnTermination", "true"),
+        "its data disk is left",
+    );
+    rule(
+        !has_data || is("BlockDeviceMapping.2.Ebs.Encrypted", "true"),
+        "its data disk is in clear",
+    );
     rule(
         params.text("NetworkInterface.1.AssociatePublicIpAddress").is_some(),
         "the subnet decides who is public",
@@ -86,7 +96,7 @@ async fn request(account: &Account, params: &Params) -> Result<CreateResource, F
     let invalid = |message: String| Failure::client("InvalidParameterValue", &message);
     let text = |name: &str| params.text(name).unwrap_or_default();
     match text("ImageId") {
-        AMI => {}
+        AMI | ENGINE_AMI => {}
         image if is_id(image, "ami-") => return Err(Failure::client("InvalidAMIID.NotFound", image)),
         image => return Err(Failure::client("InvalidAMIID.Malformed", image)),
     }
@@ -231,6 +241,19 @@ pub(super) fn tags_of(account: &Account, state: &ResourceState) -> BTreeMap<Stri
     let written = request.map(|request| Params(request.site.settings.clone()).tags_of("instance"));
     let written = written.filter(|tags| !tags.is_empty());
     written.unwrap_or_else(|| look::labels_of(state))
+}
+
+/// What the call that made a machine asked for; absent where none did.
+pub(super) fn asked(account: &Account, machine: &ResourceHandle) -> Option<Asked> {
+    let request = account.cloud.request_of(machine)?;
+    let params = Params(request.site.settings.clone());
+    let text = |name: &str| params.text(name).map(str::to_owned);
+    Some(Asked {
+        image: text("ImageId")?,
+        data_disk_gib: text("BlockDeviceMapping.2.Ebs.VolumeSize").and_then(|gib| gib.parse().ok()),
+        identity: text("IamInstanceProfile.Arn").or_else(|| text("IamInstanceProfile.Name")),
+        public_address: params.text("NetworkInterface.1.AssociatePublicIpAddress") == Some("true"),
+    })
 }
 
 /// What EC2 calls a resource.

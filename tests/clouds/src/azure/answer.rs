@@ -124,12 +124,12 @@ pub(super) fn machine(made: &Made, state: &ResourceState, view: bool) -> Value {
 
 /// A network card; its address's own words are in it where they are asked for.
 /// <https://learn.microsoft.com/rest/api/virtualnetwork/network-interfaces/get>
-pub(super) fn card(made: &Made, private: Option<&str>, expanded: bool) -> Value {
+pub(super) fn card(made: &Made, (private, public): (Option<&str>, Option<String>), expanded: bool) -> Value {
     let mut ip = json!({"privateIPAddress": private});
     if let Some(name) = &made.address {
         ip["publicIPAddress"] = json!({"id": made.id("Microsoft.Network/publicIPAddresses", name)});
         if expanded {
-            ip["publicIPAddress"]["properties"] = json!({"ipAddress": public(private)});
+            ip["publicIPAddress"]["properties"] = json!({"ipAddress": public});
         }
     }
     json!({
@@ -140,11 +140,11 @@ pub(super) fn card(made: &Made, private: Option<&str>, expanded: bool) -> Value 
 }
 
 /// A public address.
-pub(super) fn address(made: &Made, name: &str, private: Option<&str>) -> Value {
+pub(super) fn address(made: &Made, name: &str, public: Option<String>) -> Value {
     json!({
         "id": made.id("Microsoft.Network/publicIPAddresses", name),
         "name": name,
-        "properties": {"provisioningState": "Succeeded", "ipAddress": public(private)},
+        "properties": {"provisioningState": "Succeeded", "ipAddress": public},
     })
 }
 
@@ -157,8 +157,8 @@ pub(super) fn disk(made: &Made) -> Value {
     })
 }
 
-/// The public address of a private one: its own, in another network.
-fn public(private: Option<&str>) -> Option<String> {
+/// The public address of a private one that nobody has said: its own, in another network.
+pub(super) fn public(private: Option<&str>) -> Option<String> {
     private.map(|private| private.replacen("10.", "20.", 1))
 }
 

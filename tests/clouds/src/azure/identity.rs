@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::{Query, State as Shared};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::State;
 
@@ -37,12 +37,16 @@ pub(super) async fn give(
     match (secret == Some(SECRET), resource) {
         (false, _) => StatusCode::UNAUTHORIZED.into_response(),
         (true, None) => StatusCode::BAD_REQUEST.into_response(),
-        (true, Some(resource)) => Json(json!({
-            "access_token": state.token(),
-            "expires_on": EXPIRES_S,
-            "resource": resource,
-            "token_type": "Bearer",
-        }))
-        .into_response(),
+        (true, Some(resource)) => Json(token(&state, resource)).into_response(),
     }
+}
+
+/// One that counts now.
+pub(super) fn token(state: &State, resource: &str) -> Value {
+    json!({
+        "access_token": state.token(),
+        "expires_on": EXPIRES_S,
+        "resource": resource,
+        "token_type": "Bearer",
+    })
 }

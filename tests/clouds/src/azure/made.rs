@@ -1,6 +1,7 @@
 //! A virtual machine as its PUT asked for it: the names that it gave and what it becomes in the simulated cloud. Pure.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,6 +14,7 @@ use isobar_providers_sim::SIM_IMAGE;
 use serde_json::{Value, json};
 
 use super::REGION;
+use crate::asked::Asked;
 
 /// Longest user data, encoded, in bytes. <https://learn.microsoft.com/azure/virtual-machines/user-data>
 const USER_DATA_MAX_BYTES: usize = 64 * 1024;
@@ -26,6 +28,8 @@ pub(super) struct Made {
     pub(super) card: String,
     pub(super) address: Option<String>,
     pub(super) body: Value,
+    /// Where it is on the internet, if somebody has said it.
+    pub(super) reached_at: Option<Ipv4Addr>,
     /// Why Azure could not make it after all.
     pub(super) failed: Option<String>,
 }
@@ -52,6 +56,7 @@ impl Made {
             name: name.to_owned(),
             group,
             body,
+            reached_at: None,
             failed: None,
         })
     }
@@ -82,7 +87,22 @@ impl Made {
             card: format!("{}-nic", state.name),
             address: None,
             body,
+            reached_at: None,
             failed: None,
+        }
+    }
+
+    /// What was asked for, in words that are no cloud's own.
+    pub(super) fn asked(&self) -> Asked {
+        let storage = &self.body["properties"]["storageProfile"];
+        let gib = storage["dataDisks"][0]["diskSizeGB"].as_u64();
+        let identities = self.body["identity"]["userAssignedIdentities"].as_object();
+        let image = storage["imageReference"]["id"].as_str();
+        Asked {
+            image: image.unwrap_or_default().to_owned(),
+            data_disk_gib: gib.and_then(|gib| gib.try_into().ok()),
+            identity: identities.and_then(|ids| ids.keys().next().cloned()),
+            public_address: self.address.is_some(),
         }
     }
 

@@ -426,9 +426,11 @@ impl State {
             .find(|machine| machine.state.name.eq_ignore_ascii_case(&made.name));
         let endpoint = machine.and_then(|machine| machine.state.endpoints.values().next());
         let private = endpoint.and_then(|endpoint| endpoint.split(':').next());
+        let told = made.reached_at.map(|told| told.to_string());
+        let public = told.or_else(|| answer::public(private));
         match (kind, &made.address) {
-            (ResourceKind::Interface, _) => answer::card(made, private, expanded),
-            (ResourceKind::Address, Some(name)) => answer::address(made, name, private),
+            (ResourceKind::Interface, _) => answer::card(made, (private, public), expanded),
+            (ResourceKind::Address, Some(name)) => answer::address(made, name, public),
             (
                 ResourceKind::Disk
                 | ResourceKind::Machine
