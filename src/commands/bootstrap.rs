@@ -15,7 +15,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use isobar_engine_control::Births;
-use isobar_engine_control::api::PlanRequest;
+use isobar_engine_control::api::{OperationGet, PlanRequest};
 use isobar_engine_model::intent::{Intent, Limits};
 use isobar_mcp::claim::Derived;
 use isobar_mcp::client::Client;
@@ -25,10 +25,12 @@ use isobar_node_image_protocol::identity::EngineIdentity;
 use serde::Serialize;
 
 use self::claim::{Origin, Served};
+use self::machine::Standing;
 use super::change;
 use super::connect::client_folder;
 use crate::cli::{self, Go};
 use crate::exit::{Complaint, Exit};
+use crate::follow;
 use crate::output::{GOOD, Output};
 use crate::session::Context;
 
@@ -85,6 +87,9 @@ async fn build(context: &Context<'_>, yard: &Yard, args: &cli::Bootstrap) -> Res
     let origin = Origin::of(args, &yard.owner)?;
     let births = births(args, &token);
     buyer::with(&yard.buyer, births, &args.allowed_endpoints, async |client| {
+        if let Standing::Lost(reason) = machine::seen(&client).await? {
+            may_be_replaced(yard, args, &reason)?;
+        }
         let intent = Intent::Deploy { spec: Box::new(spec) };
         let exit = carried(context.output, yard, (&client, args), intent).await?;
         if exit != Exit::Done {
@@ -96,6 +101,20 @@ async fn build(context: &Context<'_>, yard: &Yard, args: &cli::Bootstrap) -> Res
         point(context.output, yard, &token, &served).await
     })
     .await
+}
+
+/// Refuses to put an empty engine in the place of one that had a store: nobody would look after its clusters.
+fn may_be_replaced(yard: &Yard, args: &cli::Bootstrap, reason: &str) -> Result<()> {
+    let was_claimed = yard.client.endpoint().is_ok();
+    if was_claimed && args.restore.is_none() {
+        return Err(Complaint::new(
+            Exit::Refused,
+            format!("the engine's machine is lost, and its store with it: {reason}"),
+        )
+        .hint("bring it back on another one: --restore BACKUP; or give it up: isobar bootstrap --destroy")
+        .into());
+    }
+    Ok(())
 }
 
 /// By what the machine and its owner know each other, and what its engine is told at once.
@@ -110,12 +129,16 @@ fn births(args: &cli::Bootstrap, token: &Token) -> Births {
     })
 }
 
+/// Carries out what is wanted of the engine's machine, after what an earlier run has begun.
 async fn carried(
     output: &Output,
     yard: &Yard,
     (client, args): (&Client, &cli::Bootstrap),
     intent: Intent,
 ) -> Result<Exit> {
+    if gone_on(&yard.buyer, (client, output)).await? == Exit::Interrupted {
+        return Ok(Exit::Interrupted);
+    }
     let request = PlanRequest {
         intent,
         limits: Limits::default(),
@@ -125,7 +148,27 @@ async fn carried(
         detach: false,
     };
     let changed = change::carried(&yard.buyer, (client, output), request, go).await?;
-    Ok(changed.exit())
+    if changed.exit() == Exit::Done {
+        return Ok(Exit::Done);
+    }
+    changed.told(output)
+}
+
+/// Goes on with what an earlier run has begun, to its end, whatever that is.
+async fn gone_on(buyer: &DataFolder, (client, output): (&Client, &Output)) -> Result<Exit> {
+    let found = client.discover().await?;
+    let Some(operation) = found.clusters.into_iter().find_map(|summary| summary.operation) else {
+        return Ok(Exit::Done);
+    };
+    output.note(&format!("going on with {operation}"))?;
+    let request = OperationGet {
+        operation,
+        seen: None,
+        wait_ms: None,
+    };
+    let begun = client.operation_get(&request).await?;
+    let (_, exit) = follow::follow(buyer, begun, output).await?;
+    Ok(exit)
 }
 
 /// Points the data folder to the engine, once that has answered there.

@@ -210,7 +210,7 @@ impl Changed {
     }
 
     /// Prints it as the result.
-    fn told(self, output: &Output) -> Result<Exit> {
+    pub(super) fn told(self, output: &Output) -> Result<Exit> {
         match (&self.end, &self.operation) {
             (End::Followed(_), Some(view)) => output.result(&self, || show::progress::standing(&view.operation))?,
             (End::Detached, Some(view)) => {

@@ -214,13 +214,18 @@ impl Fleet {
         asked.map_err(|error| ApiError::new(ErrorCode::Unavailable, error.to_string()))
     }
 
-    /// Ends the store's recovery, for every engine: each goes on within a moment. Whoever calls it has looked that nothing
-    /// is undecided.
+    /// Ends the store's recovery, for every engine: those here have gone on when it returns, others do within a moment.
+    /// Whoever calls it has looked that nothing is undecided.
     pub async fn end_recovery(&self) -> Result<(), ApiError> {
         let ended = self.boundaries.store.end_recovery().await;
         ended.map_err(|error| {
             ApiError::new(ErrorCode::Unavailable, error.to_string()).hint("try again: it may have ended")
-        })
+        })?;
+        // Whoever asks this process for something next finds it ready.
+        for engine in self.engines().into_values() {
+            engine.has_noticed().await;
+        }
+        Ok(())
     }
 
     /// Asks another process. `Moving` where it does not answer; the call may be repeated: every tool is idempotent.

@@ -14,6 +14,11 @@ use crate::live::Command;
 const HINT: &str =
     "`isobar recover` lists what the backup does not know: adopt or release each, then `isobar recover end`";
 
+/// An engine notices the end within so many of its looks, unless its store does not answer.
+const LOOKS_MAX: u64 = 3;
+/// Whoever waits for that looks so many times as often.
+const LOOKS_BETWEEN: u32 = 10;
+
 /// Whether the store is being recovered.
 pub(crate) struct Recovery {
     store: Arc<dyn Store>,
@@ -56,6 +61,19 @@ impl Engine {
             tracing::info!("the store is recovered");
             self.tell_every_node();
             self.resume();
+        }
+    }
+
+    /// Waits until the engine has noticed that the recovery has ended: it looks every now and then.
+    pub(crate) async fn has_noticed(&self) {
+        let bounds = &self.config.bounds;
+        let since = self.clock.now();
+        while self.is_recovering() && self.clock.now().since_ms(since) < bounds.poll_ms * LOOKS_MAX {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                () = self.clock.sleep(bounds.poll() / LOOKS_BETWEEN) => {}
+            }
         }
     }
 

@@ -196,7 +196,10 @@ mod tests {
             (&[("image", "ami-1"), ("disk_gib", "0")], "from 1 to 16384"),
             (&[("image", "ami-1"), ("public_address", "yes")], "not true or false"),
             (&[("image", "ami-1"), ("data_disk_gib", "1")], "from 10 to 16384"),
-            (&[("image", "ami-1"), ("machine_identity", "a role")], "ARN of an instance profile"),
+            (
+                &[("image", "ami-1"), ("machine_identity", "a role")],
+                "ARN of an instance profile",
+            ),
             (
                 &[("image", "ami-1"), ("machine_identity", "arn:aws:iam::1:role/x")],
                 "ARN of an instance profile",

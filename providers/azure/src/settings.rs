@@ -87,7 +87,9 @@ impl Settings {
             own_network: own(site, text(NETWORK).as_deref())?,
             disk_gib: text(DISK_GIB).map(|gib| disk(site, &gib)).transpose()?,
             data_disk_gib: data_disk::of(site)?,
-            machine_identity: text(MACHINE_IDENTITY).map(|id| managed_identity(site, id)).transpose()?,
+            machine_identity: text(MACHINE_IDENTITY)
+                .map(|id| managed_identity(site, id))
+                .transpose()?,
             public_address: yes_or_no(site, text(PUBLIC_ADDRESS).as_deref())?,
             zones: zones(site, text(ZONES).as_deref().unwrap_or(""))?,
         })

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use isobar_mcp::claim::owner::{Known, Owner, OwnerError};
-use isobar_mcp::claim::{Claim, Standing, StoreKey};
+use isobar_mcp::claim::{self, Claim, StoreKey};
 use isobar_mcp::client::Client;
 use isobar_mcp::folder::{DataFolder, Token};
 use isobar_node_image_protocol::identity::{ENGINE_MCP_PORT, ENGINE_NODE_PORT};
 use tokio::time::Instant;
 
-use super::machine;
+use super::machine::{self, Standing};
 use crate::exit::{Complaint, Exit};
 use crate::output::Output;
 use crate::system::SystemEntropy;
@@ -115,7 +115,12 @@ pub(super) async fn claim(
     let begun = Instant::now();
     let (mut claimed, mut last) = (false, None);
     while begun.elapsed() < SERVES_MAX {
-        if let Some(said) = Said::of(args, &machine::endpoints(client).await?) {
+        let said = match machine::standing(client).await? {
+            Standing::Runs(endpoints) => Said::of(args, &endpoints),
+            Standing::Absent | Standing::Unseen => None,
+            Standing::Lost(reason) => return Err(lost(&reason)),
+        };
+        if let Some(said) = said {
             match step(output, (said, token, origin), claimed).await? {
                 Step::Serves(served) => return Ok(Some(served)),
                 Step::Claimed => claimed = true,
@@ -139,14 +144,16 @@ pub(super) async fn claim(
 async fn step(output: &Output, (said, token, origin): (Said, &Token, &Origin), claimed: bool) -> Result<Step> {
     let owner = Owner::new(said.address.clone(), token.clone());
     match owner.standing().await {
-        Ok((Standing::Serves(_), _)) if origin.backup.is_some() && !claimed => Err(serves_already(&said.address)),
-        Ok((Standing::Serves(authority_pem), _)) => Ok(Step::Serves(Served {
+        Ok((claim::Standing::Serves(_), _)) if origin.backup.is_some() && !claimed => {
+            Err(serves_already(&said.address))
+        }
+        Ok((claim::Standing::Serves(authority_pem), _)) => Ok(Step::Serves(Served {
             address: said.address,
             nodes: said.nodes,
             authority_pem,
             restored: origin.backup.is_some(),
         })),
-        Ok((Standing::Waiting, known)) => {
+        Ok((claim::Standing::Waiting, known)) => {
             settle(output, (&owner, &known), (said, origin)).await?;
             Ok(Step::Claimed)
         }
@@ -169,6 +176,13 @@ async fn settle(output: &Output, (owner, known): (&Owner, &Known), (said, origin
         restore: origin.backup.is_some(),
     };
     owner.claim(known, &claim).await.map_err(complaint)
+}
+
+/// Nothing was claimed on that machine.
+pub(super) fn lost(reason: &str) -> anyhow::Error {
+    Complaint::new(Exit::OperationFailed, format!("the engine's machine is lost: {reason}"))
+        .hint("run it again to buy another one; give --restore to bring the engine's store back")
+        .into()
 }
 
 fn silent(last: Option<OwnerError>) -> anyhow::Error {

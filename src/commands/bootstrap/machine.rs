@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use isobar_engine_control::api::{QueryRequest, QueryWhat};
 use isobar_engine_model::id::{ClusterName, PoolName};
 use isobar_engine_model::observed::{Machine, MachinePhase};
 use isobar_engine_model::quantity::{Mebibytes, MilliCpus};
 use isobar_engine_model::spec::{MachineCount, PoolSpec, Requirements, Spec};
 use isobar_mcp::client::Client;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::cli;
 use crate::commands::offline::read_spec;
@@ -21,6 +21,8 @@ const NAME: &str = "engine";
 /// What an engine with some thousand machines needs, at least.
 const CPU: MilliCpus = MilliCpus(1_000);
 const MEMORY: Mebibytes = Mebibytes(2_048);
+/// A cloud says within so long how a machine stands: longer than the slowest one's lists lag.
+const SEEN_MAX: Duration = Duration::from_secs(10 * 60);
 /// After its machine is gone, what was made around it is removed within so long.
 const GONE_MAX: Duration = Duration::from_secs(600);
 /// Between two looks.
@@ -72,8 +74,23 @@ pub(super) fn spec(args: &cli::Bootstrap) -> Result<Spec> {
     })
 }
 
-/// Where the machine's ports are reached; empty: its provider has not said it yet.
-pub(super) async fn endpoints(client: &Client) -> Result<BTreeMap<u16, String>> {
+/// How the engine's machine stands.
+pub(super) enum Standing {
+    /// There is none yet, or what an earlier run left of it is for a plan to settle.
+    Absent,
+    /// It is bought, and its cloud has not been asked about it yet.
+    Unseen,
+    /// Its cloud has it, and its ports are reached there.
+    Runs(BTreeMap<u16, String>),
+    /// Its cloud has it no more.
+    Lost(String),
+}
+
+/// How it stands, as far as the buyer has looked.
+pub(super) async fn standing(client: &Client) -> Result<Standing> {
+    if client.discover().await?.clusters.is_empty() {
+        return Ok(Standing::Absent);
+    }
     let request = QueryRequest {
         what: QueryWhat::Machines,
         cluster: cluster(),
@@ -83,28 +100,40 @@ pub(super) async fn endpoints(client: &Client) -> Result<BTreeMap<u16, String>> 
     let answer = client.query(&request).await?;
     let machines = answer.machines.unwrap_or_default();
     let is_there = |machine: &&Machine| !matches!(machine.phase, MachinePhase::Gone { .. });
-    let machine = machines
-        .iter()
-        .find(is_there)
-        .context("the engine's machine is not known")?;
-    match &machine.phase {
-        MachinePhase::Lost { reason, .. } => Err(Complaint::new(
-            Exit::OperationFailed,
-            format!("the engine's machine is lost: {reason}"),
-        )
-        .hint("run it again to buy another one; give --restore to bring the engine's store back")
-        .into()),
-        MachinePhase::Wanted { .. }
-        | MachinePhase::Creating { .. }
-        | MachinePhase::Booting { .. }
-        | MachinePhase::Ready { .. }
-        | MachinePhase::Releasing { .. }
-        | MachinePhase::Gone { .. } => Ok(answer
-            .endpoints
-            .unwrap_or_default()
-            .remove(&machine.id)
-            .unwrap_or_default()),
+    let Some(machine) = machines.iter().find(is_there) else {
+        return Ok(Standing::Absent);
+    };
+    let endpoints = answer.endpoints.unwrap_or_default().remove(&machine.id);
+    Ok(match (&machine.phase, endpoints) {
+        (MachinePhase::Lost { reason, .. }, _) => Standing::Lost(reason.clone()),
+        (MachinePhase::Ready { .. }, None) => Standing::Unseen,
+        (MachinePhase::Ready { .. }, Some(endpoints)) => Standing::Runs(endpoints),
+        (
+            MachinePhase::Wanted { .. }
+            | MachinePhase::Creating { .. }
+            | MachinePhase::Booting { .. }
+            | MachinePhase::Releasing { .. }
+            | MachinePhase::Gone { .. },
+            _,
+        ) => Standing::Absent,
+    })
+}
+
+/// The same, once its cloud was asked.
+pub(super) async fn seen(client: &Client) -> Result<Standing> {
+    let begun = Instant::now();
+    while begun.elapsed() < SEEN_MAX {
+        match standing(client).await? {
+            Standing::Unseen => sleep(LOOK_PAUSE).await,
+            seen => return Ok(seen),
+        }
     }
+    Err(Complaint::new(
+        Exit::Unreachable,
+        "its cloud does not say where the engine's machine is",
+    )
+    .hint("if somebody has stopped it: start it in its cloud, then run this again")
+    .into())
 }
 
 /// Waits until nothing of it is left: what was made around it goes after it.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use isobar_node_image_agent::credentials::{Certificate, NodeKey};
 use isobar_node_image_agent::dial::{self, DialError};
-use isobar_node_image_agent::identity::{self, Home};
+use isobar_node_image_agent::identity::{self, Born, Home};
 use isobar_node_image_protocol::channel::Channel;
 use isobar_node_image_protocol::v1::node_message::Kind;
 use isobar_node_image_protocol::v1::{EngineMessage, Hello, JoinReply, JoinRequest, NodeMessage, Renew};
@@ -22,7 +22,8 @@ use crate::wait::{SOON, within};
 pub fn identity_of(machine: &Path) -> Home {
     within(SOON, "the machine has its identity", || {
         let bytes = fs::read(machine.join("identity")).map_err(|error| error.to_string())?;
-        identity::parse(&bytes).map_err(|error| error.to_string())
+        let born = identity::parse(&bytes).and_then(Born::node);
+        born.map_err(|error| error.to_string())
     })
 }
 

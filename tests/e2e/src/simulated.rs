@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use isobar_node_image_agent::clock::BootClock;
 use isobar_node_image_agent::credentials::NodeKey;
-use isobar_node_image_agent::identity;
+use isobar_node_image_agent::identity::{self, Born};
 use isobar_node_image_agent::metrics::MachineUsage;
 use isobar_node_image_agent::node::Node;
 use isobar_node_image_agent::supervisor::simulated::SimulatedRuntime;
@@ -18,7 +18,7 @@ const LOOPBACK: &str = "127.0.0.1";
 
 /// The node that reads this identity. Absent: no engine wrote it, or the system gives no random bytes.
 pub fn node(identity: &[u8]) -> Option<Node> {
-    let mut home = identity::parse(identity).ok()?;
+    let mut home = identity::parse(identity).and_then(Born::node).ok()?;
     for engine in &mut home.engines {
         *engine = engine.replace(HOST_SEEN_BY_GUESTS, LOOPBACK);
     }

@@ -7,13 +7,13 @@ use isobar_engine_provider::{
     Console as _, CreateResource, MachineRequest, Owner, OwnerTags, Provider as _, ProviderError, ResourceKind,
     ResourceSpec, ResourceState, Secret, Token, list_all,
 };
-use isobar_providers_sim::SimMachine;
+use isobar_providers_sim::{SIM_IMAGE, SimMachine};
 use serde_json::{Value, json};
 
 use super::answers::Refusal;
 use super::model::Call;
 use super::operations::Failure;
-use super::{METADATA_VALUE_MAX_BYTES, PROJECT, Shared, operations, render};
+use super::{ENGINE_IMAGE, METADATA_VALUE_MAX_BYTES, PROJECT, Shared, operations, render};
 
 /// Where the provider puts the identity.
 const IDENTITY_KEY: &str = "isobar-identity";
@@ -221,7 +221,11 @@ impl Shared {
             Some("SPOT") => SPOT,
             Some(_) | None => "",
         };
-        let image = text(&body["disks"][0]["initializeParams"]["sourceImage"]);
+        // The simulated cloud has one image for both.
+        let image = match text(&body["disks"][0]["initializeParams"]["sourceImage"]).as_str() {
+            ENGINE_IMAGE => SIM_IMAGE.to_owned(),
+            other => other.rsplit('/').next().unwrap_or_default().to_owned(),
+        };
         let ports = label("isobar-ports").and_then(|ports| {
             let (first, last) = ports.split_once('-')?;
             Some((first.parse().ok()?, last.parse().ok()?))
@@ -234,7 +238,7 @@ impl Shared {
             spec: ResourceSpec::Machine(MachineRequest {
                 zone: Zone::new(zone),
                 offering: OfferingId::new(format!("{name}@{zone}{spot}")),
-                image: ImageId::new(image.rsplit('/').next().unwrap_or_default()),
+                image: ImageId::new(image),
                 identity: identity(body)?,
                 open_ports: ports.ok_or_else(|| Refusal::invalid("the label of ports is missing"))?,
                 network: Default::default(),
