@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
-use isobar_node_image_protocol::identity::{FW_CFG_NAME, Identity, is_host_and_port};
+use isobar_node_image_protocol::identity::{Birth, FW_CFG_NAME, Identity, is_host_and_port};
 
 use self::metadata::{Cloud, MetadataError};
 
@@ -28,6 +28,24 @@ pub enum Source {
     File(PathBuf),
     /// A cloud's metadata service. Needs a network.
     Metadata(Cloud),
+}
+
+/// As what this machine was born.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Born {
+    /// A node: it goes home.
+    Node(Home),
+    /// The machine of an engine: it runs one.
+    Engine(EngineBirth),
+}
+
+/// What the engine of this machine is given. Only it reads more of it than the name.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EngineBirth {
+    /// The machine's name, for the console only.
+    pub machine: String,
+    /// The JSON that its owner wrote.
+    pub json: Vec<u8>,
 }
 
 /// Where home is, whom to trust and what to show: an [`Identity`] that was checked.
@@ -81,6 +99,9 @@ pub enum IdentityError {
     /// It is not the JSON of an identity.
     #[error("the identity is not what this agent reads")]
     NotJson(#[source] serde_json::Error),
+    /// It is an engine's where only a node can be.
+    #[error("the identity is of an engine's machine, and only a node's is of use here")]
+    NotANode,
     /// A field does not hold what it must.
     #[error("the identity's field `{field}` is not {wanted}")]
     Field {
@@ -110,7 +131,7 @@ impl Source {
     }
 
     /// Reads and checks the identity.
-    pub async fn read(&self) -> Result<Home, IdentityError> {
+    pub async fn read(&self) -> Result<Born, IdentityError> {
         match self {
             Self::FwCfg => read_file(fw_cfg(Path::new("/sys"))),
             Self::File(path) => read_file(path.clone()),
@@ -133,7 +154,7 @@ fn fw_cfg(sys: &Path) -> PathBuf {
     sys.join("firmware/qemu_fw_cfg/by_name").join(FW_CFG_NAME).join("raw")
 }
 
-fn read_file(place: PathBuf) -> Result<Home, IdentityError> {
+fn read_file(place: PathBuf) -> Result<Born, IdentityError> {
     let unreadable = |source| IdentityError::Unreadable {
         place: place.clone(),
         source,
@@ -150,26 +171,58 @@ fn read_file(place: PathBuf) -> Result<Home, IdentityError> {
 }
 
 /// An identity from its JSON.
-pub fn parse(bytes: &[u8]) -> Result<Home, IdentityError> {
+pub fn parse(bytes: &[u8]) -> Result<Born, IdentityError> {
     if u64::try_from(bytes.len()).is_ok_and(|len| len > IDENTITY_MAX_BYTES) {
         return Err(IdentityError::TooLong);
     }
-    let identity: Identity = serde_json::from_slice(bytes).map_err(IdentityError::NotJson)?;
-    let field = |field, wanted| IdentityError::Field { field, wanted };
-    let ca_der = hex::decode(&identity.ca_der_hex).ok().filter(|der| !der.is_empty());
-    let token = hex::decode(&identity.token_hex)
-        .ok()
-        .filter(|token| TOKEN_BYTES.contains(&token.len()));
-    if identity.engines.is_empty() || !identity.engines.iter().all(|engine| is_host_and_port(engine)) {
-        return Err(field("engines", "a list of `host:port`"));
+    match Birth::parse(bytes).map_err(IdentityError::NotJson)? {
+        Birth::Node(identity) => Home::try_from(identity).map(Born::Node),
+        Birth::Engine(engine) => Ok(Born::Engine(EngineBirth {
+            machine: engine.machine,
+            json: bytes.to_vec(),
+        })),
     }
-    Ok(Home {
-        ca_der: ca_der.ok_or_else(|| field("ca_der_hex", "a certificate in hex"))?,
-        token: token.ok_or_else(|| field("token_hex", "16 to 512 bytes in hex"))?,
-        engines: identity.engines,
-        machine: identity.machine,
-        insecure_registries: identity.insecure_registries,
-    })
+}
+
+impl Born {
+    /// A node's home. An engine's machine is refused.
+    pub fn node(self) -> Result<Home, IdentityError> {
+        match self {
+            Self::Node(home) => Ok(home),
+            Self::Engine(_) => Err(IdentityError::NotANode),
+        }
+    }
+}
+
+impl TryFrom<Identity> for Home {
+    type Error = IdentityError;
+
+    fn try_from(identity: Identity) -> Result<Self, IdentityError> {
+        let field = |field, wanted| IdentityError::Field { field, wanted };
+        let ca_der = hex::decode(&identity.ca_der_hex).ok().filter(|der| !der.is_empty());
+        let token = hex::decode(&identity.token_hex)
+            .ok()
+            .filter(|token| TOKEN_BYTES.contains(&token.len()));
+        if identity.engines.is_empty() || !identity.engines.iter().all(|engine| is_host_and_port(engine)) {
+            return Err(field("engines", "a list of `host:port`"));
+        }
+        Ok(Self {
+            ca_der: ca_der.ok_or_else(|| field("ca_der_hex", "a certificate in hex"))?,
+            token: token.ok_or_else(|| field("token_hex", "16 to 512 bytes in hex"))?,
+            engines: identity.engines,
+            machine: identity.machine,
+            insecure_registries: identity.insecure_registries,
+        })
+    }
+}
+
+impl fmt::Debug for EngineBirth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineBirth")
+            .field("machine", &self.machine)
+            .field("json", &"***")
+            .finish()
+    }
 }
 
 impl fmt::Debug for Home {
@@ -186,6 +239,8 @@ impl fmt::Debug for Home {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use isobar_node_image_protocol::identity::EngineIdentity;
+
     use super::*;
 
     fn json(engine: &str, ca: &str, token: &str) -> String {
@@ -196,9 +251,24 @@ mod tests {
 
     const TOKEN: &str = "00112233445566778899aabbccddeeff";
 
+    fn home(text: &str) -> Home {
+        parse(text.as_bytes()).unwrap().node().unwrap()
+    }
+
+    fn engine() -> Vec<u8> {
+        Birth::Engine(EngineIdentity {
+            machine: "engine-1".to_owned(),
+            claim_hash_hex: "11".repeat(32),
+            proof_key_hex: "22".repeat(32),
+            insecure_registries: Vec::new(),
+            allowed_endpoints: Vec::new(),
+        })
+        .to_json()
+    }
+
     #[test]
     fn a_whole_identity_is_read() {
-        let home = parse(json("10.0.2.2:7400", "3082", TOKEN).as_bytes()).unwrap();
+        let home = home(&json("10.0.2.2:7400", "3082", TOKEN));
         assert_eq!(home.engines, ["10.0.2.2:7400"]);
         assert_eq!(home.ca_der, [0x30, 0x82]);
         assert_eq!(home.token.len(), 16);
@@ -246,8 +316,23 @@ mod tests {
 
     #[test]
     fn the_token_is_never_printed() {
-        let home = parse(json("h:1", "3082", TOKEN).as_bytes()).unwrap();
+        let home = home(&json("h:1", "3082", TOKEN));
         assert!(!format!("{home:?}").contains("0011"));
+    }
+
+    #[test]
+    fn an_engine_gets_what_its_owner_wrote_and_nobody_sees_it_printed() {
+        let Born::Engine(birth) = parse(&engine()).unwrap() else {
+            panic!("born as a node");
+        };
+        assert_eq!((birth.machine.as_str(), &birth.json), ("engine-1", &engine()));
+        assert!(!format!("{birth:?}").contains("2222"));
+    }
+
+    #[test]
+    fn an_engines_machine_is_no_node() {
+        let node = parse(&engine()).unwrap().node();
+        assert!(matches!(node, Err(IdentityError::NotANode)));
     }
 
     /// `/sys` of a machine whose firmware says this.

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod container;
 pub mod credentials;
 pub mod dial;
+pub mod engine;
 pub mod heap;
 pub mod identity;
 pub mod init;

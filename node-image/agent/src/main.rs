@@ -11,8 +11,9 @@ use isobar_node_image_agent::chain;
 use isobar_node_image_agent::clock::{BootClock, Clock};
 use isobar_node_image_agent::container::{ContainerRuntime, RuntimeConfig, helper, owned};
 use isobar_node_image_agent::credentials::NodeKey;
+use isobar_node_image_agent::engine;
 use isobar_node_image_agent::heap;
-use isobar_node_image_agent::identity::{Home, Source};
+use isobar_node_image_agent::identity::{Born, Home, Source};
 use isobar_node_image_agent::init::{self, modules, reap};
 use isobar_node_image_agent::metrics::machine_usage;
 use isobar_node_image_agent::network::Network;
@@ -94,7 +95,13 @@ async fn live_as_init() -> String {
     let clock: Arc<dyn Clock> = Arc::new(BootClock);
     tokio::spawn(reap::reap_orphans(clock.clone(), owned::is_owned));
     let home = match born().await {
-        Ok(home) => home,
+        Ok(Born::Node(home)) => home,
+        Ok(Born::Engine(birth)) => {
+            return match engine::live(&birth).await {
+                Ok(()) => "its machine was stopped".to_owned(),
+                Err(error) => chain(&error),
+            };
+        }
         Err(error) => return chain(&*error),
     };
     let config = RuntimeConfig {
@@ -109,25 +116,25 @@ async fn live_as_init() -> String {
 }
 
 /// The network and what this machine was given at birth: read first where that needs no network.
-async fn born() -> Result<Home, Box<dyn std::error::Error>> {
+async fn born() -> Result<Born, Box<dyn std::error::Error>> {
     let source = Source::of_this_machine()?;
     tracing::info!(?source, "knows where it was born");
     if source.needs_network() {
         tokio::spawn(Network::up().await?.keep());
         return Ok(source.read().await?);
     }
-    let home = source.read().await?;
+    let born = source.read().await?;
     if let Err(error) = source.seal() {
         tracing::warn!(%error, "the identity stays readable for root on this machine");
     }
     tokio::spawn(Network::up().await?.keep());
-    Ok(home)
+    Ok(born)
 }
 
 fn run_daemon(identity: PathBuf, state: &Path) -> ExitCode {
     start_log();
     let life = async {
-        let home = match Source::File(identity).read().await {
+        let home = match Source::File(identity).read().await.and_then(Born::node) {
             Ok(home) => home,
             Err(error) => return Err(chain(&error)),
         };

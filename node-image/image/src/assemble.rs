@@ -11,6 +11,7 @@ use crate::kernel;
 use crate::manifest::{self, ImageFile, Manifest};
 use crate::modules::{self, LoadList, ModuleTree};
 use crate::package::{self, KernelPackage, PackageSource};
+use crate::programs::{self, Program};
 
 /// Name of the kernel's file.
 pub const KERNEL_FILE: &str = "vmlinux";
@@ -33,6 +34,8 @@ pub const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 cryptomgr.notests r
 pub struct Inputs {
     /// The agent: a static x86-64 binary.
     pub agent: PathBuf,
+    /// What machines that boot it are for.
+    pub purpose: Purpose,
     /// The kernel.
     pub kernel: PackageSource,
     /// The authorities that the node trusts for HTTPS registries.
@@ -41,6 +44,33 @@ pub struct Inputs {
     pub cache: PathBuf,
     /// How the initramfs is stored.
     pub packing: Packing,
+}
+
+/// What machines that boot an image are for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purpose {
+    /// They are nodes: they run containers.
+    Node,
+    /// They run an engine, with these programs.
+    Engine(Vec<Program>),
+}
+
+impl Purpose {
+    /// How the ids of its images begin.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Engine(_) => "engine",
+        }
+    }
+
+    /// The sets of kernel modules that it carries.
+    fn sets(&self) -> [&'static str; 2] {
+        match self {
+            Self::Node => ["net", "container"],
+            Self::Engine(_) => ["net", "disk"],
+        }
+    }
 }
 
 /// How the initramfs is stored.
@@ -59,7 +89,7 @@ pub fn build(inputs: &Inputs, out: &Path) -> Result<Manifest> {
     check_static(&inputs.agent, &agent)?;
     let kernel = unpack_kernel(&package)?;
     let initramfs = pack(
-        initramfs(&agent, &read(&inputs.ca_bundle)?, &package.modules)?,
+        initramfs((&agent, &inputs.purpose), &read(&inputs.ca_bundle)?, &package.modules)?,
         inputs.packing,
         out,
     )?;
@@ -68,7 +98,7 @@ pub fn build(inputs: &Inputs, out: &Path) -> Result<Manifest> {
     let initramfs_file = ImageFile::of(INITRAMFS_FILE, &initramfs);
     let manifest = Manifest {
         format: manifest::FORMAT,
-        id: manifest::image_id(&kernel_file, &initramfs_file, COMMAND_LINE),
+        id: manifest::image_id(inputs.purpose.name(), &kernel_file, &initramfs_file, COMMAND_LINE),
         architecture: "x86_64".to_owned(),
         kernel_release: package.release,
         kernel_package: package.package,
@@ -107,9 +137,11 @@ fn check_static(path: &Path, agent: &[u8]) -> Result<()> {
 }
 
 /// The archive that the kernel unpacks into its root.
-fn initramfs(agent: &[u8], ca_bundle: &[u8], modules: &Path) -> Result<Vec<u8>> {
+fn initramfs((agent, purpose): (&[u8], &Purpose), ca_bundle: &[u8], modules: &Path) -> Result<Vec<u8>> {
     let tree = ModuleTree::open(modules)?;
-    let lists = modules::load_lists(&modules::parse_sets(modules::SETS)?, &mut |name| tree.needs(name))?;
+    let mut sets = modules::parse_sets(modules::SETS)?;
+    sets.retain(|set| purpose.sets().contains(&set.name.as_str()));
+    let lists = modules::load_lists(&sets, &mut |name| tree.needs(name))?;
     let mut archive = Archive::default();
     archive.file(INIT, 0o755, agent);
     for (path, mode) in [
@@ -130,6 +162,10 @@ fn initramfs(agent: &[u8], ca_bundle: &[u8], modules: &Path) -> Result<Vec<u8>> 
     archive.file("etc/resolv.conf", 0o644, "");
     archive.file(CA_FILE, 0o644, ca_bundle);
     add_modules(&mut archive, &tree, &lists)?;
+    match purpose {
+        Purpose::Node => {}
+        Purpose::Engine(programs) => programs::add(&mut archive, programs)?,
+    }
     archive.finish()
 }
 

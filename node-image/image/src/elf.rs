@@ -1,8 +1,13 @@
-//! Reads the few things of 64-bit little-endian ELF files that the build asks for: a section by name, and whether a
-//! program needs a dynamic loader. Every offset is checked. Called by `kernel`, `modules` and `assemble`.
+//! Reads the few things of 64-bit little-endian ELF files that the build asks for: a section by name, and what a program is
+//! linked to. Every offset is checked. Called by `kernel`, `modules`, `programs` and `assemble`.
 
 /// Program header type of the path to a dynamic loader.
 const INTERPRETER: u32 = 3;
+
+/// Tag of a dynamic entry: a library that is needed.
+const NEEDED: u64 = 1;
+/// A dynamic entry is a tag and a value.
+const DYNAMIC_ENTRY_BYTES: usize = 16;
 
 /// A parsed view of an ELF file.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +50,25 @@ impl<'a> Elf<'a> {
         Some(dynamic)
     }
 
+    /// The path of the dynamic loader that the program asks for.
+    pub fn interpreter(&self) -> Option<&'a str> {
+        text(self.section(".interp")?, 0)
+    }
+
+    /// The libraries that it is linked to, by name: none for a static program. Absent: it is damaged.
+    pub fn needed(&self) -> Option<Vec<&'a str>> {
+        let Some(dynamic) = self.section(".dynamic") else {
+            return Some(Vec::new());
+        };
+        let names = self.section(".dynstr")?;
+        let needed = dynamic.chunks_exact(DYNAMIC_ENTRY_BYTES).filter_map(|entry| {
+            let (tag, value) = entry.split_first_chunk::<8>()?;
+            let at = u64::from_le_bytes(value.try_into().ok()?);
+            (u64::from_le_bytes(*tag) == NEEDED).then_some(at)
+        });
+        needed.map(|at| text(names, usize::try_from(at).ok()?)).collect()
+    }
+
     /// What the section header at `at` points to.
     fn span(&self, at: usize) -> Option<&'a [u8]> {
         let from = self.number(at.checked_add(24)?, 8)?;
@@ -60,6 +84,12 @@ impl<'a> Elf<'a> {
             .fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
         usize::try_from(value).ok()
     }
+}
+
+/// A text that ends with a zero.
+fn text(bytes: &[u8], at: usize) -> Option<&str> {
+    let rest = bytes.get(at..)?;
+    std::str::from_utf8(&rest[..rest.iter().position(|byte| *byte == 0)?]).ok()
 }
 
 #[cfg(test)]

@@ -60,6 +60,14 @@ pub enum Error {
         /// What is wrong with it.
         message: &'static str,
     },
+    /// A program cannot be put into the image.
+    #[error("{path} cannot be put into the image: {message}")]
+    Linked {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
     /// Something does not fit the archive.
     #[error("{path} does not fit into the initramfs: {message}")]
     Archive {

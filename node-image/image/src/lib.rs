@@ -1,4 +1,5 @@
-//! Builds the node image: a kernel and an initramfs whose only program is the agent.
+//! Builds the node image: a kernel and an initramfs whose only program is the agent; and the engine image, which has the
+//! engine's [`programs`] beside it.
 //!
 //! The steps in the order of data: [`package`] gets Debian's kernel, [`kernel`] unpacks it to what QEMU and the
 //! clouds boot without a boot loader, [`modules`] orders what the agent loads, [`cpio`] writes the archive, and
@@ -14,5 +15,6 @@ pub mod lz4;
 pub mod manifest;
 pub mod modules;
 pub mod package;
+pub mod programs;
 
 pub use error::{Error, Result};

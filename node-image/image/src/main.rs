@@ -6,8 +6,14 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use isobar_node_image_image::assemble::{self, Inputs, Packing};
+use isobar_node_image_image::assemble::{self, Inputs, Packing, Purpose};
 use isobar_node_image_image::package::PackageSource;
+use isobar_node_image_image::programs::Program;
+
+/// Where the agent finds each: see its module `engine`.
+const ENGINE_PROGRAM: &str = "usr/bin/isobar";
+const MAKE_FILE_SYSTEM: &str = "usr/sbin/mke2fs";
+const CHECK_FILE_SYSTEM: &str = "usr/sbin/e2fsck";
 
 /// Builds Isobar's node image: Debian's cloud kernel and an initramfs whose only program is the agent.
 #[derive(Debug, Parser)]
@@ -36,6 +42,9 @@ enum Action {
         /// Where packages are kept; without it, `isobar/kernel` in your cache folder.
         #[arg(long, value_name = "FOLDER")]
         cache: Option<PathBuf>,
+        /// Build the engine image, with this `isobar` in it.
+        #[arg(long, value_name = "FILE")]
+        engine: Option<PathBuf>,
         /// Pack the initramfs: smaller to publish, slower to boot in QEMU.
         #[arg(long)]
         zstd: bool,
@@ -55,6 +64,7 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Action::Build {
         agent,
+        engine,
         out,
         kernel_package,
         ca_bundle,
@@ -63,6 +73,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     } = arguments.action;
     let inputs = Inputs {
         agent,
+        purpose: engine.map_or(Purpose::Node, |isobar| Purpose::Engine(programs(isobar))),
         kernel: kernel_package.map_or(PackageSource::Newest, PackageSource::File),
         ca_bundle,
         cache: cache.map_or_else(default_cache, Ok)?,
@@ -82,6 +93,16 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     );
     println!("folder     {}", out.display());
     Ok(())
+}
+
+/// The engine, and what its machine's agent prepares its disk with.
+fn programs(isobar: PathBuf) -> Vec<Program> {
+    let program = |file: PathBuf, path| Program { file, path };
+    vec![
+        program(isobar, ENGINE_PROGRAM),
+        program("/sbin/mke2fs".into(), MAKE_FILE_SYSTEM),
+        program("/sbin/e2fsck".into(), CHECK_FILE_SYSTEM),
+    ]
 }
 
 fn default_cache() -> anyhow::Result<PathBuf> {

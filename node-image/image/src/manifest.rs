@@ -16,7 +16,7 @@ const ID_BYTES: usize = 8;
 pub struct Manifest {
     /// [`FORMAT`].
     pub format: u32,
-    /// `node-` and the first 16 hex digits of the hash of all that boots: kernel, initramfs and command line.
+    /// `node-`, or `engine-`, and the first 16 hex digits of the hash of all that boots: kernel, initramfs and command line.
     pub id: String,
     /// The processor that it runs on, in Rust's spelling.
     pub architecture: String,
@@ -57,9 +57,9 @@ impl ImageFile {
 }
 
 /// The id of what boots.
-pub fn image_id(kernel: &ImageFile, initramfs: &ImageFile, command_line: &str) -> String {
+pub fn image_id(prefix: &str, kernel: &ImageFile, initramfs: &ImageFile, command_line: &str) -> String {
     let boots = [&kernel.sha256, &initramfs.sha256, command_line].join("\n");
-    format!("node-{}", hex::encode(&Sha256::digest(boots)[..ID_BYTES]))
+    format!("{prefix}-{}", hex::encode(&Sha256::digest(boots)[..ID_BYTES]))
 }
 
 #[cfg(test)]
@@ -70,9 +70,9 @@ mod tests {
     fn whatever_boots_differently_has_another_id() {
         let (a, b) = (ImageFile::of("a", b"a"), ImageFile::of("b", b"b"));
         let ids = [
-            image_id(&a, &b, "quiet"),
-            image_id(&b, &a, "quiet"),
-            image_id(&a, &b, ""),
+            image_id("node", &a, &b, "quiet"),
+            image_id("node", &b, &a, "quiet"),
+            image_id("node", &a, &b, ""),
         ];
         assert!(ids[0] != ids[1] && ids[0] != ids[2] && ids[1] != ids[2]);
         assert_eq!(ids[0].len(), 21);

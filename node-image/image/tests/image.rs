@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use isobar_node_image_image::assemble::{self, INITRAMFS_FILE, Inputs, KERNEL_FILE, Packing};
+use isobar_node_image_image::assemble::{self, INITRAMFS_FILE, Inputs, KERNEL_FILE, Packing, Purpose};
 use isobar_node_image_image::manifest::{self, Manifest};
 use isobar_node_image_image::modules::{ModuleTree, Needs, SETS, load_lists, parse_sets};
 use isobar_node_image_image::package::{PackageSource, obtain};
@@ -32,6 +32,7 @@ fn agent(words: &str) -> Vec<u8> {
 fn build(folder: &Path, agent: &[u8], packing: Packing) -> Result<Manifest, Error> {
     fs::create_dir_all(folder).unwrap();
     let inputs = Inputs {
+        purpose: Purpose::Node,
         agent: folder.join("agent"),
         kernel: PackageSource::Newest,
         ca_bundle: folder.join("authorities"),
