@@ -48,7 +48,8 @@ run_stage() {
         vm)
             build_programs
             build_image
-            tests --features "$REAL_PARTS" --test image --test machines --test births --test booted --test interrupted --test kills --test workloads --test soak \
+            build_engine_image
+            tests --features "$REAL_PARTS" --test image --test machines --test births --test booted --test engine_image --test interrupted --test kills --test workloads --test soak \
                 -- --test-threads=1
             ;;
     esac

@@ -147,6 +147,7 @@ fn command() -> Command {
         .args(["born", "--identity", IDENTITY, "--data", FOLDER])
         .env_clear()
         .env("HOME", DATA)
+        .env("NO_COLOR", "1")
         .env("PATH", "/usr/sbin:/usr/bin")
         .env("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
         .current_dir("/");

@@ -25,8 +25,8 @@ pub fn load(folder: &Path, set: &str) -> Result<(), InitError> {
         let load = || -> Result<(), io::Error> {
             let file = File::open(folder.join(format!("{module}.ko")))?;
             match finit_module(&file, c"", ModuleInitFlags::empty()) {
-                // Built in or loaded before; or for a device that this machine lacks.
-                Ok(()) | Err(Errno::EEXIST | Errno::ENODEV) => Ok(()),
+                // Built in or loaded before; for a device that this machine lacks; or it builds on one that is.
+                Ok(()) | Err(Errno::EEXIST | Errno::ENODEV | Errno::ENOENT) => Ok(()),
                 Err(error) => Err(error.into()),
             }
         };
