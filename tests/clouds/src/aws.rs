@@ -173,20 +173,9 @@ impl Ec2 {
         })
     }
 
-    /// What the call that made a machine asked for.
-    pub fn asked(&self, machine: &ResourceHandle) -> Option<Asked> {
-        run::asked(&self.account, machine)
-    }
-
-    /// From now on a machine is there on the internet, if it asked for an address.
-    pub fn reached_at(&self, machine: ResourceHandle, address: Ipv4Addr) {
-        let mut known = self.account.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(machine, address);
-    }
-
-    /// Keys of the role, which end, as a program gets them that may call under it.
-    pub fn keys_of_a_role(&self) -> Value {
-        role::keys(&self.account)
+    /// Its machines, for whoever boots them.
+    pub fn machines(&self) -> Machines {
+        Machines(Arc::clone(&self.account))
     }
 
     /// From now on the account has no default VPC.
@@ -222,6 +211,28 @@ impl Ec2 {
     /// What was not as EC2 documents until now; it does not count any more.
     pub fn take_violations(&self) -> Vec<String> {
         std::mem::take(&mut *self.violations.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The account's machines. A clone is of the same account.
+#[derive(Clone)]
+pub struct Machines(Arc<Account>);
+
+impl Machines {
+    /// What the call that made a machine asked for; absent where none did.
+    pub fn asked(&self, machine: &ResourceHandle) -> Option<Asked> {
+        run::asked(&self.0, machine)
+    }
+
+    /// From now on a machine is there on the internet, if it asked for an address.
+    pub fn reached_at(&self, machine: ResourceHandle, address: Ipv4Addr) {
+        let mut known = self.0.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(machine, address);
+    }
+
+    /// Keys of the role, which end, as a program gets them that may call under it.
+    pub fn keys_of_a_role(&self) -> Value {
+        role::keys(&self.0)
     }
 }
 

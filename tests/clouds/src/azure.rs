@@ -80,6 +80,8 @@ struct State {
 struct Kept {
     /// By name in lower case; also of machines that are gone.
     made: BTreeMap<String, Made>,
+    /// Where machines are on the internet, as far as somebody has said it, by name in lower case.
+    addresses: BTreeMap<String, Ipv4Addr>,
     networks: Bodies,
     /// What others made, by id in lower case.
     others: BTreeMap<String, Value>,
@@ -190,22 +192,9 @@ impl AzureCloud {
         self.state.kept().expiries += 1;
     }
 
-    /// What the call that made a machine asked for; absent where none did.
-    pub fn asked(&self, machine: &str) -> Option<Asked> {
-        let kept = self.state.kept();
-        kept.made.get(&machine.to_ascii_lowercase()).map(Made::asked)
-    }
-
-    /// From now on a machine is there on the internet, if it asked for an address.
-    pub fn reached_at(&self, machine: &str, address: Ipv4Addr) {
-        if let Some(made) = self.state.kept().made.get_mut(&machine.to_ascii_lowercase()) {
-            made.reached_at = Some(address);
-        }
-    }
-
-    /// A token that counts, as a machine under a managed identity gets it.
-    pub fn token_of_an_identity(&self) -> Value {
-        identity::token(&self.state, RESOURCE)
+    /// Its machines, for whoever boots them.
+    pub fn machines(&self) -> Machines {
+        Machines(Arc::clone(&self.state))
     }
 
     /// Security groups and virtual networks that are there, as the interface shows them.
@@ -224,6 +213,28 @@ impl AzureCloud {
     /// Requests that Microsoft's specification has nothing for.
     pub fn violations(&self) -> Vec<String> {
         self.state.kept().violations.clone()
+    }
+}
+
+/// The resource group's machines. A clone is of the same group.
+#[derive(Clone)]
+pub struct Machines(Arc<State>);
+
+impl Machines {
+    /// What the call that made a machine asked for; absent where none did.
+    pub fn asked(&self, machine: &str) -> Option<Asked> {
+        let kept = self.0.kept();
+        kept.made.get(&machine.to_ascii_lowercase()).map(Made::asked)
+    }
+
+    /// From now on a machine is there on the internet, if it asked for an address.
+    pub fn reached_at(&self, machine: &str, address: Ipv4Addr) {
+        self.0.kept().addresses.insert(machine.to_ascii_lowercase(), address);
+    }
+
+    /// A token that counts, as a machine under a managed identity gets it.
+    pub fn token_of_an_identity(&self) -> Value {
+        identity::token(&self.0, RESOURCE)
     }
 }
 

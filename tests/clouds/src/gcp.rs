@@ -117,6 +117,8 @@ struct Known {
     operations: Operations,
     /// What was asked for, by zone and name. It may not have come to be.
     instances: BTreeMap<(String, String), instances::Asked>,
+    /// Where instances are on the internet, as far as somebody has said it, by name.
+    addresses: BTreeMap<String, Ipv4Addr>,
     /// Methods whose next call fails.
     failing: Vec<String>,
     lost: BTreeSet<String>,
@@ -129,10 +131,47 @@ struct Known {
 }
 
 impl Known {
+    /// What was asked for, and where it is since.
+    fn instance(&self, zone: &str, name: &str) -> Option<instances::Asked> {
+        let asked = self.instances.get(&(zone.to_owned(), name.to_owned()))?;
+        let mut asked = asked.clone();
+        asked.reached_at = self.addresses.get(name).copied();
+        Some(asked)
+    }
+
     /// Whether this call is one that was told to fail.
     fn fails(&mut self, method: &str) -> bool {
         let told = self.failing.iter().position(|failing| failing == method);
         told.map(|place| self.failing.remove(place)).is_some()
+    }
+}
+
+/// The project's instances. A clone is of the same project.
+#[derive(Clone)]
+pub struct Machines(Arc<Shared>);
+
+impl Machines {
+    /// What the call that made an instance asked for; absent where none did.
+    pub fn asked(&self, name: &str) -> Option<Asked> {
+        let body = self.0.asked_of(name)?;
+        let text = |place: &str| body.pointer(place).and_then(Value::as_str).map(str::to_owned);
+        let gib = text("/disks/1/initializeParams/diskSizeGb");
+        Some(Asked {
+            image: text("/disks/0/initializeParams/sourceImage")?,
+            data_disk_gib: gib.and_then(|gib| gib.parse().ok()),
+            identity: text("/serviceAccounts/0/email"),
+            public_address: body.pointer("/networkInterfaces/0/accessConfigs/0").is_some(),
+        })
+    }
+
+    /// From now on an instance is there on the internet, if it asked for an address.
+    pub fn reached_at(&self, name: &str, address: Ipv4Addr) {
+        self.0.known().addresses.insert(name.to_owned(), address);
+    }
+
+    /// A token that counts, as an instance under a service account gets it.
+    pub fn token_of_an_account(&self) -> Value {
+        self.0.known().tokens.new()
     }
 }
 
@@ -173,9 +212,9 @@ impl Gcp {
         auth::credentials(&self.front.url)
     }
 
-    /// A token that counts, as a machine under a service account gets it.
-    pub fn token_of_an_account(&self) -> Value {
-        self.shared.known().tokens.new()
+    /// Its machines, for whoever boots them.
+    pub fn machines(&self) -> Machines {
+        Machines(Arc::clone(&self.shared))
     }
 
     /// No access token that was given out until now counts any more.
@@ -200,32 +239,7 @@ impl Gcp {
 
     /// What an instance of that name was asked for with, as it came.
     pub fn asked(&self, name: &str) -> Option<Value> {
-        let known = self.shared.known();
-        let asked = known.instances.values().find(|asked| asked.name == name);
-        asked.map(|asked| asked.body.clone())
-    }
-
-    /// The same, in words that are no cloud's own.
-    pub fn asked_machine(&self, name: &str) -> Option<Asked> {
-        let body = self.asked(name)?;
-        let text = |place: &str| body.pointer(place).and_then(Value::as_str).map(str::to_owned);
-        let gib = text("/disks/1/initializeParams/diskSizeGb");
-        Some(Asked {
-            image: text("/disks/0/initializeParams/sourceImage")?,
-            data_disk_gib: gib.and_then(|gib| gib.parse().ok()),
-            identity: text("/serviceAccounts/0/email"),
-            public_address: body.pointer("/networkInterfaces/0/accessConfigs/0").is_some(),
-        })
-    }
-
-    /// From now on an instance of that name is there on the internet, if it asked for an address.
-    pub fn reached_at(&self, name: &str, address: Ipv4Addr) {
-        let mut known = self.shared.known();
-        let asked = known.instances.values_mut().find(|asked| asked.name == name);
-        let access = asked.and_then(|asked| asked.body.pointer_mut("/networkInterfaces/0/accessConfigs/0"));
-        if let Some(access) = access {
-            access["natIP"] = json!(address);
-        }
+        self.shared.asked_of(name)
     }
 
     /// Something that is in the project without anybody's asking here: `global/networks/nodes` with the fields that it has.
@@ -265,6 +279,12 @@ impl Drop for Gcp {
 }
 
 impl Shared {
+    fn asked_of(&self, name: &str) -> Option<Value> {
+        let known = self.known();
+        let asked = known.instances.values().find(|asked| asked.name == name);
+        asked.map(|asked| asked.body.clone())
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

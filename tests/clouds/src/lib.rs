@@ -11,6 +11,7 @@ pub mod aws;
 pub mod azure;
 pub mod front;
 pub mod gcp;
+pub mod machines;
 pub mod program;
 pub mod stated;
 pub mod world;

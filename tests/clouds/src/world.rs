@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::asked::Asked;
 use crate::front::{Calls, Door, Front};
+use crate::machines::Machines;
 use crate::{aws, azure, gcp};
 
 /// Fewer than EC2's thousand, so that lists have several pages.
@@ -58,6 +58,15 @@ impl Cloud {
             Self::Aws => aws::REGION,
             Self::Azure => azure::REGION,
             Self::Gcp => gcp::REGION,
+        }
+    }
+
+    /// What engines' machines boot there, as the cloud names images.
+    pub fn engine_image(self) -> &'static str {
+        match self {
+            Self::Aws => aws::ENGINE_AMI,
+            Self::Azure => azure::ENGINE_IMAGE,
+            Self::Gcp => gcp::ENGINE_IMAGE,
         }
     }
 
@@ -174,28 +183,15 @@ impl World {
 
     /// What the call that made a machine asked for; absent where none did.
     pub fn asked(&self, cloud: Cloud, machine: &SimMachine) -> Option<Asked> {
-        match cloud {
-            Cloud::Aws => self.ec2.asked(&machine.handle),
-            Cloud::Azure => self.resource_manager.asked(&machine.state.name),
-            Cloud::Gcp => self.compute_engine.asked_machine(&machine.state.name),
-        }
+        self.machines(cloud).asked(machine)
     }
 
-    /// From now on a cloud says that a machine is there on the internet, if it asked for an address.
-    pub fn reached_at(&self, cloud: Cloud, machine: &SimMachine, address: Ipv4Addr) {
+    /// A cloud's machines, for whoever boots them.
+    pub fn machines(&self, cloud: Cloud) -> Machines {
         match cloud {
-            Cloud::Aws => self.ec2.reached_at(machine.handle.clone(), address),
-            Cloud::Azure => self.resource_manager.reached_at(&machine.state.name, address),
-            Cloud::Gcp => self.compute_engine.reached_at(&machine.state.name, address),
-        }
-    }
-
-    /// What a machine's metadata service gives to programs that may call the cloud, in the cloud's own words.
-    pub fn credentials_of_a_machine(&self, cloud: Cloud) -> Value {
-        match cloud {
-            Cloud::Aws => self.ec2.keys_of_a_role(),
-            Cloud::Azure => self.resource_manager.token_of_an_identity(),
-            Cloud::Gcp => self.compute_engine.token_of_an_account(),
+            Cloud::Aws => Machines::Aws(self.ec2.machines()),
+            Cloud::Azure => Machines::Azure(self.resource_manager.machines()),
+            Cloud::Gcp => Machines::Gcp(self.compute_engine.machines()),
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod bed;
 mod clock;
+mod extras;
 mod networks;
 mod told;
 

@@ -5,6 +5,7 @@
 
 mod adoption;
 mod bed;
+mod extras;
 mod networks;
 mod told;
 

@@ -6,6 +6,7 @@
 mod access;
 mod adoption;
 mod bed;
+mod extras;
 mod facts;
 mod networks;
 mod told;

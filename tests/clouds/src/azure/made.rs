@@ -1,7 +1,6 @@
 //! A virtual machine as its PUT asked for it: the names that it gave and what it becomes in the simulated cloud. Pure.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -28,8 +27,6 @@ pub(super) struct Made {
     pub(super) card: String,
     pub(super) address: Option<String>,
     pub(super) body: Value,
-    /// Where it is on the internet, if somebody has said it.
-    pub(super) reached_at: Option<Ipv4Addr>,
     /// Why Azure could not make it after all.
     pub(super) failed: Option<String>,
 }
@@ -49,6 +46,13 @@ impl Made {
         // "networkApiVersion: required when networkInterfaceConfigurations are given"
         // https://learn.microsoft.com/rest/api/compute/virtual-machines/create-or-update#networkprofile
         text(&properties["networkProfile"]["networkApiVersion"], "networkApiVersion")?;
+        for disk in properties["storageProfile"]["dataDisks"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            data_disk(disk)?;
+        }
         Ok(Self {
             disk: text(&properties["storageProfile"]["osDisk"]["name"], "osDisk.name")?,
             card: text(&card["name"], "the network card's name")?,
@@ -56,7 +60,6 @@ impl Made {
             name: name.to_owned(),
             group,
             body,
-            reached_at: None,
             failed: None,
         })
     }
@@ -87,7 +90,6 @@ impl Made {
             card: format!("{}-nic", state.name),
             address: None,
             body,
-            reached_at: None,
             failed: None,
         }
     }
@@ -162,5 +164,19 @@ impl Made {
                 network,
             }),
         })
+    }
+}
+
+/// A disk of no image has a size, and is attached at a number; ours goes with its machine.
+/// <https://learn.microsoft.com/rest/api/compute/virtual-machines/create-or-update#datadisk>
+fn data_disk(disk: &Value) -> Result<(), String> {
+    for (name, wanted) in [("createOption", "Empty"), ("deleteOption", "Delete")] {
+        if disk[name] != wanted {
+            return Err(format!("{name} of a data disk is {}, not {wanted}", disk[name]));
+        }
+    }
+    match (disk["diskSizeGB"].as_u64(), disk["lun"].as_u64()) {
+        (Some(_), Some(_)) => Ok(()),
+        (None, _) | (_, None) => Err("a data disk has no size or no number".to_owned()),
     }
 }

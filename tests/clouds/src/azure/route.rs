@@ -426,8 +426,8 @@ impl State {
             .find(|machine| machine.state.name.eq_ignore_ascii_case(&made.name));
         let endpoint = machine.and_then(|machine| machine.state.endpoints.values().next());
         let private = endpoint.and_then(|endpoint| endpoint.split(':').next());
-        let told = made.reached_at.map(|told| told.to_string());
-        let public = told.or_else(|| answer::public(private));
+        let told = self.kept().addresses.get(&made.name.to_ascii_lowercase()).copied();
+        let public = told.map(|told| told.to_string()).or_else(|| answer::public(private));
         match (kind, &made.address) {
             (ResourceKind::Interface, _) => answer::card(made, (private, public), expanded),
             (ResourceKind::Address, Some(name)) => answer::address(made, name, public),

@@ -1,5 +1,7 @@
 //! Instances and their disks: made, shown, deleted. Each is asked of the simulated cloud, which may fail as it does.
 
+use std::net::Ipv4Addr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use isobar_engine_model::id::{ImageId, OfferingId, ResourceHandle, Zone};
@@ -31,6 +33,8 @@ pub(super) struct Asked {
     pub(super) owner: Owner,
     /// What the simulated cloud calls it, once it has said so.
     handle: Option<ResourceHandle>,
+    /// Where it is on the internet, if somebody has said it.
+    pub(super) reached_at: Option<Ipv4Addr>,
 }
 
 impl Asked {
@@ -57,6 +61,7 @@ impl Asked {
             body,
             owner: tags.owner.clone(),
             handle: Some(machine.handle.clone()),
+            reached_at: None,
         })
     }
 }
@@ -82,6 +87,7 @@ impl Shared {
             body: body.clone(),
             owner,
             handle: None,
+            reached_at: None,
         };
         // An answer that is lost below has made it all the same.
         self.known()
@@ -192,7 +198,7 @@ impl Shared {
         let what = format!("projects/{PROJECT}/zones/{zone}/{parameter}s/{name}");
         let machines = self.cloud.machines();
         let there = machines.iter().find(|machine| machine.state.name == name);
-        let asked = self.known().instances.get(&(zone.to_owned(), name.to_owned())).cloned();
+        let asked = self.known().instance(zone, name);
         let elsewhere = || Asked::elsewhere(there.filter(|machine| machine.zone.as_str() == zone)?);
         let asked = asked.or_else(elsewhere).ok_or_else(|| Refusal::not_found(&what))?;
         let handle = there
@@ -209,6 +215,9 @@ impl Shared {
         let tags = OwnerTags::of_labels(label).ok_or_else(|| Refusal::invalid("labels of ours are missing"))?;
         if body["disks"][0]["initializeParams"]["labels"] != body["labels"] {
             return Err(Refusal::invalid("the boot disk has other labels than its instance"));
+        }
+        for disk in body["disks"].as_array().into_iter().flatten().skip(1) {
+            data_disk(disk, &body["labels"])?;
         }
         let machine_type = text(&body["machineType"]);
         let prefix = format!("zones/{zone}/machineTypes/");
@@ -244,6 +253,23 @@ impl Shared {
                 network: Default::default(),
             }),
         })
+    }
+}
+
+/// A disk beside the one that an instance boots from: ours is blank, goes with its instance and carries its labels.
+/// <https://docs.cloud.google.com/compute/docs/reference/rest/v1/instances/insert> (`disks[].initializeParams`)
+fn data_disk(disk: &Value, labels: &Value) -> Result<(), Refusal> {
+    let wanted = &disk["initializeParams"];
+    let refused = |what: &str| {
+        Err(Refusal::invalid(&format!(
+            "Invalid value for field 'resource.disks[1].{what}'."
+        )))
+    };
+    match () {
+        () if disk["autoDelete"] != true => refused("autoDelete"),
+        () if wanted["labels"] != *labels => refused("initializeParams.labels"),
+        () if wanted["sourceImage"].is_string() || !wanted["diskSizeGb"].is_string() => refused("initializeParams"),
+        () => Ok(()),
     }
 }
 

@@ -166,7 +166,10 @@ impl Shared {
         let elsewhere = self.cloud.machines();
         let elsewhere = elsewhere.iter().filter_map(Asked::elsewhere);
         let known = self.known();
-        let here = known.instances.values().cloned();
+        let here = known
+            .instances
+            .keys()
+            .filter_map(|(zone, name)| known.instance(zone, name));
         elsewhere.chain(here).map(|asked| (asked.name.clone(), asked)).collect()
     }
 }

@@ -41,6 +41,11 @@ pub(super) fn instance(asked: &Asked, state: &ResourceState) -> Value {
     if let Some(address) = address {
         shown["networkInterfaces"][0]["networkIP"] = json!(address);
     }
+    if let Some(address) = asked.reached_at
+        && let Some(access) = shown.pointer_mut("/networkInterfaces/0/accessConfigs/0")
+    {
+        access["natIP"] = json!(address);
+    }
     shown
 }
 
