@@ -1,5 +1,7 @@
 //! An engine and its owner find each other over real TLS, and nobody else does.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 

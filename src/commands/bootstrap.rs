@@ -229,10 +229,10 @@ async fn destroy(context: &Context<'_>, yard: &Yard, args: &cli::Bootstrap) -> R
     let exit = buyer::with(&yard.buyer, births, &args.allowed_endpoints, async |client| {
         let cluster = machine::cluster();
         let exit = carried(context.output, yard, (&client, args), Intent::Destroy { cluster }).await?;
-        match exit {
-            Exit::Done => machine::gone(&client).await,
-            ended => Ok(ended),
+        if exit == Exit::Done {
+            return machine::gone(&client).await;
         }
+        Ok(exit)
     })
     .await?;
     if exit == Exit::Done {

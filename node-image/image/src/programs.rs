@@ -50,10 +50,8 @@ fn link(file: &Path, bytes: &[u8], linked: &mut BTreeMap<String, Vec<u8>>) -> Re
     };
     let elf = Elf::parse(bytes).ok_or_else(unreadable)?;
     if let Some(loader) = elf.interpreter() {
-        let path = loader.trim_start_matches('/').to_owned();
-        if !linked.contains_key(&path) {
-            linked.insert(path, read(Path::new(loader))?);
-        }
+        // The same one for every program.
+        linked.insert(loader.trim_start_matches('/').to_owned(), read(Path::new(loader))?);
     }
     for name in elf.needed().ok_or_else(unreadable)? {
         let path = format!("{LIBRARIES}/{name}");

@@ -125,7 +125,7 @@ pub(super) async fn seen(client: &Client) -> Result<Standing> {
     while begun.elapsed() < SEEN_MAX {
         match standing(client).await? {
             Standing::Unseen => sleep(LOOK_PAUSE).await,
-            seen => return Ok(seen),
+            seen @ (Standing::Absent | Standing::Runs(_) | Standing::Lost(_)) => return Ok(seen),
         }
     }
     Err(Complaint::new(

@@ -171,7 +171,7 @@ impl Machines {
 
     /// A token that counts, as an instance under a service account gets it.
     pub fn token_of_an_account(&self) -> Value {
-        self.0.known().tokens.new()
+        self.0.known().tokens.another()
     }
 }
 

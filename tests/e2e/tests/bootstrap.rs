@@ -1,6 +1,8 @@
 //! An engine on a machine that was bought for it: by the real command, on strict clouds, up to the boot, in whose place the
 //! program runs that the machine's agent would start. Its machine is lost, and it comes back on another one.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! The engine image, booted: its agent makes a file system on a blank disk, keeps what is on it, leaves other disks alone,
 //! and runs the engine that waits to be claimed.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![cfg(feature = "vm")]
 
 use std::fs::{self, File};

@@ -46,11 +46,11 @@ impl Tokens {
         if !right {
             return Err(Refusal::unauthenticated());
         }
-        Ok(self.new())
+        Ok(self.another())
     }
 
     /// One more that counts.
-    pub(super) fn new(&mut self) -> Value {
+    pub(super) fn another(&mut self) -> Value {
         self.given += 1;
         let token = format!("ya29.strict-{}", self.given);
         self.count.insert(token.clone());
