@@ -9,7 +9,7 @@ use isobar_engine_model::id::{MachineId, ResourceHandle};
 use isobar_tests_clouds::world::{Cloud, Pages, World};
 use serde::Serialize;
 
-use crate::{Cloudbox, Image, Running};
+use crate::{Cloudbox, Images, Running};
 
 /// A machine that a cloud has now.
 #[derive(Debug, Clone, Serialize)]
@@ -34,14 +34,15 @@ pub struct Booted {
 }
 
 impl Booted {
-    /// Opens all three, which never fail by themselves. Consoles are kept in `folder`, in a folder a cloud.
-    pub async fn open(image: &Image, folder: &Path) -> io::Result<Self> {
+    /// Opens all three, which never fail by themselves. Consoles and data disks are kept in `folder`, in a folder a cloud.
+    pub async fn open(images: &Images, folder: &Path) -> io::Result<Self> {
         let world = World::serve(folder, Pages::Small, |_, config| config).await?;
         let mut boxes = BTreeMap::new();
         for cloud in Cloud::ALL {
             let consoles = folder.join(cloud.name());
             std::fs::create_dir_all(&consoles)?;
-            let opened = Cloudbox::open(world.cloud(cloud).clone(), cloud, image.clone(), &consoles);
+            let machines = world.machines(cloud);
+            let opened = Cloudbox::open(world.cloud(cloud).clone(), machines, images.clone(), &consoles);
             boxes.insert(cloud, opened);
         }
         Ok(Self { boxes, world })

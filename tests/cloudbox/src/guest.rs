@@ -1,5 +1,5 @@
-//! One QEMU guest, by software emulation: it boots the node image and is told who it is by its cloud's firmware strings
-//! and metadata service alone.
+//! One QEMU guest, by software emulation: it boots its image and is told who it is by its cloud's firmware strings and
+//! metadata service alone.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -8,45 +8,68 @@ use std::process::Stdio;
 
 use isobar_engine_model::id::ResourceHandle;
 use isobar_providers_sim::SimMachine;
+use isobar_tests_clouds::machines::Machines;
 use isobar_tests_clouds::world::Cloud;
 use tokio::process::{Child, Command};
 
 use crate::metadata::{self, Born};
 use crate::network::Network;
-use crate::{Image, Running};
+use crate::{Boots, Image, Images, Running, disk};
 
-/// Memory of every guest, in MiB.
-const MEMORY_MIB: u32 = 512;
+/// Memory of a node, in MiB.
+const NODE_MEMORY_MIB: u32 = 512;
+/// Memory of an engine's machine, whose image is larger, in MiB.
+const ENGINE_MEMORY_MIB: u32 = 1024;
 
 /// A guest that runs; ended with the value.
 pub(crate) struct Guest {
     qemu: Child,
+    boots: Boots,
     host_address: Ipv4Addr,
     metadata: tokio::task::JoinHandle<()>,
 }
 
 /// Where a machine's console is kept.
 pub(crate) fn console_of(folder: &Path, machine: &ResourceHandle) -> PathBuf {
-    let name: String = machine
-        .as_str()
-        .chars()
-        .map(|c| if c.is_alphanumeric() { c } else { '-' })
-        .collect();
-    folder.join(format!("{name}.console"))
+    folder.join(format!("{}.console", plain(machine)))
+}
+
+/// What files of a machine are called.
+pub(crate) fn plain(machine: &ResourceHandle) -> String {
+    let letter = |c: char| if c.is_alphanumeric() { c } else { '-' };
+    machine.as_str().chars().map(letter).collect()
 }
 
 impl Guest {
-    pub(crate) async fn boot(image: &Image, kind: Cloud, machine: &SimMachine, folder: &Path) -> io::Result<Self> {
+    /// Boots what a machine asks for, whose published ports this computer reaches at an address of loopback.
+    pub(crate) async fn boot(
+        (images, machines): (&Images, &Machines),
+        machine: &SimMachine,
+        host_address: Ipv4Addr,
+        folder: &Path,
+    ) -> io::Result<Self> {
+        let asked = machines.asked(machine).unwrap_or_default();
+        let boots = match asked.image == machines.cloud().engine_image() {
+            true => Boots::Engine,
+            false => Boots::Node,
+        };
+        let disk = match asked.data_disk_gib {
+            Some(gib) => Some(disk::made(folder, &machine.handle, gib)?),
+            None => None,
+        };
         let born = Born {
-            kind,
             user_data: machine.identity.0.clone(),
+            identity: asked.identity,
+            machines: machines.clone(),
         };
         let (metadata_port, serving) = metadata::serve(born).await?;
         let metadata = tokio::spawn(serving);
-        let network = Network::of(machine, metadata_port)?;
+        let network = Network::of(machine, host_address, metadata_port);
         let console = console_of(folder, &machine.handle);
+        let arguments = arguments((images.of(boots)?, boots), machines.cloud(), &network.option(boots));
         let qemu = Command::new("qemu-system-x86_64")
-            .args(arguments(image, kind, &network.option()))
+            .args(arguments)
+            .args(disk.iter().flat_map(|disk| disk::options(disk)))
             .arg("-serial")
             .arg(format!("file:{}", console.display()))
             .stdin(Stdio::null())
@@ -56,7 +79,8 @@ impl Guest {
             .spawn()?;
         Ok(Self {
             qemu,
-            host_address: network.host_address(),
+            boots,
+            host_address,
             metadata,
         })
     }
@@ -65,6 +89,7 @@ impl Guest {
     pub(crate) fn running(&self) -> Running {
         Running {
             pid: self.qemu.id().expect("it was not waited for yet"),
+            boots: self.boots,
             host_address: self.host_address,
         }
     }
@@ -93,8 +118,12 @@ fn firmware(kind: Cloud) -> Vec<&'static str> {
     }
 }
 
-fn arguments(image: &Image, kind: Cloud, network: &str) -> Vec<String> {
-    let memory = format!("{MEMORY_MIB}M");
+fn arguments((image, boots): (&Image, Boots), kind: Cloud, network: &str) -> Vec<String> {
+    let memory_mib = match boots {
+        Boots::Node => NODE_MEMORY_MIB,
+        Boots::Engine => ENGINE_MEMORY_MIB,
+    };
+    let memory = format!("{memory_mib}M");
     let command_line = format!("{} no_timer_check", image.command_line);
     let mut arguments: Vec<String> = [
         ["-accel", "tcg"],

@@ -1,16 +1,35 @@
-//! The node image as a guest boots it: the folder that `./dev image` makes.
+//! What guests boot: the folders that `./dev image` makes.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-/// A node image.
+/// A kernel and what it starts.
 #[derive(Debug, Clone)]
 pub struct Image {
     pub(crate) kernel: PathBuf,
     pub(crate) initramfs: PathBuf,
     pub(crate) command_line: String,
+}
+
+/// What the machines of a cloud boot.
+#[derive(Debug, Clone)]
+pub struct Images {
+    /// Every machine but engines'.
+    pub node: Image,
+    /// Those that ask for [`isobar_tests_clouds::world::Cloud::engine_image`]; absent: none can boot.
+    pub engine: Option<Image>,
+}
+
+/// Which of the two a guest boots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Boots {
+    /// The node image.
+    Node,
+    /// The engine image.
+    Engine,
 }
 
 #[derive(Deserialize)]
@@ -43,5 +62,15 @@ impl Image {
         let command_line = format!("{} no_timer_check", self.command_line);
         let [kernel, initramfs] = [&self.kernel, &self.initramfs].map(|file| file.display().to_string());
         ["-kernel", &kernel, "-initrd", &initramfs, "-append", &command_line].map(str::to_owned)
+    }
+}
+
+impl Images {
+    pub(crate) fn of(&self, boots: Boots) -> io::Result<&Image> {
+        let no_engine = || io::Error::other("a machine asks for the engine image, which nobody has given");
+        match boots {
+            Boots::Node => Ok(&self.node),
+            Boots::Engine => self.engine.as_ref().ok_or_else(no_engine),
+        }
     }
 }

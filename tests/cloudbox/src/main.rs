@@ -1,17 +1,19 @@
-//! `isobar-cloudbox FOLDER`: AWS, Azure and GCP on this computer, whose machines boot the node image in `ISOBAR_IMAGE`. For
-//! programs that are not Rust: `tools/demo-clouds.sh`.
+//! `isobar-cloudbox FOLDER`: AWS, Azure and GCP on this computer, whose machines boot the node image in `ISOBAR_IMAGE`, or
+//! the engine image in `ISOBAR_ENGINE_IMAGE`, if there is one, where they ask for that. For programs that are not Rust:
+//! `tools/demo-clouds.sh`.
 //!
 //! First it prints what an engine needs to find the clouds, a line of JSON: the variables of its environment, the sites of
-//! a spec, and how their machines see this computer. Then it answers each line of its standard input with one: `dry
+//! a spec, how their machines see this computer, and what each cloud calls the engine image. Then it answers each line of its standard input with one: `dry
 //! CLOUD` (it has no room for any further machine), `room CLOUD` (it has again), `machines` (what each cloud really has). At the
 //! end of input, or on SIGTERM or SIGINT, every guest ends, then the program.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use isobar_tests_cloudbox::booted::Booted;
-use isobar_tests_cloudbox::{HOST_SEEN_BY_GUESTS, Image};
+use isobar_tests_cloudbox::{HOST_SEEN_BY_GUESTS, Image, Images};
 use isobar_tests_clouds::world::Cloud;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
@@ -38,13 +40,13 @@ async fn serve() -> io::Result<()> {
     let folder = std::env::args_os().nth(1).map(PathBuf::from);
     let folder =
         folder.ok_or_else(|| io::Error::other("which folder? give one to keep credentials and consoles in"))?;
-    let image = std::env::var_os("ISOBAR_IMAGE").map(PathBuf::from);
-    let image = image.ok_or_else(|| io::Error::other("which image? ISOBAR_IMAGE names the folder of a node image"))?;
-    let clouds = Booted::open(&Image::of(&image)?, Path::new(&folder)).await?;
+    let images = images()?;
+    let clouds = Booted::open(&images, Path::new(&folder)).await?;
     tell(&json!({
         "environment": clouds.world.environment(),
         "host": HOST_SEEN_BY_GUESTS,
         "sites": clouds.world.sites(),
+        "engine_images": images.engine.map(|_| engine_images()),
     }))?;
     let (mut terminated, mut interrupted) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut commands = commands();
@@ -59,6 +61,23 @@ async fn serve() -> io::Result<()> {
             },
         }
     }
+}
+
+/// What machines boot, from the environment.
+fn images() -> io::Result<Images> {
+    let folder = |variable: &str| std::env::var_os(variable).filter(|folder| !folder.is_empty());
+    let node = folder("ISOBAR_IMAGE")
+        .ok_or_else(|| io::Error::other("which image? ISOBAR_IMAGE names the folder of a node image"))?;
+    let engine = folder("ISOBAR_ENGINE_IMAGE").map(|engine| Image::of(Path::new(&engine)));
+    Ok(Images {
+        node: Image::of(Path::new(&node))?,
+        engine: engine.transpose()?,
+    })
+}
+
+/// What each cloud calls the engine image.
+fn engine_images() -> BTreeMap<&'static str, &'static str> {
+    BTreeMap::from(Cloud::ALL.map(|cloud| (cloud.name(), cloud.engine_image())))
 }
 
 /// The lines of standard input. A thread of its own reads them: nothing else can leave a read that waits.

@@ -8,7 +8,10 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use isobar_engine_model::spec::NODE_PORTS;
+use isobar_node_image_protocol::identity::{ENGINE_MCP_PORT, ENGINE_NODE_PORT};
 use isobar_providers_sim::SimMachine;
+
+use crate::Boots;
 
 /// How a guest reaches the computer that it runs on.
 pub const HOST_SEEN_BY_GUESTS: &str = "10.0.2.2";
@@ -31,27 +34,26 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Of a machine as its cloud tells it, whose metadata is served on a port of loopback.
-    pub(crate) fn of(machine: &SimMachine, metadata_port: u16) -> io::Result<Self> {
+    /// Of a machine as its cloud tells it, which is reached at an address of loopback, and whose metadata is served on a port
+    /// of loopback.
+    pub(crate) fn of(machine: &SimMachine, host_address: Ipv4Addr, metadata_port: u16) -> Self {
         let told = machine.state.endpoints.values().next();
         let told = told.and_then(|told| told.parse::<SocketAddrV4>().ok());
-        Ok(Self {
+        Self {
             private: told.map_or(UNTOLD, |told| *told.ip()),
-            host_address: free_address()?,
+            host_address,
             metadata_port,
-        })
-    }
-
-    /// Where this computer reaches the guest's published ports.
-    pub(crate) fn host_address(&self) -> Ipv4Addr {
-        self.host_address
+        }
     }
 
     /// QEMU's `-netdev`.
-    pub(crate) fn option(&self) -> String {
+    pub(crate) fn option(&self, boots: Boots) -> String {
         let (private, here) = (self.private, self.host_address);
         let forward = |port: u16| format!(",hostfwd=tcp:{here}:{port}-{private}:{port}");
-        let published: String = (NODE_PORTS.0..=NODE_PORTS.1).map(forward).collect();
+        let published: String = match boots {
+            Boots::Node => (NODE_PORTS.0..=NODE_PORTS.1).map(forward).collect(),
+            Boots::Engine => [ENGINE_MCP_PORT, ENGINE_NODE_PORT].map(forward).concat(),
+        };
         // QEMU starts the command anew for each connection.
         let metadata = format!(
             "guestfwd=tcp:{METADATA}-cmd:busybox nc 127.0.0.1 {}",
@@ -61,15 +63,16 @@ impl Network {
     }
 }
 
-/// An address of loopback where nobody listens on a node's ports. Other processes begin elsewhere.
-fn free_address() -> io::Result<Ipv4Addr> {
+/// An address of loopback where nobody listens on a node's ports or an engine's. Other processes begin elsewhere.
+pub(crate) fn free_address() -> io::Result<Ipv4Addr> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let begin = std::process::id() << 8;
     for _ in 0..TRIES_MAX {
         let number = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) & LOOPBACK_MASK;
         let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 0, 0, 0)) | number);
         let ends = number == 0 || number == LOOPBACK_MASK;
-        if !ends && TcpListener::bind((address, NODE_PORTS.0)).is_ok() {
+        let is_free = |port: u16| TcpListener::bind((address, port)).is_ok();
+        if !ends && is_free(NODE_PORTS.0) && is_free(ENGINE_MCP_PORT) {
             return Ok(address);
         }
     }

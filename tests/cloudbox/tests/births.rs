@@ -3,20 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use isobar_engine_model::id::{
-    AttemptNo, ClusterName, Epoch, ImageId, MachineId, OfferingId, OperationId, ProviderId, ResourceHandle, SiteName,
-    Zone,
+    AttemptNo, ClusterName, Epoch, ImageId, MachineId, OperationId, ProviderId, ResourceHandle, SiteName,
 };
 use isobar_engine_provider::{
     CreateResource, MachineRequest, Owner, OwnerTags, Provider, ResourceSpec, Secret, Site, Token,
 };
 use isobar_node_image_protocol::identity::Identity;
-use isobar_providers_sim::{SIM_IMAGE, SimCloud, SimConfig, SimProvider, TokioClock};
-use isobar_tests_cloudbox::{Cloudbox, HOST_SEEN_BY_GUESTS, Image};
-use isobar_tests_clouds::world::Cloud;
+use isobar_providers_sim::{SIM_IMAGE, SimProvider};
+use isobar_tests_cloudbox::{Cloudbox, HOST_SEEN_BY_GUESTS, Image, Images};
+use isobar_tests_clouds::world::{Cloud, Pages, World};
 use tokio::net::TcpListener;
 
 /// A guest calls home within this time, and is gone within it.
@@ -24,15 +22,16 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-fn image() -> Image {
+fn images() -> Images {
     let folder = std::env::var_os("ISOBAR_IMAGE")
         .map(PathBuf::from)
         .expect("ISOBAR_IMAGE names the node image");
-    Image::of(&folder).expect("a node image: `./dev image` makes it")
+    let node = Image::of(&folder).expect("a node image: `./dev image` makes it");
+    Images { node, engine: None }
 }
 
-/// A machine whose node calls home at this port of its host.
-fn machine(port: u16) -> CreateResource {
+/// A machine of a cloud whose node calls home at this port of its host.
+fn machine(world: &World, cloud: Cloud, port: u16) -> CreateResource {
     let identity = Identity {
         engines: vec![format!("{HOST_SEEN_BY_GUESTS}:{port}")],
         ca_der_hex: "3082".to_owned(),
@@ -40,11 +39,12 @@ fn machine(port: u16) -> CreateResource {
         machine: "general-1".to_owned(),
         insecure_registries: Vec::new(),
     };
+    let offering = world.cloud(cloud).offerings(cloud.region()).remove(0);
     CreateResource {
         site: Site {
             name: SiteName::new("here").expect("a name"),
             provider: ProviderId::new("sim").expect("a name"),
-            region: "here".to_owned(),
+            region: cloud.region().to_owned(),
             settings: BTreeMap::new(),
         },
         name: "general-1".to_owned(),
@@ -60,8 +60,8 @@ fn machine(port: u16) -> CreateResource {
             epoch: Epoch(1),
         },
         spec: ResourceSpec::Machine(MachineRequest {
-            zone: Zone::new("here-a"),
-            offering: OfferingId::new("sim.small@here-a"),
+            zone: offering.zone,
+            offering: offering.id,
             image: ImageId::new(SIM_IMAGE),
             identity: Secret(serde_json::to_vec(&identity).expect("text")),
             open_ports: (30_000, 30_001),
@@ -84,12 +84,13 @@ async fn until(what: &str, cloudbox: &Cloudbox, handle: &ResourceHandle, is_so: 
 /// A machine of this cloud calls home where its user data says, and goes with its machine.
 async fn is_born(kind: Cloud) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let clock = Arc::new(TokioClock::new());
-    let cloud = SimCloud::new(SimConfig::of_regions(1, &["here"]), clock);
+    let world = World::serve(folder.path(), Pages::Small, |_, config| config).await;
+    let world = world.expect("loopback has free ports");
+    let cloud = world.cloud(kind).clone();
     let provider = SimProvider::new(ProviderId::new("sim").expect("a name"), cloud.clone());
-    let cloudbox = Cloudbox::open(cloud, kind, image(), folder.path());
+    let cloudbox = Cloudbox::open(cloud, world.machines(kind), images(), folder.path());
     let home = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-    let request = machine(home.local_addr().expect("it is bound").port());
+    let request = machine(&world, kind, home.local_addr().expect("it is bound").port());
     let made = provider.create(&request).await.expect("the cloud never fails");
 
     let called = tokio::time::timeout(PATIENCE, home.accept()).await;

@@ -6,8 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
 use isobar_engine_model::id::ResourceHandle;
-use isobar_tests_cloudbox::Image;
 use isobar_tests_cloudbox::booted::{Booted, Machine};
+use isobar_tests_cloudbox::{Image, Images};
 use isobar_tests_clouds::world::{Cloud, World};
 use tokio::runtime::{Builder, Runtime};
 
@@ -30,10 +30,11 @@ impl Guests {
     /// When there is no node image, or loopback has no free ports.
     pub fn open() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let image = Image::of(&image::real()).expect("a whole node image");
+        let node = Image::of(&image::real()).expect("a whole node image");
+        let images = Images { node, engine: None };
         let threads = Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = threads.expect("a runtime");
-        let opened = runtime.block_on(Booted::open(&image, folder.path()));
+        let opened = runtime.block_on(Booted::open(&images, folder.path()));
         Self {
             clouds: Some(opened.expect("loopback has free ports")),
             runtime,
