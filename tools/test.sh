@@ -49,7 +49,7 @@ run_stage() {
             build_programs
             build_image
             build_engine_image
-            tests --features "$REAL_PARTS" --test image --test machines --test births --test booted --test engine_image --test interrupted --test kills --test workloads --test soak \
+            tests --features "$REAL_PARTS" --test image --test machines --test births --test booted --test engine_image --test bootstrapped --test interrupted --test kills --test workloads --test soak \
                 -- --test-threads=1
             ;;
     esac

@@ -124,15 +124,11 @@ fn arguments((image, boots): (&Image, Boots), kind: Cloud, network: &str) -> Vec
         Boots::Engine => ENGINE_MEMORY_MIB,
     };
     let memory = format!("{memory_mib}M");
-    let command_line = format!("{} no_timer_check", image.command_line);
     let mut arguments: Vec<String> = [
         ["-accel", "tcg"],
         ["-machine", "q35,sata=off,smbus=off"],
         ["-cpu", "max"],
         ["-m", &memory],
-        ["-kernel", &image.kernel.display().to_string()],
-        ["-initrd", &image.initramfs.display().to_string()],
-        ["-append", &command_line],
         ["-netdev", network],
         ["-device", "virtio-net-pci,romfile=,netdev=net"],
         ["-device", "virtio-rng-pci"],
@@ -142,6 +138,7 @@ fn arguments((image, boots): (&Image, Boots), kind: Cloud, network: &str) -> Vec
     .into_iter()
     .map(str::to_owned)
     .collect();
+    arguments.extend(image.arguments());
     for strings in firmware(kind) {
         arguments.extend(["-smbios".to_owned(), strings.to_owned()]);
     }

@@ -1,13 +1,16 @@
-//! A test in a network of its own, in which every address that a cloud on this computer gives its machines is this
-//! computer: what listens everywhere is found at whichever of them runs.
+//! A test in a network of its own. Every address that a cloud on this computer gives its machines is this computer there,
+//! so that what listens everywhere is found at whichever of them runs; and so is [`ELSEWHERE`].
 
 use std::env;
 use std::process::Command;
 
 /// Set for the test's second run, in its network: the test's name.
 const INSIDE: &str = "ISOBAR_TEST_APART";
-/// In that network: machines of clouds on this computer have addresses in it.
-const NETWORK: &str = "ip link set lo up && ip route add local 10.0.0.0/8 dev lo";
+/// An address in that network that guests find too, and that is no one's own. Documentation's:
+/// <https://www.rfc-editor.org/rfc/rfc5737>.
+pub const ELSEWHERE: &str = "192.0.2.7";
+/// Machines of clouds on this computer have addresses in the second.
+const NETWORK: &str = "ip link set lo up && ip address add 192.0.2.7/32 dev lo && ip route add local 10.0.0.0/8 dev lo";
 
 /// Runs the test of this name, whole, in a network that nothing else sees.
 ///

@@ -23,15 +23,28 @@ pub struct Guests {
 }
 
 impl Guests {
-    /// Opens all three.
+    /// Opens all three, whose machines are nodes.
     ///
     /// # Panics
     ///
     /// When there is no node image, or loopback has no free ports.
     pub fn open() -> Self {
+        Self::of(None)
+    }
+
+    /// Opens all three, whose machines are nodes or engines'.
+    ///
+    /// # Panics
+    ///
+    /// When one of the images is not there, or loopback has no free ports.
+    pub fn with_engines() -> Self {
+        Self::of(Some(Image::of(&image::engine()).expect("a whole engine image")))
+    }
+
+    fn of(engine: Option<Image>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let node = Image::of(&image::real()).expect("a whole node image");
-        let images = Images { node, engine: None };
+        let images = Images { node, engine };
         let threads = Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = threads.expect("a runtime");
         let opened = runtime.block_on(Booted::open(&images, folder.path()));

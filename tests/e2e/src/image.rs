@@ -32,6 +32,17 @@ pub fn real() -> PathBuf {
     folder.expect("ISOBAR_IMAGE names no node image: run `./dev test vm`, or `./dev image` first")
 }
 
+/// The real engine image: `$ISOBAR_ENGINE_IMAGE`.
+///
+/// # Panics
+///
+/// When there is none.
+pub fn engine() -> PathBuf {
+    let folder = std::env::var_os("ISOBAR_ENGINE_IMAGE").map(PathBuf::from);
+    let folder = folder.filter(|folder| folder.join("manifest.json").is_file());
+    folder.expect("ISOBAR_ENGINE_IMAGE names no engine image: run `./dev test vm`, or `./dev image --engine` first")
+}
+
 /// Writes what the provider takes for an image: plans can be made with it, nothing boots.
 ///
 /// # Panics

@@ -12,6 +12,7 @@ pub mod engines;
 pub mod group;
 pub mod guests;
 pub mod image;
+pub mod lead;
 pub mod node;
 pub mod registry;
 pub mod shop;

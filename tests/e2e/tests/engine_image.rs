@@ -7,7 +7,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use isobar_mcp::claim::owner::Owner;
@@ -15,6 +15,7 @@ use isobar_mcp::claim::{Claim, Derived, Standing, StoreKey};
 use isobar_mcp::folder::Token;
 use isobar_node_image_protocol::identity::{Birth, ENGINE_MCP_PORT, EngineIdentity, FW_CFG_NAME};
 use isobar_tests_cloudbox::Image;
+use isobar_tests_e2e::image;
 use isobar_tests_e2e::wait::{BOOT, within};
 use tokio::runtime::{Builder, Runtime};
 
@@ -58,8 +59,7 @@ impl Machine {
     }
 
     fn boot(&mut self) {
-        let image = std::env::var_os("ISOBAR_ENGINE_IMAGE").expect("`./dev image --engine` makes one");
-        let image = Image::of(Path::new(&image)).expect("a whole engine image");
+        let image = Image::of(&image::engine()).expect("a whole engine image");
         let forward = format!("user,id=net,hostfwd=tcp:127.0.0.1:{}-:{ENGINE_MCP_PORT}", self.port);
         let qemu = Command::new("qemu-system-x86_64")
             .args(image.arguments())
