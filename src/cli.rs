@@ -73,7 +73,7 @@ pub(crate) enum Command {
         after_help = "Examples:\n  isobar serve\n  isobar serve --listen 0.0.0.0:7420 --node-listen 0.0.0.0:7421 --advertise engine.example.org:7421"
     )]
     Serve(Serve),
-    /// Put an engine on a machine that is bought for it, or bring it back there from a backup
+    /// Put an engine on a machine that is bought for it
     #[command(
         after_help = "Examples:\n  isobar bootstrap shop.yaml --site aws-fra --image ami-0123 --machine-identity isobar-engine --data ~/.isobar-production\n  isobar bootstrap shop.yaml --site aws-fra --image ami-0123 --advertise engine.example.org:7421 --restore isobar.backup --key-file key --data ~/.isobar-production\n  isobar bootstrap --destroy --data ~/.isobar-production\n\nRun it again after an interruption: it goes on where it was."
     )]

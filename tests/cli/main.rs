@@ -59,6 +59,7 @@ fn help_names_every_command_and_every_exit_code() {
 
             Commands:
               serve        Start the engine and serve MCP
+              bootstrap    Put an engine on a machine that is bought for it
               connect      Have the commands of this computer ask an engine on another one
               mcp          Serve MCP on standard input and output, for a client that starts its servers
               plan         Show what a spec would change and cost, without doing it

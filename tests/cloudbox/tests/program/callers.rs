@@ -92,7 +92,7 @@ pub(crate) fn site(of_spec: &Value, more: &[(&str, &str)]) -> Site {
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     Site {
         name: SiteName::new("here").expect("a name"),
-        provider: ProviderId::new(&text(&of_spec["provider"])).expect("a name"),
+        provider: ProviderId::new(text(&of_spec["provider"])).expect("a name"),
         region: text(&of_spec["region"]),
         settings: settings.chain(more).collect(),
     }
