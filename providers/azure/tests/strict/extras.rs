@@ -1,12 +1,14 @@
 //! What a site may ask for besides a machine: a disk for what it keeps, an identity, an address.
 
-use isobar_engine_model::id::ImageId;
-use isobar_engine_provider::CreateResource;
+use isobar_engine_model::id::{ImageId, ResourceHandle};
 use isobar_engine_provider::conformance::TestBed as _;
+use isobar_engine_provider::{CreateResource, ProviderError};
 use isobar_tests_clouds::asked::Asked;
-use isobar_tests_clouds::azure::{ENGINE_IMAGE, IMAGE};
+use isobar_tests_clouds::azure::{ENGINE_IMAGE, GROUP, IMAGE, SUBSCRIPTION};
+use serde_json::json;
 
 use crate::bed::AzureBed;
+use crate::networks::delete_to_the_end;
 
 const IDENTITY: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/isobar/providers/Microsoft.ManagedIdentity/userAssignedIdentities/engine";
 
@@ -89,4 +91,24 @@ async fn a_machine_is_where_its_cloud_says_that_it_is() {
         .reached_at(&request.name, "127.9.9.9".parse().unwrap());
     let seen = bed.provider().get(&request.site, &made.handle).await.unwrap();
     assert_eq!(seen.endpoints[&30_000], "127.9.9.9:30000");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_data_disk_that_outlives_its_machine_is_deleted_with_it() {
+    let bed = AzureBed::plain().await;
+    let request = request(&bed, &[("data_disk_gib", "20")]);
+    let made = bed.provider().create(&request).await.unwrap();
+    let disk = made.handle.as_str().rsplit('/').next().unwrap();
+    let name = format!("{disk}-data");
+    let group = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}");
+    // Somebody has told Azure to keep it.
+    let id = format!("{group}/providers/Microsoft.Compute/disks/{name}");
+    let kept = json!({ "id": id, "name": name, "properties": { "provisioningState": "Succeeded" } });
+    bed.azure.put_resource(kept);
+    let disk = ResourceHandle::new(format!("disks/{name}"));
+    assert!(bed.provider().get(&request.site, &disk).await.is_ok());
+    delete_to_the_end(&bed, &request.site, &made.handle).await;
+    let seen = bed.provider().get(&request.site, &disk).await;
+    assert_eq!(seen, Err(ProviderError::NotFound));
+    assert_eq!(bed.azure.violations(), Vec::<String>::new());
 }

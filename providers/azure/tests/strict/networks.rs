@@ -79,7 +79,7 @@ async fn make_all(bed: &AzureBed, site: &Site) -> Network {
     network
 }
 
-async fn delete_to_the_end(bed: &AzureBed, site: &Site, handle: &ResourceHandle) {
+pub(crate) async fn delete_to_the_end(bed: &AzureBed, site: &Site, handle: &ResourceHandle) {
     let token = Token("delete".to_owned());
     loop {
         match bed.provider().delete(site, handle, &token).await {

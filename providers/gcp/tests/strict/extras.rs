@@ -1,12 +1,14 @@
 //! What a site may ask for besides a machine: a disk for what it keeps, an identity, an address.
 
-use isobar_engine_model::id::ImageId;
+use isobar_engine_model::id::{ImageId, ResourceHandle};
+use isobar_engine_provider::ProviderError;
 use isobar_engine_provider::conformance::TestBed as _;
 use isobar_tests_clouds::asked::Asked;
 use isobar_tests_clouds::gcp::{ENGINE_IMAGE, IMAGE};
+use serde_json::json;
 
 use crate::bed::GcpBed;
-use crate::facts::request_at;
+use crate::facts::{delete_at, request_at};
 
 const ACCOUNT: &str = "isobar-engine@shop-1.iam.gserviceaccount.com";
 
@@ -69,4 +71,36 @@ async fn a_machine_is_where_its_cloud_says_that_it_is() {
         .reached_at(&request.name, "127.9.9.9".parse().unwrap());
     let seen = bed.provider().get(&request.site, &made.handle).await.unwrap();
     assert_eq!(seen.endpoints[&30_000], "127.9.9.9:30000");
+}
+
+#[tokio::test]
+async fn a_data_disk_that_outlives_its_machine_is_deleted_with_it_if_it_is_ours() {
+    for (labels_are_ours, left) in [(true, false), (false, true)] {
+        let bed = GcpBed::plain().await;
+        let site = bed.site_with(&[("data_disk_gib", "20")]);
+        let request = request_at(&bed, site.clone(), 1);
+        let made = bed.provider().create(&request).await.unwrap();
+        let asked = bed.gcp.asked(&request.name).unwrap();
+        let wanted = &asked["disks"][1]["initializeParams"];
+        let name = wanted["diskName"].as_str().unwrap();
+        // Somebody has told the cloud to keep it.
+        let labels = if labels_are_ours { &wanted["labels"] } else { &json!({}) };
+        let kept = json!({
+            "kind": "compute#disk",
+            "id": "7",
+            "name": name,
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "status": "READY",
+            "sizeGb": "20",
+            "labels": labels,
+            "zone": "https://www.googleapis.com/compute/v1/projects/shop-1/zones/europe-west1-b",
+        });
+        bed.gcp
+            .put_resource(&format!("zones/europe-west1-b/disks/{name}"), kept);
+        delete_at(&bed, &site, &made.handle).await;
+        let disk = ResourceHandle::new(format!("europe-west1-b/disks/{name}"));
+        let seen = bed.provider().get(&site, &disk).await;
+        assert_eq!(seen.is_ok(), left, "{seen:?}");
+        assert!(left || seen == Err(ProviderError::NotFound), "{seen:?}");
+    }
 }

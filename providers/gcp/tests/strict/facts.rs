@@ -62,8 +62,12 @@ pub(crate) async fn make(bed: &GcpBed, number: u32) -> ResourceHandle {
 
 /// Deletes as the engine does, until it is gone.
 async fn delete(bed: &GcpBed, handle: &ResourceHandle) {
+    delete_at(bed, &bed.site(), handle).await;
+}
+
+pub(crate) async fn delete_at(bed: &GcpBed, site: &Site, handle: &ResourceHandle) {
     let token = Token("delete".to_owned());
-    while bed.provider().delete(&bed.site(), handle, &token).await != Err(ProviderError::NotFound) {
+    while bed.provider().delete(site, handle, &token).await != Err(ProviderError::NotFound) {
         bed.clock().sleep(std::time::Duration::from_secs(30)).await;
     }
 }

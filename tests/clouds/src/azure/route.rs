@@ -117,8 +117,8 @@ impl State {
     }
 
     async fn carry(&self, asked: &Asked) -> Answer {
-        if let Some(resource) = self.of_others(asked) {
-            return Ok(Json(resource).into_response());
+        if let Some(answer) = self.of_others(asked) {
+            return Ok(answer);
         }
         use ResourceKind::{Address, Disk, Firewall, Interface, Machine, Network};
         let group = (Firewall, asked.name("networkSecurityGroupName"));
@@ -160,11 +160,20 @@ impl State {
         }
     }
 
-    /// What others made, where it is asked for by its id.
-    fn of_others(&self, asked: &Asked) -> Option<Value> {
-        let is_get = asked.matched.operation.ends_with("_Get");
+    /// What others made, where it is asked for by its id, or deleted.
+    fn of_others(&self, asked: &Asked) -> Option<Response> {
+        let (_, verb) = asked.matched.operation.split_once('_')?;
         let id = asked.matched.path.to_ascii_lowercase();
-        self.kept().others.get(&id).filter(|_| is_get).cloned()
+        match verb {
+            "Get" => self
+                .kept()
+                .others
+                .get(&id)
+                .cloned()
+                .map(|resource| Json(resource).into_response()),
+            "Delete" => self.kept().others.remove(&id).map(|_| deleting()),
+            _ => None,
+        }
     }
 
     /// <https://learn.microsoft.com/rest/api/compute/virtual-machines/create-or-update>
@@ -264,11 +273,7 @@ impl State {
             return Ok(StatusCode::NO_CONTENT.into_response());
         };
         match self.sim.delete(&self.site, &handle, &Token(String::new())).await {
-            Ok(()) => Ok(answer::accepted(
-                StatusCode::ACCEPTED,
-                "https://management.azure.com/operations/1",
-                None,
-            )),
+            Ok(()) => Ok(deleting()),
             Err(ProviderError::NotFound) => Ok(StatusCode::NO_CONTENT.into_response()),
             // https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/error-in-use
             Err(ProviderError::Conflict { .. }) => {
@@ -443,6 +448,11 @@ impl State {
             ) => answer::disk(made),
         }
     }
+}
+
+fn deleting() -> Response {
+    let operation = "https://management.azure.com/operations/1";
+    answer::accepted(StatusCode::ACCEPTED, operation, None)
 }
 
 /// The id of the only resource group.

@@ -159,6 +159,9 @@ impl Shared {
     }
 
     pub(super) async fn delete_disk(&self, call: &Call) -> Result<Value, Refusal> {
+        if self.known().others.remove(&call.path).is_some() {
+            return Ok(self.deleting(call.get("zone"), format!("disks/{}", call.get("disk"))));
+        }
         let (asked, state, what) = self.found_disk(call).await?;
         let deleted = self
             .client
