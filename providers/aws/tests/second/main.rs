@@ -111,6 +111,7 @@ impl TestBed for MotoBed<'_> {
             ("image", self.moto.image.as_str()),
             ("endpoint", self.moto.url()),
             ("disk_gib", "8"),
+            ("data_disk_gib", "10"),
         ];
         Site {
             name: SiteName::new("aws-iad").unwrap(),

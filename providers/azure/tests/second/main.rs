@@ -27,6 +27,10 @@ use isobar_tests_clouds::program::Program;
 /// list is called deprecated in the specification itself).
 const SIZE: &str = "Standard_D2s_v3";
 
+/// As what programs on machines may call Azure.
+const IDENTITY: &str =
+    "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/engine";
+
 /// One of each type that others made and we read.
 const OBJECTS: [(&str, &str); 13] = [
     ("virtual_machine", "Microsoft.Compute/virtualMachines/web"),
@@ -64,6 +68,8 @@ fn site(url: &str) -> Site {
         ("zones", "1"),
         ("disk_gib", "64"),
         ("public_address", "true"),
+        ("data_disk_gib", "20"),
+        ("machine_identity", IDENTITY),
         ("endpoint", url),
     ];
     let settings = settings

@@ -47,6 +47,8 @@ fn site(url: &str) -> Site {
         ("image", IMAGE),
         ("endpoint", url),
         ("public_address", "true"),
+        ("data_disk_gib", "20"),
+        ("machine_identity", "engine@shop-1.iam.gserviceaccount.com"),
     ];
     Site {
         name: SiteName::new("gcp-eu").unwrap(),
