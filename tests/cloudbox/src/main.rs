@@ -65,12 +65,14 @@ async fn serve() -> io::Result<()> {
 
 /// What machines boot, from the environment.
 fn images() -> io::Result<Images> {
-    let folder = |variable: &str| std::env::var_os(variable).filter(|folder| !folder.is_empty());
+    let folder = |variable: &str| std::env::var_os(variable).map(PathBuf::from);
     let node = folder("ISOBAR_IMAGE")
         .ok_or_else(|| io::Error::other("which image? ISOBAR_IMAGE names the folder of a node image"))?;
-    let engine = folder("ISOBAR_ENGINE_IMAGE").map(|engine| Image::of(Path::new(&engine)));
+    // The place of one that nobody has built is named too.
+    let engine = folder("ISOBAR_ENGINE_IMAGE").filter(|engine| engine.join("manifest.json").is_file());
+    let engine = engine.map(|engine| Image::of(&engine));
     Ok(Images {
-        node: Image::of(Path::new(&node))?,
+        node: Image::of(&node)?,
         engine: engine.transpose()?,
     })
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -26,20 +26,17 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Without an engine image.
+    /// Without an engine image: nobody has built it.
     pub(crate) fn start() -> Self {
-        Self::started(|_| {})
+        Self::started("nowhere")
     }
 
     /// With one.
     pub(crate) fn start_for_engines() -> Self {
-        Self::started(|command| {
-            let engine = Path::new(command.get_current_dir().expect("it was said")).join("engine");
-            command.env("ISOBAR_ENGINE_IMAGE", engine);
-        })
+        Self::started("engine")
     }
 
-    fn started(change: impl FnOnce(&mut Command)) -> Self {
+    fn started(engine: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for image in ["node", "engine"] {
             let image = folder.path().join(image);
@@ -55,10 +52,10 @@ impl Program {
             .arg(folder.path())
             .current_dir(folder.path())
             .env("ISOBAR_IMAGE", folder.path().join("node"))
+            .env("ISOBAR_ENGINE_IMAGE", folder.path().join(engine))
             .env("PATH", format!("{}:{others}", folder.path().display()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        change(&mut command);
         let mut process = command.spawn().expect("it was built");
         let answers = BufReader::new(process.stdout.take().expect("it is a pipe")).lines();
         Self {
