@@ -3,9 +3,8 @@
 
 export ISOBAR_CACHE=${ISOBAR_CACHE:-$HOME/.cache/isobar}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$ISOBAR_CACHE/target}
-# Read by the command and by the tests: the folder of the node image, and the command itself.
+# Read by the command and by the tests: the folders of the node image and of the engine image, and the command itself.
 export ISOBAR_IMAGE=${ISOBAR_IMAGE:-$ISOBAR_CACHE/image}
-# The folder of the engine image.
 export ISOBAR_ENGINE_IMAGE=${ISOBAR_ENGINE_IMAGE:-$ISOBAR_CACHE/engine-image}
 export ISOBAR=$CARGO_TARGET_DIR/debug/isobar
 AGENT_TARGET=x86_64-unknown-linux-gnu
@@ -21,7 +20,7 @@ die() {
 # Debian packages by purpose; `program:package` where a program of another origin serves as well.
 packages_for() {
     case "$1" in
-        build) say cc:gcc strip:binutils mke2fs:e2fsprogs make:make pkg-config:pkg-config libc6-dev libseccomp-dev libelf-dev zlib1g-dev ca-certificates ;;
+        build) say cc:gcc strip:binutils e2fsprogs make:make pkg-config:pkg-config libc6-dev libseccomp-dev libelf-dev zlib1g-dev ca-certificates ;;
         run) say qemu-system-x86_64:qemu-system-x86 ;;
         demo) say curl:curl jq:jq umoci:umoci skopeo:skopeo busybox-static ;;
         test) say cpio:cpio ps:procps ip:iproute2 postgresql redis-server:redis-server ;;

@@ -16,6 +16,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use isobar_engine_control::Births;
 use isobar_engine_control::api::{OperationGet, PlanRequest};
+use isobar_engine_model::id::SiteName;
 use isobar_engine_model::intent::{Intent, Limits};
 use isobar_mcp::claim::Derived;
 use isobar_mcp::client::Client;
@@ -87,8 +88,10 @@ async fn build(context: &Context<'_>, yard: &Yard, args: &cli::Bootstrap) -> Res
     let origin = Origin::of(args, &yard.owner)?;
     let births = births(args, &token);
     buyer::with(&yard.buyer, births, &args.allowed_endpoints, async |client| {
-        if let Standing::Lost(reason) = machine::seen(&client).await? {
-            may_be_replaced(yard, args, &reason)?;
+        match machine::seen(&client).await? {
+            Standing::Lost(reason) => may_be_replaced(yard, args, &reason)?,
+            Standing::Runs { site, .. } => may_stay(args, site.as_ref())?,
+            Standing::Absent | Standing::Unseen => {}
         }
         let intent = Intent::Deploy { spec: Box::new(spec) };
         let exit = carried(context.output, yard, (&client, args), intent).await?;
@@ -115,6 +118,22 @@ fn may_be_replaced(yard: &Yard, args: &cli::Bootstrap, reason: &str) -> Result<(
         .into());
     }
     Ok(())
+}
+
+/// Refuses to move an engine to another site: its machine would go, and its store with it.
+fn may_stay(args: &cli::Bootstrap, site: Option<&SiteName>) -> Result<()> {
+    match (&args.site, site) {
+        (Some(wanted), Some(site)) if wanted != site => Err(Complaint::new(
+            Exit::Refused,
+            format!("the engine runs in {site}, not in {wanted}, and its store is on its machine"),
+        )
+        .hint(format!(
+            "name its site: --site {site}; to have it elsewhere, take a backup, give the machine back with --destroy, and \
+             bring the engine back there with --restore"
+        ))
+        .into()),
+        (Some(_) | None, _) => Ok(()),
+    }
 }
 
 /// By what the machine and its owner know each other, and what its engine is told at once.

@@ -116,7 +116,7 @@ pub(super) async fn claim(
     let (mut claimed, mut last) = (false, None);
     while begun.elapsed() < SERVES_MAX {
         let said = match machine::standing(client).await? {
-            Standing::Runs(endpoints) => Said::of(args, &endpoints),
+            Standing::Runs { endpoints, .. } => Said::of(args, &endpoints),
             Standing::Absent | Standing::Unseen => None,
             Standing::Lost(reason) => return Err(lost(&reason)),
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use isobar_engine_control::api::{QueryRequest, QueryWhat};
-use isobar_engine_model::id::{ClusterName, PoolName};
+use isobar_engine_model::id::{ClusterName, PoolName, SiteName};
 use isobar_engine_model::observed::{Machine, MachinePhase};
 use isobar_engine_model::quantity::{Mebibytes, MilliCpus};
 use isobar_engine_model::spec::{MachineCount, PoolSpec, Requirements, Spec};
@@ -80,8 +80,13 @@ pub(super) enum Standing {
     Absent,
     /// It is bought, and its cloud has not been asked about it yet.
     Unseen,
-    /// Its cloud has it, and its ports are reached there.
-    Runs(BTreeMap<u16, String>),
+    /// Its cloud has it.
+    Runs {
+        /// Where it was bought.
+        site: Option<SiteName>,
+        /// Where its ports are reached.
+        endpoints: BTreeMap<u16, String>,
+    },
     /// Its cloud has it no more.
     Lost(String),
 }
@@ -107,7 +112,10 @@ pub(super) async fn standing(client: &Client) -> Result<Standing> {
     Ok(match (&machine.phase, endpoints) {
         (MachinePhase::Lost { reason, .. }, _) => Standing::Lost(reason.clone()),
         (MachinePhase::Ready { .. }, None) => Standing::Unseen,
-        (MachinePhase::Ready { .. }, Some(endpoints)) => Standing::Runs(endpoints),
+        (MachinePhase::Ready { .. }, Some(endpoints)) => Standing::Runs {
+            site: machine.bought.as_ref().map(|bought| bought.site.clone()),
+            endpoints,
+        },
         (
             MachinePhase::Wanted { .. }
             | MachinePhase::Creating { .. }
@@ -125,7 +133,7 @@ pub(super) async fn seen(client: &Client) -> Result<Standing> {
     while begun.elapsed() < SEEN_MAX {
         match standing(client).await? {
             Standing::Unseen => sleep(LOOK_PAUSE).await,
-            seen @ (Standing::Absent | Standing::Runs(_) | Standing::Lost(_)) => return Ok(seen),
+            seen @ (Standing::Absent | Standing::Runs { .. } | Standing::Lost(_)) => return Ok(seen),
         }
     }
     Err(Complaint::new(

@@ -38,7 +38,8 @@ impl Owner {
         let clouds = Emulated::open(Pages::Small, |_, config| config);
         let environment = clouds.world.environment();
         let machines = home.path().join("machines");
-        let sites = serde_json::Map::from_iter([("fra".to_owned(), clouds.world.site(cloud))]);
+        let site = |name: &str| (name.to_owned(), clouds.world.site(cloud));
+        let sites = serde_json::Map::from_iter(["fra", "ams"].map(site));
         let site = shop::anywhere(&sites, 0);
         Self {
             spec: spec::keep(home.path(), &site.to_string()),
@@ -166,6 +167,13 @@ fn an_engine_is_put_on_a_machine_and_comes_back_on_another_when_that_is_lost() {
         let again = owner.bootstrap(&[]);
         assert_eq!((owner.engines(), &again["token"]), (1, &Value::Null));
         assert_eq!(again["mcp"], first["mcp"]);
+
+        // Nor is it moved: its machine would go.
+        let mut elsewhere = owner.bootstrap_args(&[]);
+        let site = elsewhere.iter_mut().find(|arg| **arg == "fra").unwrap();
+        *site = "ams";
+        let refused = owner.run(&elsewhere).ended_with(3);
+        refused.says(&["runs in fra", "--restore"]);
 
         owner.apply_shop();
         assert_eq!(owner.healthy(), 2);
