@@ -1,9 +1,9 @@
 //! A cluster and its things for people: a table each.
 
 use isobar_engine_control::api::{
-    AttemptView, ClusterSummary, Condition, Event, Explanation, OfferingView, QueryAnswer, ReplicaView,
+    AdoptedView, AttemptView, ClusterSummary, Condition, Event, Explanation, OfferingView, QueryAnswer, ReplicaView,
 };
-use isobar_engine_model::adopted::{Adopted, AdoptedStatus, Sight};
+use isobar_engine_model::adopted::{AdoptedStatus, Sight};
 use isobar_engine_model::catalog::Purchase;
 use isobar_engine_model::observed::{Machine, MachinePhase, ReplicaPhase};
 use isobar_engine_model::operation::{Operation, OperationState, StepState};
@@ -214,9 +214,13 @@ pub(crate) fn attempts(attempts: &[AttemptView], now: Timestamp) -> String {
 }
 
 /// What others made.
-pub(crate) fn adopted(objects: &[Adopted], now: Timestamp) -> String {
-    let mut table = Table::new(["NAME", "SITE", "TYPE", "ID", "PHASE", "STATUS", "LOOKED", "FROM"]);
-    for object in objects {
+pub(crate) fn adopted(objects: &[AdoptedView], now: Timestamp) -> String {
+    let head = [
+        "NAME", "SITE", "TYPE", "ID", "PHASE", "STATUS", "LOOKED", "PRICE", "LABELS", "FROM",
+    ];
+    let mut table = Table::new(head);
+    for AdoptedView { object, labels, price } in objects {
+        let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         table.row([
             object.name.as_str().into(),
             object.site.as_str().into(),
@@ -225,6 +229,8 @@ pub(crate) fn adopted(objects: &[Adopted], now: Timestamp) -> String {
             object.phase.word().into(),
             sight(&object.seen).into(),
             age(now, object.looked).into(),
+            price.map(|price| price.to_string()).unwrap_or_default().into(),
+            labels.join(" ").into(),
             object.from.address.clone().into(),
         ]);
     }

@@ -26,8 +26,8 @@ pub use import::{
 pub use leaks::{Fate, Leak, LeaksAnswer, LeaksRequest, Sweep};
 pub use logs::{LogLine, LogSource, LogsAnswer, LogsRequest};
 pub use query::{
-    AttemptView, ClusterSummary, Condition, Discovery, EngineView, Event, OfferingView, QueryAnswer, QueryRequest,
-    QueryWhat, ReplicaView,
+    AdoptedView, AttemptView, ClusterSummary, Condition, Discovery, EngineView, Event, OfferingView, QueryAnswer,
+    QueryRequest, QueryWhat, ReplicaView,
 };
 pub use recover::{Adopted, Missing, RecoverAnswer, RecoverMachines, RecoverRequest, Recovered, Unknown, Unlisted};
 pub use terraform::{

@@ -1,6 +1,7 @@
 //! What callers ask: one module a verb. Everything that changes something goes through [`apply`].
 
 mod adopt;
+mod adopted;
 pub(crate) mod apply;
 mod explain;
 pub(crate) mod findable;

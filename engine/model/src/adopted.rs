@@ -1,7 +1,7 @@
 //! Objects that others made, in a cluster: what its spec says of them and what is known of them. Nothing here is a wish to
 //! make or to delete anything: an object is compared with what the spec says, and forgotten when the spec forgets it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,9 @@ pub struct AdoptedSpec {
     /// Its fields, as they should be. A field that is not here may be anything.
     #[serde(default, skip_serializing_if = "Fields::is_empty")]
     pub fields: Fields,
+    /// What its users say of it, to find it by. No cloud hears of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     /// Fields that are none of Isobar's business: they cannot be read back, or others manage them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unmanaged: BTreeSet<String>,
@@ -174,6 +177,7 @@ impl Adopted {
             zone: self.zone.clone(),
             from: self.from.clone(),
             fields: fields.clone(),
+            labels: BTreeMap::new(),
             unmanaged,
         })
     }

@@ -581,6 +581,7 @@ fn what_others_made_is_read_and_what_is_wrong_with_it_has_its_place() {
         ("type: instance", "kind: instance"),
         ("address: 'aws_instance.web[\"a\"]'", "address: ' '"),
         ("instance_type: t3.small", "instance_type: {size: [1]}"),
+        ("    id: i-0abc", "    labels: {team: web, '': x}\n    id: i-0abc"),
         ("  web:", "  Web.1:"),
         (
             "adopted:\n  web:",
@@ -600,10 +601,11 @@ fn what_others_made_is_read_and_what_is_wrong_with_it_has_its_place() {
         shop.yaml:7:3: adopted.web: missing field `type`
           hint: `type`: its type, in the provider's words
         shop.yaml:9:5: adopted.web.kind: unknown field
-          hint: allowed: fields, from, id, site, type, unmanaged, zone
+          hint: allowed: fields, from, id, labels, site, type, unmanaged, zone
         shop.yaml:11:41: adopted.web.from.address: the address is empty
           hint: write the address that the state has: `aws_instance.web`
         shop.yaml:13:23: adopted.web.fields.instance_type.size: expected text, found a list
+        shop.yaml:10:29: adopted.web.labels.: a label and its value have at most 256 letters, and the label at least one
         shop.yaml:7:3: adopted.Web.1: `Web.1` is not a name: use 1 to 32 of a-z, 0-9 and `-`, starting with a letter and not ending with `-`
         shop.yaml:11:9: adopted.web.id: `twin` is the same object
           hint: an object has one name: remove one of the two

@@ -165,14 +165,16 @@ fn adopted() -> impl Strategy<Value = AdoptedSpec> {
         proptest::option::of("[a-z]{1,3}".prop_map(Zone::new)),
         btree_map("[a-z_]{1,8}", field(), 0..4),
         btree_set("[a-z_]{1,8}", 0..3),
+        btree_map("[a-z]{1,8}", "[a-z0-9 ]{0,8}", 0..3),
     )
-        .prop_map(|(address, lineage, zone, fields, unmanaged)| AdoptedSpec {
+        .prop_map(|(address, lineage, zone, fields, unmanaged, labels)| AdoptedSpec {
             site: SiteName::new("replaced").expect("a name"),
             kind: ObjectType("instance".to_owned()),
             id: ObjectId("replaced".to_owned()),
             zone,
             from: AdoptedFrom { lineage, address },
             fields,
+            labels,
             unmanaged,
         })
 }

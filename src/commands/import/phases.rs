@@ -135,7 +135,7 @@ async fn adopted(client: &Client, cluster: &ClusterName) -> Result<Vec<Adopted>>
             limit: Some(PAGE_MAX_ITEMS),
         };
         let answer = client.query(&request).await?;
-        objects.extend(answer.adopted.unwrap_or_default());
+        objects.extend(answer.adopted.unwrap_or_default().into_iter().map(|view| view.object));
         after = answer.next;
         if after.is_none() {
             return Ok(objects);

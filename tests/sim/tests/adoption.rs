@@ -10,6 +10,7 @@ use isobar_engine_control::api::{
 };
 use isobar_engine_control::{Bounds, Engine};
 use isobar_engine_model::adopted::{Adopted, Sight};
+use isobar_engine_model::catalog::Purchase;
 use isobar_engine_model::id::{ClusterName, ProviderId, SiteName};
 use isobar_engine_model::intent::Intent;
 use isobar_engine_model::object::{FieldValue, Fields, ObjectId, ObjectType};
@@ -151,7 +152,8 @@ async fn carry_out(world: &World, engine: &Arc<Engine>, intent: Intent) {
 
 async fn adopted(world: &World, engine: &Engine, of: &str) -> Vec<Adopted> {
     let answer = world.query(engine, &cluster(of), QueryWhat::Adopted).await;
-    answer.adopted.expect("that was asked")
+    let views = answer.adopted.expect("that was asked");
+    views.into_iter().map(|view| view.object).collect()
 }
 
 /// Long enough for the watch to look again.
@@ -460,4 +462,45 @@ async fn an_object_is_handed_over_by_a_newer_state_without_it_and_never_owned_by
         "Terraform may not have it too: {again:?}"
     );
     assert_eq!(step(HandOverStep::TakeBack).await, ("observed", false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_users_say_of_an_object_and_what_it_costs_is_listed_and_no_cloud_hears_of_it() {
+    let world = World::new(1);
+    let engine = world.start(Life::long()).await.expect("it lives long");
+    let offered = world.cloud.offerings("north");
+    let like_it = offered
+        .iter()
+        .find(|offering| offering.purchase == Purchase::OnDemand)
+        .expect("one at least");
+    let mut rented = fields();
+    rented.insert("type".to_owned(), text(&like_it.instance_type));
+    rented.insert("zone".to_owned(), text(like_it.zone.as_str()));
+    put(&world, "i-1", rented.clone());
+    put(&world, "i-2", fields());
+    let objects = ["i-1", "i-2"]
+        .map(|id| object(&format!("aws_instance.{}", &id[2..]), id))
+        .into();
+    let found = import(&engine, request("estate", objects)).await;
+    let mut spec = spec_of("estate", &found);
+    let label = ("team".to_owned(), "web".to_owned());
+    for entry in spec.adopted.values_mut() {
+        if entry.id == ObjectId("i-1".to_owned()) {
+            entry.fields.clone_from(&rented);
+            entry.labels.extend([label.clone()]);
+        }
+    }
+    let plan = deploy(&world, &engine, &spec).await;
+    assert!(plan.plan.body.steps.is_empty() && !plan.converged, "{:?}", plan.outline);
+    apply(&engine, &plan).await.expect("nothing is in its way");
+
+    let answer = world.query(&engine, &cluster("estate"), QueryWhat::Adopted).await;
+    let views = answer.adopted.expect("that was asked");
+    let told: Vec<_> = views.iter().map(|view| (view.labels.clone(), view.price)).collect();
+    assert_eq!(
+        told,
+        [([label].into(), Some(like_it.price)), (BTreeMap::new(), None)],
+        "a type that is not offered has no price"
+    );
+    assert!(deploy(&world, &engine, &spec).await.converged);
 }

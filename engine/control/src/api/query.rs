@@ -150,13 +150,28 @@ pub struct QueryAnswer {
     pub offerings: Option<Vec<OfferingView>>,
     /// What others made and the cluster takes over, in name order.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub adopted: Option<Vec<Adopted>>,
+    pub adopted: Option<Vec<AdoptedView>>,
     /// Events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<Vec<Event>>,
     /// Give it as `after` for the rest; absent: this is all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+}
+
+/// An object that others made, with what its spec says of it and what it costs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AdoptedView {
+    /// The object.
+    #[serde(flatten)]
+    pub object: Adopted,
+    /// Its labels, from the stored spec.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// What a machine of its type costs an hour in its zone, on demand, by the site's catalog; absent where that does not
+    /// know it, or nobody could be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<MicroUsdPerHour>,
 }
 
 /// A replica with where it is and how to reach it.

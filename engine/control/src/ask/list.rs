@@ -30,7 +30,7 @@ impl Page {
         }
     }
 
-    fn of(request: &QueryRequest) -> Self {
+    pub(super) fn of(request: &QueryRequest) -> Self {
         Self::new(request.after.clone(), request.limit)
     }
 
@@ -58,6 +58,9 @@ impl Engine {
         if request.what == QueryWhat::Offerings {
             self.known(&self.ledger.read(), &request.cluster, "/cluster")?;
             return self.offerings(&request).await;
+        }
+        if request.what == QueryWhat::Adopted {
+            return self.adopted(&request).await;
         }
         let state = self.ledger.read();
         self.known(&state, &request.cluster, "/cluster")?;
@@ -98,17 +101,12 @@ impl Engine {
                 let (attempts, next) = page.cut(attempts.map(|attempt| (attempt.key.clone(), attempt)));
                 (answer.attempts, answer.next) = (Some(attempts), next);
             }
-            QueryWhat::Adopted => {
-                let adopted = self.observed(&state, cluster).adopted.into_iter();
-                let (adopted, next) = page.cut(adopted.map(|object| (object.name.to_string(), object)));
-                (answer.adopted, answer.next) = (Some(adopted), next);
-            }
             QueryWhat::Events => {
                 let events = state.events.under(&prefix(cluster)).rev();
                 let (events, next) = page.cut(events.map(|record| (record.sequence.to_string(), event(record))));
                 (answer.events, answer.next) = (Some(events), next);
             }
-            QueryWhat::Offerings => {}
+            QueryWhat::Adopted | QueryWhat::Offerings => {}
         }
         Ok(answer)
     }

@@ -133,7 +133,7 @@ impl Engine {
     }
 
     /// What one site offers, or offered when it last said so.
-    async fn offered(&self, site: &Site) -> Result<Result<SiteCatalog, ProviderError>, ApiError> {
+    pub(super) async fn offered(&self, site: &Site) -> Result<Result<SiteCatalog, ProviderError>, ApiError> {
         let catalogs = || self.catalogs.lock().expect("nothing panics with the lock");
         let cached = catalogs().get(site).cloned();
         let now = self.clock.now();

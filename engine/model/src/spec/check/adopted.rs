@@ -8,6 +8,11 @@ use crate::id::{AdoptedName, SiteName};
 use crate::object::{ObjectId, ObjectType};
 use crate::spec::Spec;
 
+/// Of one object.
+const LABELS_MAX: usize = 64;
+/// Of a label, and of its value.
+const LABEL_MAX_CHARS: usize = 256;
+
 pub(super) fn check(spec: &Spec, problems: &mut Vec<Problem>) {
     let root = Pointer::root().to("adopted");
     let mut known: BTreeMap<(&SiteName, &ObjectType, &ObjectId), &AdoptedName> = BTreeMap::new();
@@ -18,9 +23,24 @@ pub(super) fn check(spec: &Spec, problems: &mut Vec<Problem>) {
             problems.push(problem.instead_of(object.site.as_str(), spec.sites.keys().map(SiteName::as_str)));
         }
         check_words(object, &at, problems);
+        check_labels(object, &at.to("labels"), problems);
         if let Some(first) = known.insert((&object.site, &object.kind, &object.id), name) {
             let problem = Problem::value(at.to("id"), format!("`{first}` is the same object"));
             problems.push(problem.hint("an object has one name: remove one of the two"));
+        }
+    }
+}
+
+fn check_labels(object: &AdoptedSpec, at: &Pointer, problems: &mut Vec<Problem>) {
+    if object.labels.len() > LABELS_MAX {
+        let many = format!("{} labels: at most {LABELS_MAX} are kept", object.labels.len());
+        problems.push(Problem::value(at.clone(), many));
+    }
+    for (key, value) in &object.labels {
+        if key.is_empty() || key.chars().count() > LABEL_MAX_CHARS || value.chars().count() > LABEL_MAX_CHARS {
+            let long =
+                format!("a label and its value have at most {LABEL_MAX_CHARS} letters, and the label at least one");
+            problems.push(Problem::value(at.to(key), long));
         }
     }
 }
