@@ -89,11 +89,11 @@ build_image() {
     pack_image --out "$ISOBAR_IMAGE"
 }
 
-# What machines boot that engines are bootstrapped on: the command is in it, without what only a debugger reads.
+# What machines boot that engines are bootstrapped on: the command that was built last is in it, without what only a debugger
+# reads.
 build_engine_image() {
     local command=$CARGO_TARGET_DIR/debug/isobar
     build_agent
-    build_command
     step "building the engine image"
     strip -o "$command-stripped" "$command"
     pack_image --engine "$command-stripped" --out "$ISOBAR_ENGINE_IMAGE"
