@@ -11,6 +11,7 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::process::Stdio;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tokio::process::Command;
@@ -110,7 +111,13 @@ async fn ready(disk: &Use) -> Result<(), EngineError> {
 
 /// Runs a program to its end; its exit code.
 async fn run(program: &'static str, arguments: &[&str]) -> Result<i32, EngineError> {
-    let status = Command::new(program).args(arguments).env_clear().status().await;
+    // Nobody is there to be asked anything.
+    let status = Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::null())
+        .status()
+        .await;
     let failed = |how: String| EngineError::Program { program, how };
     let status = status.map_err(|error| failed(format!("cannot be run: {error}")))?;
     status.code().ok_or_else(|| failed(format!("was ended: {status}")))

@@ -17,10 +17,21 @@ pub const LABEL: &str = "isobar-data";
 const DISK_SET: &str = "disk";
 /// A disk shows within so long.
 const SHOWN_MAX: Duration = Duration::from_secs(60);
+/// Disks come one after another: a blank one is taken once no other has come for so long, or the engine's own may be late.
+const SETTLED: Duration = Duration::from_secs(3);
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Disks of other kinds than a machine's: in memory, of files, put together.
 const NOT_DISKS: [&str; 8] = ["loop", "ram", "zram", "sr", "fd", "dm-", "md", "nbd"];
+/// Disks of the host that a machine runs on, by their NVMe model: AWS's instance store
+/// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/nvme-ebs-volumes.html>), Google's local SSD
+/// (<https://cloud.google.com/compute/docs/disks/local-ssd>), Azure's local disks
+/// (<https://learn.microsoft.com/azure/virtual-machines/enable-nvme-temp-faqs>).
+const LOST_AT_A_STOP: [&str; 3] = [
+    "Amazon EC2 NVMe Instance Storage",
+    "nvme_card",
+    "Microsoft NVMe Direct Disk",
+];
 /// A disk is blank if so much of its beginning and of its end is zero: every partition table and file system is there.
 const LOOKED_AT_BYTES: u64 = 1024 * 1024;
 /// Of an ext4 file system's superblock: <https://docs.kernel.org/filesystems/ext4/globals.html>.
@@ -75,14 +86,27 @@ pub async fn found() -> Result<Use, DiskError> {
     if let Err(error) = modules::load(Path::new(modules::MODULES_FOLDER), DISK_SET) {
         tracing::warn!(error = %crate::chain(&error), "a set of kernel modules is not complete");
     }
+    waited_for(|| disks(Path::new("/sys/block"), Path::new("/dev"))).await
+}
+
+/// Looks until it is clear which disk it is.
+async fn waited_for(look: impl Fn() -> Vec<(PathBuf, Content)>) -> Result<Use, DiskError> {
     let begun = Instant::now();
+    let (mut seen, mut since) = (Vec::new(), begun);
     loop {
-        let disks = disks(Path::new("/sys/block"), Path::new("/dev"));
-        match choose(&disks) {
-            // Others come late, and one that is not ours may not be the only one.
-            Err(DiskError::None | DiskError::Foreign(_)) if begun.elapsed() < SHOWN_MAX => sleep(LOOK_EVERY).await,
-            chosen => return chosen,
+        let disks = look();
+        if disks != seen {
+            (seen, since) = (disks, Instant::now());
         }
+        let is_over = begun.elapsed() >= SHOWN_MAX;
+        match choose(&seen) {
+            Ok(ours @ Use::Ours(_)) => return Ok(ours),
+            // Others come late, and one that is not ours may not be the only one.
+            Err(DiskError::None | DiskError::Foreign(_)) if !is_over => {}
+            other if is_over || since.elapsed() >= SETTLED => return other,
+            Ok(_) | Err(_) => {}
+        }
+        sleep(LOOK_EVERY).await;
     }
 }
 
@@ -109,12 +133,14 @@ fn choose(disks: &[(PathBuf, Content)]) -> Result<Use, DiskError> {
     }
 }
 
-/// Every whole disk with what is on it. One that cannot be read is left alone.
+/// Every whole disk with what is on it. One that cannot be read is left alone, and one that its machine loses when it stops is
+/// none to keep anything on.
 fn disks(sys: &Path, dev: &Path) -> Vec<(PathBuf, Content)> {
     let entries = fs::read_dir(sys).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries
         .filter_map(|entry| entry.file_name().into_string().ok())
         .filter(|name| !NOT_DISKS.iter().any(|other| name.starts_with(other)))
+        .filter(|name| !is_lost_at_a_stop(&sys.join(name)))
         .collect();
     names.sort();
     let look = |name: String| {
@@ -126,6 +152,11 @@ fn disks(sys: &Path, dev: &Path) -> Vec<(PathBuf, Content)> {
         (device, content)
     };
     names.into_iter().map(look).collect()
+}
+
+fn is_lost_at_a_stop(disk: &Path) -> bool {
+    let model = fs::read_to_string(disk.join("device/model")).unwrap_or_default();
+    LOST_AT_A_STOP.contains(&model.trim())
 }
 
 fn has_partitions(disk: &Path, name: &str) -> bool {
@@ -226,6 +257,38 @@ mod tests {
         );
         disk(machine.path(), "sde", |_| {});
         assert_eq!(chosen(&machine).unwrap(), "blank sde");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_engine_s_own_disk_may_come_after_a_blank_one() {
+        let (blank, ours) = (PathBuf::from("/dev/vda"), PathBuf::from("/dev/vdb"));
+        let begun = Instant::now();
+        let look = || {
+            let mut disks = vec![(blank.clone(), Content::Blank)];
+            if begun.elapsed() >= SETTLED / 2 {
+                disks.push((ours.clone(), Content::Ours));
+            }
+            disks
+        };
+        assert_eq!(waited_for(look).await, Ok(Use::Ours(ours.clone())));
+        // Alone, it is taken once it is clear that no other comes.
+        let begun = Instant::now();
+        let alone = waited_for(|| vec![(blank.clone(), Content::Blank)]).await;
+        assert_eq!(alone, Ok(Use::Blank(blank.clone())));
+        assert!(begun.elapsed() >= SETTLED);
+        assert_eq!(waited_for(Vec::new).await, Err(DiskError::None));
+    }
+
+    #[test]
+    fn what_a_machine_loses_when_it_stops_is_not_taken() {
+        let machine = machine();
+        disk(machine.path(), "nvme1n1", |_| {});
+        let device = machine.path().join("sys/nvme1n1/device");
+        fs::create_dir(&device).unwrap();
+        fs::write(device.join("model"), "Amazon EC2 NVMe Instance Storage        \n").unwrap();
+        assert_eq!(chosen(&machine), Err(DiskError::None));
+        fs::write(device.join("model"), "Amazon Elastic Block Store              \n").unwrap();
+        assert_eq!(chosen(&machine).unwrap(), "blank nvme1n1");
     }
 
     #[test]
